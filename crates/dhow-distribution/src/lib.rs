@@ -1,0 +1,1 @@
+//! The registry's client: resolve, pull, push.

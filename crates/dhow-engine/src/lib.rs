@@ -1,0 +1,1 @@
+//! Containers, execs, events: the state machine.

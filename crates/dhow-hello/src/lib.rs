@@ -1,0 +1,1 @@
+//! The hello-world image, made from this source for every architecture.

@@ -1,0 +1,1 @@
+//! Sandboxes, the bridge, addresses, published ports.

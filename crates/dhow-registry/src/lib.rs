@@ -1,0 +1,1 @@
+//! A registry: the OCI distribution specification's server.

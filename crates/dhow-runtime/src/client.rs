@@ -1,0 +1,1 @@
+//! The daemon's side: handles to the spawner and to the shims.

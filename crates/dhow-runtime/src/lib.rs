@@ -1,0 +1,10 @@
+//! Spawner, shim and init: an OCI runtime specification in, a process out.
+//!
+//! The spawner is forked from the daemon before any thread exists and forks one shim a container, without
+//! exec. A shim is the parent of its container's init, owns its terminal or pipes, its log and its exit
+//! status, and outlives the daemon; a later daemon reconnects to it over the socket it keeps in the
+//! exec-root. This crate must never know images, networks or the Engine API: it is told a rootfs, a network
+//! namespace and a specification.
+
+pub mod client;
+pub mod protocol;
