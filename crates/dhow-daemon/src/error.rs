@@ -1,0 +1,59 @@
+//! What a client is told when its request fails: the status, decided in one place, and a sentence.
+
+use axum::response::{IntoResponse, Response};
+use dhow_api::ErrorResponse;
+use http::StatusCode;
+
+use crate::json::Json;
+
+pub type Result<T> = std::result::Result<T, ApiError>;
+
+/// A failed request.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// What the client sent can't be understood.
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("request body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("{0}")]
+    NotImplemented(String),
+    #[error("page not found")]
+    NoSuchPage,
+    /// The daemon failed, and the client can't help it.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl ApiError {
+    pub fn bad(message: impl Into<String>) -> ApiError {
+        ApiError::BadRequest(message.into())
+    }
+
+    /// The one place where a status is decided.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::NoSuchPage => StatusCode::NOT_FOUND,
+            ApiError::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let message = self.to_string();
+        if status.is_server_error() {
+            tracing::error!(%status, "request failed: {message}");
+        } else {
+            tracing::debug!(%status, "request refused: {message}");
+        }
+        if status == StatusCode::NOT_MODIFIED {
+            return status.into_response();
+        }
+        (status, Json(ErrorResponse { message })).into_response()
+    }
+}
