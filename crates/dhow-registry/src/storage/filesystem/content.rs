@@ -1,0 +1,169 @@
+//! Blobs on the disk, and how they are read: in large pieces, the next one already on its way while the
+//! client takes this one.
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dhow_image::Digest;
+use futures_util::stream;
+use tokio::task::JoinHandle;
+
+use super::{FilesystemStorage, Shared, found};
+use crate::RepositoryName;
+use crate::storage::{BlobStream, StorageError, StoredBlob, UploadId};
+
+/// Bytes read at a time. A download holds two such pieces.
+const PIECE: u64 = 128 << 10;
+
+pub struct FileBlob {
+    file: Arc<File>,
+    size: u64,
+}
+
+impl StoredBlob for FileBlob {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn stream(&self, range: Range<u64>) -> BlobStream {
+        let first = Reading {
+            file: self.file.clone(),
+            left: range,
+            next: None,
+        };
+        Box::pin(stream::try_unfold(first, |mut reading| async move {
+            let Some(piece) = reading.next.take().or_else(|| reading.begin()) else {
+                return Ok(None);
+            };
+            let bytes = piece.await.map_err(io::Error::other)??;
+            reading.next = reading.begin();
+            Ok(Some((bytes, reading)))
+        }))
+    }
+}
+
+struct Reading {
+    file: Arc<File>,
+    left: Range<u64>,
+    next: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl Reading {
+    fn begin(&mut self) -> Option<JoinHandle<io::Result<Bytes>>> {
+        let start = self.left.start;
+        let length = PIECE.min(self.left.end - start);
+        if length == 0 {
+            return None;
+        }
+        self.left.start += length;
+        let file = self.file.clone();
+        Some(tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; length as usize];
+            file.read_exact_at(&mut piece, start)?;
+            Ok(Bytes::from(piece))
+        }))
+    }
+}
+
+impl Shared {
+    pub(super) fn has_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> io::Result<bool> {
+        Ok(self.blob_link(repository, digest).try_exists()?
+            && self.content_path(digest).try_exists()?)
+    }
+
+    pub(super) fn open_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> io::Result<Option<FileBlob>> {
+        if !self.blob_link(repository, digest).try_exists()? {
+            return Ok(None);
+        }
+        let Some(file) = found(File::open(self.content_path(digest)))? else {
+            return Ok(None);
+        };
+        let size = file.metadata()?.len();
+        Ok(Some(FileBlob {
+            file: Arc::new(file),
+            size,
+        }))
+    }
+
+    /// Links a blob that is in place to a repository; returns the directories to flush.
+    pub(super) fn link_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> io::Result<Vec<PathBuf>> {
+        let link = self.blob_link(repository, digest);
+        let mut changed = vec![parent(&self.content_path(digest))?, parent(&link)?];
+        self.directories.make(&parent(&link)?, &mut changed)?;
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&link)?;
+        Ok(changed)
+    }
+
+    /// Puts a small file in place, whole and on the disk; its directory is for the caller to flush.
+    pub(super) fn place(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        changed: &mut Vec<PathBuf>,
+    ) -> io::Result<()> {
+        use io::Write;
+        let directory = parent(path)?;
+        self.directories.make(&directory, changed)?;
+        changed.push(directory);
+        let temporary = self.upload_path(UploadId::random()?, "tmp");
+        let mut file = File::create_new(&temporary)?;
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_data())
+            .and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // Otherwise the next start removes it.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+}
+
+impl FilesystemStorage {
+    /// Removes files and makes that durable; says whether the first was there.
+    pub(super) async fn remove(&self, paths: Vec<PathBuf>) -> Result<bool, StorageError> {
+        let (was_there, changed) = self
+            .blocking(move |_| {
+                let mut was_there = Vec::new();
+                let mut changed = Vec::new();
+                for path in &paths {
+                    let removed = found(fs::remove_file(path))?.is_some();
+                    was_there.push(removed);
+                    if removed {
+                        changed.push(parent(path)?);
+                    }
+                }
+                Ok((was_there.first() == Some(&true), changed))
+            })
+            .await?;
+        self.0.directories.sync(changed).await?;
+        Ok(was_there)
+    }
+}
+
+pub(super) fn parent(path: &Path) -> io::Result<PathBuf> {
+    path.parent()
+        .map(Path::to_owned)
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
