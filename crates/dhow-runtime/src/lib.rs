@@ -6,5 +6,18 @@
 //! exec-root. This crate must never know images, networks or the Engine API: it is told a rootfs, a network
 //! namespace and a specification.
 
+pub mod cgroup;
 pub mod client;
+mod packet;
 pub mod protocol;
+pub mod record;
+pub mod seccomp;
+mod shim;
+mod spawner;
+
+pub use client::{Shim, Spawner, SpawnerProcess, fork_spawner};
+pub use protocol::{
+    AttachStreams, ExecRequest, ExitRecord, LogSink, Rootfs, StartError, StartRequest, Started,
+    Target,
+};
+pub use record::read_exit_record;

@@ -112,3 +112,99 @@ pub struct ExecRequest {
     pub attach: Option<AttachStreams>,
     pub tty_size: Option<(u16, u16)>,
 }
+
+/// A process that has been exec'ed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// In the daemon's process id namespace.
+    pub pid: u32,
+    /// Nanoseconds since the epoch.
+    pub started_at: i64,
+    /// How long each phase of the start took, in order, in nanoseconds; empty unless it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<(String, u64)>,
+    /// What could not be done as asked but does not stop the container, in sentences for the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// One of a container's processes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Target {
+    /// The container's own process.
+    Init,
+    /// An exec, by its id.
+    Exec(String),
+}
+
+/// What the daemon asks of a shim; each gets one [`Reply`] with the same number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub number: u64,
+    pub command: Command,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// The first message over a socket that was connected to.
+    Hello {
+        version: u32,
+    },
+    /// The first message to a shim that has just been forked. The seccomp program comes as the packet's
+    /// binary part, compiled, and is missing from the specification.
+    Start {
+        version: u32,
+        request: Box<StartRequest>,
+        trace: bool,
+    },
+    Attach {
+        target: Target,
+        streams: AttachStreams,
+    },
+    Exec(Box<ExecRequest>),
+    Signal {
+        target: Target,
+        signal: i32,
+    },
+    Resize {
+        target: Target,
+        rows: u16,
+        cols: u16,
+    },
+    CloseStdin {
+        target: Target,
+    },
+    Release,
+}
+
+/// What a shim says: answers to requests, and exits as they happen.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    Reply {
+        number: u64,
+        result: Result<Reply, Failure>,
+    },
+    Exited {
+        target: Target,
+        record: ExitRecord,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    Done,
+    Started(Started),
+    Welcome {
+        version: u32,
+        started: Option<Started>,
+        /// The processes that have ended and whose end has not been released.
+        exited: Vec<(Target, ExitRecord)>,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    Start(StartError),
+    /// An operating system error number.
+    Os(i32),
+}
