@@ -147,7 +147,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// A running hash.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Hasher {
     Sha256(sha2::Sha256),
     Sha512(sha2::Sha512),

@@ -2,12 +2,32 @@
 //!
 //! It must never know containers, nor where a blob came from: the registry's client hands it streams.
 
+mod blob;
+mod catalog;
+pub mod compression;
 pub mod digest;
+pub mod error;
+mod images;
+mod ingest;
+mod layer_stream;
 pub mod manifest;
+mod pin;
 pub mod platform;
 pub mod reference;
+mod remove;
+mod resolve;
+mod schema;
+mod unpack;
 
+pub use catalog::{Image, Layer};
 pub use digest::{Algorithm, Digest};
+pub use error::ImageError;
+pub use images::{Images, Recovered};
+pub use ingest::{Committed, DOCUMENT_MAX, Ingest};
+pub use layer_stream::{LayerSink, LayerSpec, NewLayer};
 pub use manifest::{Descriptor, Document, ImageConfig, Index, Manifest, media_type};
+pub use pin::Pin;
 pub use platform::Platform;
 pub use reference::Reference;
+pub use remove::{ImageUser, Removed};
+pub use unpack::Limits;

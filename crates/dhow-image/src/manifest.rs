@@ -155,7 +155,7 @@ pub struct Manifest {
 /// What a manifest endpoint gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
-    Index(Index),
+    Index(Box<Index>),
     Manifest(Box<Manifest>),
 }
 
@@ -203,7 +203,7 @@ impl Document {
             return Err(DocumentError::Ambiguous);
         }
         if media_type::is_index(media_type) {
-            Ok(Document::Index(serde_json::from_slice(bytes)?))
+            Ok(Document::Index(Box::new(serde_json::from_slice(bytes)?)))
         } else if media_type::is_manifest(media_type) {
             Ok(Document::Manifest(Box::new(serde_json::from_slice(bytes)?)))
         } else {

@@ -1,0 +1,337 @@
+//! An ingest: the making of an image from what comes in. What it has put in place, or found there, is
+//! safe from collection until it is committed or dropped; what a dropped one put in place is removed,
+//! unless somebody else uses it by then.
+
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+
+use dhow_store::Durability;
+
+use crate::blob::BlobWriter;
+use crate::catalog::{Held, Image, Layer};
+use crate::digest::{Algorithm, Digest};
+use crate::error::{Context, ImageError, Result};
+use crate::images::{self, Images, LayerRow, strings};
+use crate::layer_stream::{self, LayerSink, LayerSpec, NewLayer};
+use crate::manifest::{Descriptor, ImageConfig, chain_ids};
+use crate::reference::Reference;
+
+/// Largest document that is taken in, in bytes; registries refuse larger ones, too.
+pub const DOCUMENT_MAX: u64 = 8 << 20;
+
+#[derive(Debug)]
+pub struct Ingest {
+    images: Images,
+    held: Mutex<Holds>,
+}
+
+#[derive(Debug, Default)]
+struct Holds {
+    layers: Vec<Digest>,
+    blobs: Vec<Digest>,
+}
+
+/// What an ingest came to.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub image: Arc<Image>,
+    /// False if everything was as it is before: the image, and all its names.
+    pub changed: bool,
+}
+
+impl Images {
+    /// Begins an ingest. Does not block.
+    pub fn begin(&self) -> Ingest {
+        Ingest {
+            images: self.clone(),
+            held: Mutex::default(),
+        }
+    }
+}
+
+impl Ingest {
+    /// Whether the layer with this chain id is here; if so it stays. Does not block.
+    pub fn has_layer(&self, chain: &Digest) -> bool {
+        let mut catalog = self.images.inner.catalog();
+        let Some(layer) = catalog.layers.get_mut(chain) else {
+            return false;
+        };
+        layer.holds += 1;
+        self.held().layers.push(chain.clone());
+        true
+    }
+
+    /// Whether the blob is here; if so it stays. Does not block.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        let mut catalog = self.images.inner.catalog();
+        let Some(blob) = catalog.blobs.get_mut(digest) else {
+            return false;
+        };
+        blob.holds += 1;
+        self.held().blobs.push(digest.clone());
+        true
+    }
+
+    /// Puts a small document in place.
+    pub fn put_document(&self, bytes: &[u8]) -> Result<Digest> {
+        self.put_document_as(bytes, Algorithm::Sha256)
+    }
+
+    /// As [`Ingest::put_document`], with a digest of the given kind.
+    pub fn put_document_as(&self, bytes: &[u8], algorithm: Algorithm) -> Result<Digest> {
+        let inner = &self.images.inner;
+        let mut hasher = algorithm.hasher();
+        hasher.update(bytes);
+        let digest = hasher.finish();
+        if self.has_blob(&digest) {
+            return Ok(digest);
+        }
+        let mut writer = BlobWriter::create(inner.temporary(), algorithm)?;
+        writer.write(bytes)?;
+        let blob = writer.finish();
+        let _change = inner.change();
+        self.place_blob(blob)?;
+        Ok(digest)
+    }
+
+    /// Begins to take in a layer's stream.
+    pub fn layer(&self, spec: LayerSpec) -> Result<LayerSink> {
+        layer_stream::start(self.images.inner.clone(), spec)
+    }
+
+    /// Unpacks a layer from its blob, which is here.
+    pub fn layer_from_blob(&self, blob: &Digest, spec: LayerSpec) -> Result<NewLayer> {
+        use std::io::Read;
+        let mut file = self.images.open_blob(blob)?;
+        let sink = self.layer(spec)?;
+        loop {
+            let mut buffer = bytes::BytesMut::zeroed(CHUNK);
+            let n = file
+                .read(&mut buffer)
+                .context(|| format!("reading blob {blob}"))?;
+            buffer.truncate(n);
+            if n == 0 || !sink.send_blocking(buffer.freeze()) {
+                return sink.finish_blocking();
+            }
+        }
+    }
+
+    /// Puts a layer in place above `parent`, which is in place, and returns its chain id.
+    pub fn place_layer(&self, layer: NewLayer, parent: Option<&Digest>) -> Result<Digest> {
+        let inner = &self.images.inner;
+        let chain = match parent {
+            None => layer.diff_id.clone(),
+            Some(parent) => Digest::sha256(format!("{parent} {}", layer.diff_id).as_bytes()),
+        };
+        let below = match parent {
+            None => Vec::new(),
+            Some(parent) => self.images.pin_chain(parent)?.lower_dirs(),
+        };
+        layer.unfinished.finish(&layer.dir.tree(), &below)?;
+        let _change = inner.change();
+        if self.has_layer(&chain) {
+            // Somebody else was first; this one is dropped.
+            return Ok(chain);
+        }
+        let record = Layer {
+            diff_id: layer.diff_id,
+            parent: parent.cloned(),
+            size: layer.size,
+            blob: Some((layer.blob.digest.clone(), layer.media_type)),
+        };
+        self.place_blob(layer.blob)?;
+        layer.dir.publish(&inner.layers.join(chain.hex()))?;
+        let held = Held {
+            value: record,
+            recorded: false,
+            holds: 1,
+        };
+        inner.catalog().layers.insert(chain.clone(), held);
+        self.held().layers.push(chain.clone());
+        Ok(chain)
+    }
+
+    /// With the change lock held.
+    fn place_blob(&self, blob: crate::blob::StagedBlob) -> Result<()> {
+        let inner = &self.images.inner;
+        if self.has_blob(&blob.digest) {
+            return Ok(());
+        }
+        let (digest, size) = (blob.digest.clone(), blob.size);
+        inner.blobs.publish(blob)?;
+        let held = Held {
+            value: size,
+            recorded: false,
+            holds: 1,
+        };
+        inner.catalog().blobs.insert(digest.clone(), held);
+        self.held().blobs.push(digest);
+        Ok(())
+    }
+
+    /// Makes an image of the configuration `id` and the layers that it names, which are all in place,
+    /// with the documents that it came by and new names for it. Once it returns, the image survives
+    /// power loss.
+    pub fn commit(
+        self,
+        id: &Digest,
+        documents: &[Descriptor],
+        names: &[Reference],
+    ) -> Result<Committed> {
+        let inner = &self.images.inner;
+        let config =
+            ImageConfig::parse(&inner.blobs.read(id)?).map_err(|e| ImageError::Document {
+                what: "configuration",
+                reason: e.to_string(),
+            })?;
+        let chain = chain_ids(&config.rootfs.diff_ids);
+        sync(&inner.layers)?;
+        let change = inner.change();
+        let (known, rows) = self.rows(id, &chain, documents)?;
+        let unchanged = known.as_ref().is_some_and(|image| {
+            names.iter().all(|n| image.references().any(|r| r == n))
+                && documents
+                    .iter()
+                    .all(|d| image.documents.iter().any(|k| k.digest == d.digest))
+        });
+        if let (Some(image), true) = (&known, unchanged) {
+            return Ok(Committed {
+                image: image.clone(),
+                changed: false,
+            });
+        }
+        let at = images::now();
+        let (image_id, name_rows) = (id.to_string(), strings(names));
+        let document_rows = documents.to_vec();
+        inner.store.write_blocking(Durability::Synced, move |c| {
+            for (digest, size) in &rows.blobs {
+                c.prepare_cached("INSERT OR IGNORE INTO image_blobs VALUES (?1, ?2)")?
+                    .execute((digest, size))?;
+            }
+            for l in &rows.layers {
+                c.prepare_cached(
+                    "INSERT OR REPLACE INTO image_layers VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute((&l.0, &l.1, &l.2, l.3, &l.4, &l.5))?;
+            }
+            c.prepare_cached("INSERT OR IGNORE INTO image_images VALUES (?1, 0)")?
+                .execute([&image_id])?;
+            images::insert_documents(c, &image_id, &document_rows)?;
+            if name_rows.is_empty() {
+                return Ok(());
+            }
+            images::insert_names(c, &image_id, &name_rows, at)
+        })?;
+        let mut catalog = inner.catalog();
+        for chain in &chain {
+            if let Some(layer) = catalog.layers.get_mut(chain) {
+                layer.recorded = true;
+                let blob = layer.value.blob.as_ref().map(|(digest, _)| digest.clone());
+                if let Some(blob) = blob.and_then(|b| catalog.blobs.get_mut(&b)) {
+                    blob.recorded = true;
+                }
+            }
+        }
+        for digest in documents.iter().map(|d| &d.digest).chain([id]) {
+            if let Some(blob) = catalog.blobs.get_mut(digest) {
+                blob.recorded = true;
+            }
+        }
+        catalog.insert(id, &config, documents);
+        for name in names {
+            catalog.set_name(name, id);
+        }
+        if !names.is_empty() {
+            catalog.set_last_tagged(id, at);
+        }
+        let image = catalog.image(id).cloned();
+        drop(catalog);
+        drop(change);
+        Ok(Committed {
+            image: image.ok_or_else(|| ImageError::NotFound(id.to_string()))?,
+            changed: true,
+        })
+    }
+
+    /// The rows of all that the image is made of.
+    fn rows(
+        &self,
+        id: &Digest,
+        chain: &[Digest],
+        documents: &[Descriptor],
+    ) -> Result<(Option<Arc<Image>>, Rows)> {
+        let catalog = self.images.inner.catalog();
+        let missing = |what: &Digest| ImageError::Document {
+            what: "content",
+            reason: format!("{what} is not here"),
+        };
+        let mut rows = Rows::default();
+        for digest in documents.iter().map(|d| &d.digest).chain([id]) {
+            let blob = catalog.blobs.get(digest).ok_or_else(|| missing(digest))?;
+            rows.blobs.push((digest.to_string(), blob.value as i64));
+        }
+        for chain in chain {
+            let layer = catalog.layers.get(chain).ok_or_else(|| missing(chain))?;
+            let l = &layer.value;
+            if let Some((digest, _)) = &l.blob
+                && let Some(blob) = catalog.blobs.get(digest)
+            {
+                rows.blobs.push((digest.to_string(), blob.value as i64));
+            }
+            rows.layers.push((
+                chain.to_string(),
+                l.diff_id.to_string(),
+                l.parent.as_ref().map(Digest::to_string),
+                l.size as i64,
+                l.blob.as_ref().map(|(d, _)| d.to_string()),
+                l.blob.as_ref().map(|(_, m)| m.clone()),
+            ));
+        }
+        Ok((catalog.image(id).cloned(), rows))
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Holds> {
+        self.held.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+#[derive(Default)]
+struct Rows {
+    blobs: Vec<(String, i64)>,
+    layers: Vec<LayerRow>,
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        let inner = &self.images.inner;
+        let held = std::mem::take(self.held.get_mut().unwrap_or_else(|e| e.into_inner()));
+        let mut leftovers = false;
+        {
+            let mut catalog = inner.catalog();
+            for chain in &held.layers {
+                if let Some(layer) = catalog.layers.get_mut(chain) {
+                    layer.holds -= 1;
+                    leftovers |= layer.holds == 0 && !layer.recorded;
+                }
+            }
+            for digest in &held.blobs {
+                if let Some(blob) = catalog.blobs.get_mut(digest) {
+                    blob.holds -= 1;
+                    leftovers |= blob.holds == 0 && !blob.recorded;
+                }
+            }
+        }
+        if leftovers && let Err(e) = inner.discard_unrecorded(&inner.change()) {
+            tracing::warn!(error = %e, "could not remove all of an unfinished image");
+        }
+    }
+}
+
+/// Bytes read at once from a blob.
+const CHUNK: usize = 128 << 10;
+
+/// Flushes the file system that the data-root is on: one call, however many files there are.
+fn sync(dir: &std::path::Path) -> Result<()> {
+    let dir = File::open(dir).context(|| format!("opening {}", dir.display()))?;
+    rustix::fs::syncfs(&dir).context(|| "flushing the data-root's file system".into())
+}

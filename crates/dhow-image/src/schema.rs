@@ -1,0 +1,43 @@
+//! The image tables of the metadata store.
+
+/// The first migration step of the image tables.
+///
+/// `image_images` has an image by its id, the digest of its configuration; `image_documents` the
+/// manifests and indexes that it came by; `image_names` its tags (`name:tag`) and the digests that it
+/// was pulled by (`name@digest`); `image_layers` the unpacked layers by chain id; `image_blobs` the files
+/// of the content store; `image_sources` the repositories that are known to have a layer's blob.
+pub const SCHEMA: &str = "
+CREATE TABLE image_images (
+    id TEXT PRIMARY KEY,
+    last_tagged INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE image_documents (
+    image TEXT NOT NULL REFERENCES image_images ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (image, digest)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE image_names (
+    name TEXT PRIMARY KEY,
+    image TEXT NOT NULL REFERENCES image_images ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_names_by_image ON image_names (image);
+CREATE TABLE image_layers (
+    chain TEXT PRIMARY KEY,
+    diff_id TEXT NOT NULL,
+    parent TEXT,
+    size INTEGER NOT NULL,
+    blob TEXT,
+    media_type TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE image_blobs (
+    digest TEXT PRIMARY KEY,
+    size INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE image_sources (
+    blob TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    PRIMARY KEY (blob, repository)
+) STRICT, WITHOUT ROWID;
+";

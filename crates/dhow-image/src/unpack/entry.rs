@@ -1,0 +1,312 @@
+//! One entry of the archive, with all that its headers say.
+//!
+//! The tar library reads the archive. What it reads between two entries (their headers) passes through
+//! [`Tap`], which bounds it, for the library would take any amount into memory, and keeps it, for the
+//! library's own view of extended headers is not exact (see [`pax`]).
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::rc::Rc;
+
+use rustix::fs::{Timespec, Timestamps};
+use tar::{Archive, EntryType, Header};
+
+use super::pax::{self, Records};
+use super::sparse::{self, Map};
+use super::{copy, io_error};
+use crate::error::{ImageError, Result};
+
+const BLOCK: u64 = 512;
+const XATTR_KEY: &[u8] = b"SCHILY.xattr.";
+/// Overlayfs's own notes on a lower directory. Taken from a layer they would redirect lookups.
+const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+
+/// Owner, mode, times and extended attributes.
+#[derive(Clone, Debug)]
+pub(crate) struct Attributes {
+    pub uid: rustix::fs::Uid,
+    pub gid: rustix::fs::Gid,
+    pub mode: u32,
+    pub modified: Timespec,
+    pub accessed: Timespec,
+    pub xattrs: Vec<(CString, Vec<u8>)>,
+}
+
+impl Attributes {
+    pub fn times(&self) -> Timestamps {
+        Timestamps {
+            last_access: self.accessed,
+            last_modification: self.modified,
+        }
+    }
+}
+
+/// An entry that is to be unpacked.
+pub(crate) struct Member<'m, 'a, R: Read> {
+    pub path: Vec<u8>,
+    pub link: Vec<u8>,
+    pub kind: EntryType,
+    pub device: (u32, u32),
+    pub attributes: Attributes,
+    sparse: Option<Map>,
+    entry: &'m mut tar::Entry<'a, Tap<R>>,
+}
+
+impl<R: Read> Member<'_, '_, R> {
+    /// Bytes of the file that it makes, holes included.
+    pub fn size(&self) -> u64 {
+        match &self.sparse {
+            Some(map) => map.real_size,
+            None => self.entry.size(),
+        }
+    }
+
+    /// Writes the contents to a new file.
+    pub fn write_to(&mut self, file: &File, buffer: &mut [u8]) -> Result<()> {
+        if let Some(map) = &self.sparse {
+            return map.write(&mut self.entry, file, buffer);
+        }
+        if self.kind == EntryType::GNUSparse {
+            return copy::with_holes(&mut self.entry, file, buffer).map_err(io_error);
+        }
+        let size = self.entry.size();
+        let copied = copy::all(&mut self.entry, file, buffer).map_err(io_error)?;
+        if copied != size {
+            return Err(ImageError::Layer(
+                "its archive ends in the middle of a file".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The entries of an archive.
+pub(crate) struct Entries<R: Read> {
+    archive: Archive<Tap<R>>,
+    tap: Rc<TapState>,
+}
+
+impl<R: Read> Entries<R> {
+    pub fn new(reader: R, max_header_bytes: u64) -> Entries<R> {
+        let tap = Rc::new(TapState {
+            position: Cell::new(0),
+            limit: max_header_bytes,
+            tapping: Cell::new(false),
+            filling: Cell::new(0),
+            taken: RefCell::new(Vec::new()),
+        });
+        let archive = Archive::new(Tap {
+            inner: reader,
+            state: tap.clone(),
+        });
+        Entries { archive, tap }
+    }
+
+    pub fn for_each(
+        &mut self,
+        mut each: impl FnMut(Member<'_, '_, R>) -> Result<()>,
+    ) -> Result<()> {
+        let mut entries = self.archive.entries().map_err(broken)?;
+        loop {
+            self.tap.start();
+            let Some(entry) = entries.next() else {
+                return Ok(());
+            };
+            let mut entry = entry.map_err(broken)?;
+            let records = self.tap.stop()?;
+            if entry.header().entry_type() != EntryType::XGlobalHeader {
+                let member = Member::read(&mut entry, &records)?;
+                each(member)?;
+            }
+            // What is left of it must not be taken for headers.
+            io::copy(&mut entry, &mut io::sink()).map_err(broken)?;
+        }
+    }
+}
+
+impl<'m, 'a, R: Read> Member<'m, 'a, R> {
+    fn read(entry: &'m mut tar::Entry<'a, Tap<R>>, records: &Records) -> Result<Self> {
+        let header = entry.header();
+        let mut kind = header.entry_type();
+        let mut path = match records.get("path") {
+            Some(path) => path.to_vec(),
+            None => entry.path_bytes().into_owned(),
+        };
+        let link = match records.get("linkpath") {
+            Some(link) => link.to_vec(),
+            None => entry
+                .link_name_bytes()
+                .map_or_else(Vec::new, |l| l.into_owned()),
+        };
+        // Archives older than POSIX mark a directory by its name alone.
+        if kind == EntryType::Regular && path.ends_with(b"/") {
+            kind = EntryType::Directory;
+        }
+        let device = match kind {
+            EntryType::Char | EntryType::Block => (
+                header.device_major().map_err(broken)?.unwrap_or(0),
+                header.device_minor().map_err(broken)?.unwrap_or(0),
+            ),
+            _ => (0, 0),
+        };
+        if let Some(size) = records.number("size")?
+            && size != entry.size()
+            && kind != EntryType::GNUSparse
+        {
+            return Err(ImageError::Layer("one of its entries has two sizes".into()));
+        }
+        let attributes = attributes(header, records)?;
+        let sparse = if matches!(kind, EntryType::Regular) {
+            sparse::Map::from_records(records, entry)?
+        } else {
+            None
+        };
+        if let Some(name) = records.get("GNU.sparse.name") {
+            path = name.to_vec();
+        }
+        if path.contains(&0) || link.contains(&0) {
+            return Err(ImageError::Layer(
+                "one of its names has a NUL byte in it".into(),
+            ));
+        }
+        Ok(Member {
+            path,
+            link,
+            kind,
+            device,
+            attributes,
+            sparse,
+            entry,
+        })
+    }
+}
+
+fn attributes(header: &Header, records: &Records) -> Result<Attributes> {
+    let id = |key: &str, from_header: io::Result<u64>| -> Result<u32> {
+        let id = match records.number(key)? {
+            Some(id) => id,
+            None => from_header.map_err(broken)?,
+        };
+        // The largest is the kernel's "no id".
+        u32::try_from(id)
+            .ok()
+            .filter(|id| *id != u32::MAX)
+            .ok_or_else(|| ImageError::Layer(format!("one of its entries has the {key} {id}")))
+    };
+    let modified = match records.get("mtime").and_then(pax::time) {
+        Some((tv_sec, tv_nsec)) => Timespec { tv_sec, tv_nsec },
+        None => Timespec {
+            tv_sec: i64::try_from(header.mtime().map_err(broken)?).unwrap_or(i64::MAX),
+            tv_nsec: 0,
+        },
+    };
+    let accessed = match records.get("atime").and_then(pax::time) {
+        Some((tv_sec, tv_nsec)) => Timespec { tv_sec, tv_nsec },
+        None => modified,
+    };
+    let mut xattrs = Vec::new();
+    for (key, value) in records.iter() {
+        let Some(name) = key.strip_prefix(XATTR_KEY) else {
+            continue;
+        };
+        if OVERLAY_XATTRS.iter().any(|o| name.starts_with(o)) {
+            continue;
+        }
+        let name = CString::new(name).map_err(|_| {
+            ImageError::Layer("one of its extended attributes has a NUL byte in its name".into())
+        })?;
+        xattrs.push((name, value.to_vec()));
+    }
+    Ok(Attributes {
+        uid: rustix::fs::Uid::from_raw(id("uid", header.uid())?),
+        gid: rustix::fs::Gid::from_raw(id("gid", header.gid())?),
+        mode: header.mode().map_err(broken)? & 0o7777,
+        modified,
+        accessed,
+        xattrs,
+    })
+}
+
+/// An error of the tar library: the archive's fault, unless it came from the stream below.
+fn broken(e: io::Error) -> ImageError {
+    if e.get_ref().is_some_and(|inner| inner.is::<ImageError>()) {
+        return match e.into_inner().and_then(|inner| inner.downcast().ok()) {
+            Some(inner) => *inner,
+            None => ImageError::Abandoned,
+        };
+    }
+    ImageError::Layer(format!("its archive can't be read: {e}"))
+}
+
+struct TapState {
+    /// Bytes read so far.
+    position: Cell<u64>,
+    limit: u64,
+    tapping: Cell<bool>,
+    /// Bytes that fill up the last block of the entry before.
+    filling: Cell<u64>,
+    taken: RefCell<Vec<u8>>,
+}
+
+impl TapState {
+    fn start(&self) {
+        self.taken.borrow_mut().clear();
+        self.filling
+            .set(self.position.get().next_multiple_of(BLOCK) - self.position.get());
+        self.tapping.set(true);
+    }
+
+    /// The extended header's records among what was read since [`TapState::start`].
+    fn stop(&self) -> Result<Records> {
+        self.tapping.set(false);
+        let taken = self.taken.borrow();
+        let filling = self.filling.get() as usize;
+        let mut blocks = taken.get(filling..).unwrap_or_default();
+        while let Some(block) = blocks.get(..BLOCK as usize) {
+            let header = Header::from_byte_slice(block);
+            let kind = header.entry_type();
+            let extension =
+                kind.is_pax_local_extensions() || kind.is_gnu_longname() || kind.is_gnu_longlink();
+            if !extension {
+                break;
+            }
+            let size = header.entry_size().map_err(broken)?;
+            let start = BLOCK as usize;
+            let end = start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+            let body = blocks.get(start..end).unwrap_or_default();
+            if kind.is_pax_local_extensions() {
+                return Records::parse(body);
+            }
+            blocks = blocks
+                .get(end.next_multiple_of(start)..)
+                .unwrap_or_default();
+        }
+        Ok(Records::default())
+    }
+}
+
+struct Tap<R> {
+    inner: R,
+    state: Rc<TapState>,
+}
+
+impl<R: Read> Read for Tap<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        let state = &self.state;
+        state.position.set(state.position.get() + n as u64);
+        if state.tapping.get() {
+            let mut taken = state.taken.borrow_mut();
+            if taken.len() as u64 + n as u64 > state.limit {
+                return Err(io::Error::other(ImageError::Layer(format!(
+                    "the headers of one of its entries are larger than {} bytes",
+                    state.limit
+                ))));
+            }
+            taken.extend_from_slice(&buffer[..n]);
+        }
+        Ok(n)
+    }
+}
