@@ -1,1 +1,34 @@
-//! Sandboxes, the bridge, addresses, published ports.
+//! Sandboxes, the bridge, addresses and published ports: a container's way to the network.
+//!
+//! All of it is done by netlink from this process. There is a thread that makes network namespaces (`warm`, `sandbox`) and one
+//! that owns the rules (`firewall`, `nft`); [`Network`] is their face for asynchronous callers. Everything happens in the
+//! network namespace that [`Network::open`] is called in.
+//!
+//! The crate knows endpoints, never containers: what runs in a namespace, and when it ends, is the engine's.
+
+mod bridge;
+mod config;
+mod conntrack;
+mod endpoint;
+mod error;
+pub mod files;
+mod firewall;
+mod hold;
+mod ipam;
+mod mac;
+mod netlink;
+mod network;
+mod nft;
+mod ports;
+mod rtnl;
+mod sandbox;
+mod warm;
+
+pub use config::{AddressPool, BridgeInfo, NetConfig, default_pools};
+pub use endpoint::{
+    Endpoint, EndpointRequest, LiveEndpoint, PortBinding, PortRequest, Protocol, Published,
+};
+pub use error::{BindError, Error, PortError, PortRange, Result};
+pub use ipnet::Ipv4Net;
+pub use mac::{InvalidMac, MacAddr};
+pub use network::Network;

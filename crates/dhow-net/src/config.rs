@@ -1,0 +1,96 @@
+//! What the operator can choose about the default bridge network.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+/// The settings of one bridge network and of the rules that go with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetConfig {
+    /// Name of the bridge link, at most 15 bytes.
+    pub bridge: String,
+    /// The bridge's own address with its prefix (`bip`): the containers' gateway and their subnet. Without it the subnet is
+    /// the one that the bridge has already, else the first of `pools` that nothing on the host uses.
+    pub bridge_ip: Option<Ipv4Net>,
+    /// Addresses are given out of this part of the subnet only (`fixed-cidr`).
+    pub fixed_cidr: Option<Ipv4Net>,
+    /// Where the subnet comes from when nothing else says so (`default-address-pools`).
+    pub pools: Vec<AddressPool>,
+    pub mtu: u32,
+    /// Turn on IPv4 forwarding, without which nothing leaves the bridge (`ip-forward`).
+    pub ip_forward: bool,
+    /// Containers reach the world under the host's address (`ip-masq`).
+    pub masquerade: bool,
+    /// Containers on the bridge reach each other (`icc`).
+    pub icc: bool,
+    /// The host's address that ports are published on when the request names none (`ip`).
+    pub publish_ip: Ipv4Addr,
+    /// Name of the nf_tables table, so that several daemons can live in one network namespace.
+    pub table: String,
+    /// How many namespaces with an address are kept ready.
+    pub warm: usize,
+}
+
+/// A block of addresses that subnets of one size are cut from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressPool {
+    pub base: Ipv4Net,
+    /// Prefix length of the subnets.
+    pub size: u8,
+}
+
+impl AddressPool {
+    /// The subnets, in order.
+    pub fn subnets(&self) -> impl Iterator<Item = Ipv4Net> + use<> {
+        // A size that the block can't be cut into yields the block itself.
+        let size = self.size.max(self.base.prefix_len()).min(30);
+        self.base.trunc().subnets(size).into_iter().flatten()
+    }
+}
+
+fn pool(a: u8, b: u8, prefix: u8, size: u8) -> AddressPool {
+    AddressPool {
+        base: Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), prefix),
+        size,
+    }
+}
+
+/// Docker's own list, in its order.
+pub fn default_pools() -> Vec<AddressPool> {
+    vec![
+        pool(172, 17, 16, 16),
+        pool(172, 18, 16, 16),
+        pool(172, 19, 16, 16),
+        pool(172, 20, 14, 16),
+        pool(172, 24, 14, 16),
+        pool(172, 28, 14, 16),
+        pool(192, 168, 16, 20),
+    ]
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        NetConfig {
+            bridge: "dhow0".to_owned(),
+            bridge_ip: None,
+            fixed_cidr: None,
+            pools: default_pools(),
+            mtu: 1500,
+            ip_forward: true,
+            masquerade: true,
+            icc: true,
+            publish_ip: Ipv4Addr::UNSPECIFIED,
+            table: "dhow".to_owned(),
+            warm: 8,
+        }
+    }
+}
+
+/// The bridge as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeInfo {
+    pub name: String,
+    pub subnet: Ipv4Net,
+    pub gateway: Ipv4Addr,
+    pub mtu: u32,
+}

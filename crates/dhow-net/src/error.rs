@@ -1,0 +1,145 @@
+//! What can go wrong, with the texts that users read.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+use crate::endpoint::Protocol;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused something.
+    #[error("{doing}: {source}")]
+    Kernel { doing: String, source: io::Error },
+
+    #[error("bridge name {0:?} is not a valid link name: 1 to 15 bytes without '/' or white space")]
+    InvalidBridgeName(String),
+
+    #[error("link {0:?} exists and is not a bridge")]
+    NotABridge(String),
+
+    #[error(
+        "bridge address {0} leaves no room for containers: give the gateway's address and a prefix of at most 30, as 172.17.0.1/16"
+    )]
+    InvalidBridgeAddress(Ipv4Net),
+
+    #[error("fixed-cidr {range} is not part of the bridge's subnet {subnet}")]
+    RangeOutsideSubnet { range: Ipv4Net, subnet: Ipv4Net },
+
+    #[error(
+        "all predefined address pools have been fully subnetted: each overlaps a route or an address of this host; \
+         set \"bip\" or \"default-address-pools\""
+    )]
+    NoFreeSubnet,
+
+    #[error("Address already in use: {0}")]
+    AddressInUse(Ipv4Addr),
+
+    #[error("no configured subnet contains IP address {ip}: the network's containers have {range}")]
+    AddressOutsideSubnet { ip: Ipv4Addr, range: Ipv4Net },
+
+    #[error("no available IPv4 addresses on this network's address pools: all of {0} are in use")]
+    Exhausted(Ipv4Net),
+
+    #[error("invalid MAC address: {0}: a link needs a unicast address")]
+    UnusableMac(crate::mac::MacAddr),
+
+    #[error("no endpoint has the address {0}")]
+    UnknownEndpoint(Ipv4Addr),
+
+    #[error(
+        "driver failed programming external connectivity on endpoint {endpoint} ({id}): {cause}"
+    )]
+    Publish {
+        endpoint: String,
+        id: String,
+        cause: PortError,
+    },
+
+    #[error("the network has been shut down")]
+    Closed,
+}
+
+/// Why a port could not be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    #[error("Bind for {host_ip}:{ports} failed: port is already allocated by container {holder}")]
+    Allocated {
+        host_ip: Ipv4Addr,
+        ports: PortRange,
+        holder: String,
+    },
+
+    #[error("failed to bind host port {host_ip}:{ports}/{}: {source}", protocol.name())]
+    Bind {
+        host_ip: Ipv4Addr,
+        ports: PortRange,
+        protocol: Protocol,
+        source: BindError,
+    },
+
+    #[error("Bind for {host_ip}:0 failed: all ports are allocated")]
+    NoneFree { host_ip: Ipv4Addr },
+
+    #[error(
+        "cannot publish on {0}: the default bridge network has no IPv6; give an IPv4 address of the host, or none"
+    )]
+    Ipv6(IpAddr),
+
+    #[error("invalid port specification: a container port and a host port are 1 to 65535")]
+    InvalidPort,
+
+    #[error("invalid host port range {0}: the first is greater than the last")]
+    InvalidRange(PortRange),
+
+    #[error("cannot install the translation: {0}")]
+    Rules(Box<Error>),
+}
+
+/// The system's word for why a bind failed, as Go programs print it.
+#[derive(Debug)]
+pub struct BindError(pub io::Error);
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.raw_os_error() {
+            Some(libc::EADDRINUSE) => f.write_str("address already in use"),
+            Some(libc::EADDRNOTAVAIL) => f.write_str("cannot assign requested address"),
+            Some(libc::EACCES) => f.write_str("permission denied"),
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// First and last port; one number where they are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange(pub u16, pub u16);
+
+impl std::fmt::Display for PortRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == self.1 {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{}-{}", self.0, self.1)
+        }
+    }
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Gives an I/O error the sentence that says what was being done.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::Kernel {
+            doing: what(),
+            source: source.into(),
+        })
+    }
+}

@@ -1,0 +1,510 @@
+//! The thread that owns the rules: it publishes ports, and puts the table back when somebody flushes it.
+//!
+//! Invariant: the kernel's table says what `ports` says, after every job, and soon after another program changed it. The thread
+//! sleeps in one poll(2) until there is a job or a change of rules.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::net::RecvFlags;
+use tokio::sync::oneshot;
+
+use crate::conntrack;
+use crate::endpoint::{LiveEndpoint, PortBinding, PortRequest, Protocol, Published};
+use crate::error::{Doing, Error, PortError, Result};
+use crate::netlink::{Batch, Socket, attributes, messages};
+use crate::nft::ruleset::{self, BridgeRules, Forward};
+use crate::nft::wire;
+use crate::ports::{Ports, forwards};
+use crate::rtnl;
+
+/// Another program that keeps removing the table meets a repair this long after, then twice as long, up to the longest.
+const FIRST_REPAIR: Duration = Duration::from_millis(10);
+const LONGEST_REPAIR: Duration = Duration::from_secs(60);
+/// After so long without need the next repair is a first one again.
+const QUIET: Duration = Duration::from_secs(300);
+
+/// Room for the notifications of our own largest changes, which arrive before they can be read.
+const MONITOR_BUFFER: i32 = 4 << 20;
+
+pub(crate) enum Job {
+    Publish {
+        endpoint: Ipv4Addr,
+        id: String,
+        name: String,
+        requests: Vec<PortRequest>,
+        reply: oneshot::Sender<Result<Published>>,
+    },
+    Unpublish {
+        endpoint: Ipv4Addr,
+        /// All of the endpoint's without.
+        bindings: Option<Vec<PortBinding>>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// Ends the thread.
+    Stop { remove_table: bool },
+}
+
+/// The way to the thread.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    jobs: Mutex<VecDeque<Job>>,
+    wake: OwnedFd,
+}
+
+impl Handle {
+    pub fn submit(&self, job: Job) {
+        self.shared
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(job);
+        // It can only fail when the counter is full, and then the thread is awake.
+        let _ = rustix::io::write(&self.shared.wake, &1u64.to_ne_bytes());
+    }
+}
+
+pub(crate) struct Firewall {
+    table: String,
+    bridges: Vec<BridgeRules>,
+    publish_ip: Ipv4Addr,
+    ports: Ports,
+    socket: Socket,
+    /// The socket's address, by which our own changes are known.
+    own_port: u32,
+    monitor: Socket,
+    repair: Repair,
+}
+
+/// When the table is to be put back.
+#[derive(Debug, Default)]
+struct Repair {
+    due: Option<Instant>,
+    last: Option<Instant>,
+    delay: Duration,
+}
+
+impl Repair {
+    fn ask(&mut self, now: Instant) {
+        if self.due.is_some() {
+            return;
+        }
+        let quiet = self.last.is_none_or(|last| now - last > QUIET);
+        self.delay = if quiet {
+            FIRST_REPAIR
+        } else {
+            (self.delay * 2).min(LONGEST_REPAIR)
+        };
+        self.due = Some(now + self.delay);
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+}
+
+impl Firewall {
+    /// Opens the sockets in the calling thread's namespace and makes the table, with the live endpoints' ports.
+    pub fn open(
+        table: &str,
+        bridges: Vec<BridgeRules>,
+        publish_ip: Ipv4Addr,
+        live: &[LiveEndpoint],
+    ) -> Result<Self> {
+        let open = |groups| {
+            Socket::open(libc::NETLINK_NETFILTER, groups)
+                .doing(|| "cannot open a netfilter netlink socket".to_owned())
+        };
+        let socket = open(0)?;
+        let monitor = open(wire::CHANGES_GROUP)?;
+        monitor
+            .set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, MONITOR_BUFFER)
+            .doing(|| "cannot enlarge a netlink socket's buffer".to_owned())?;
+        let own_port = socket
+            .port()
+            .doing(|| "cannot get a netlink socket's address".to_owned())?;
+        let mut ports = Ports::default();
+        for endpoint in live {
+            for binding in ports.adopt(endpoint.ip, &endpoint.name, &endpoint.bindings) {
+                tracing::warn!(
+                    container = endpoint.name,
+                    port = binding.host_port,
+                    protocol = binding.protocol.name(),
+                    "two live containers claim one host port: the first keeps it"
+                );
+            }
+        }
+        let mut firewall = Firewall {
+            table: table.to_owned(),
+            bridges,
+            publish_ip,
+            ports,
+            socket,
+            own_port,
+            monitor,
+            repair: Repair::default(),
+        };
+        firewall.replace()?;
+        firewall.warn_of_others();
+        Ok(firewall)
+    }
+
+    /// Starts the thread. It ends at `Job::Stop`.
+    pub fn start(self) -> Result<(Handle, std::thread::JoinHandle<()>)> {
+        let start = || "cannot start the firewall's thread".to_owned();
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).doing(start)?;
+        let handle = Handle {
+            shared: Arc::new(Shared {
+                jobs: Mutex::default(),
+                wake,
+            }),
+        };
+        let shared = Arc::clone(&handle.shared);
+        let thread = std::thread::Builder::new()
+            .name("dhow-firewall".to_owned())
+            .spawn(move || self.run(&shared))
+            .doing(start)?;
+        Ok((handle, thread))
+    }
+
+    fn run(mut self, shared: &Shared) {
+        loop {
+            loop {
+                let job = shared
+                    .jobs
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop_front();
+                match job {
+                    None => break,
+                    Some(Job::Stop { remove_table }) => return self.stop(remove_table),
+                    Some(job) => self.work(job),
+                }
+            }
+            self.watch();
+            let now = Instant::now();
+            if self.repair.is_due(now) {
+                self.put_back(now);
+            }
+            if let Err(error) = self.sleep(shared, now) {
+                // Only a lack of memory is left as a cause. Without a sleep the thread would be busy for ever.
+                tracing::error!(%error, "the firewall's thread can't wait for work");
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+    }
+
+    fn sleep(&self, shared: &Shared, now: Instant) -> io::Result<()> {
+        let timeout = self
+            .repair
+            .due
+            .map(|due| due.saturating_duration_since(now));
+        let timeout = timeout.map(|timeout| Timespec {
+            // At most a minute.
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        });
+        let mut fds = [
+            PollFd::from_borrowed_fd(shared.wake.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.monitor.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if fds[0].revents().contains(PollFlags::IN) {
+            let mut count = [0; 8];
+            // It only says that there are jobs, which the queue says too.
+            let _ = rustix::io::read(&shared.wake, &mut count);
+        }
+        Ok(())
+    }
+
+    fn stop(mut self, remove_table: bool) {
+        if remove_table && let Err(error) = self.commit(&ruleset::remove(&self.table)) {
+            tracing::warn!(table = self.table, %error, "cannot remove the table");
+        }
+    }
+
+    fn work(&mut self, job: Job) {
+        match job {
+            Job::Publish {
+                endpoint,
+                id,
+                name,
+                requests,
+                reply,
+            } => {
+                let result =
+                    self.publish(endpoint, &name, &requests)
+                        .map_err(|cause| Error::Publish {
+                            endpoint: name,
+                            id,
+                            cause,
+                        });
+                if let Err(Ok(published)) = reply.send(result) {
+                    // Nobody waits any more. Nobody could say when the ports are free again, either.
+                    if let Err(error) = self.unpublish(endpoint, Some(&published.bindings)) {
+                        tracing::warn!(%endpoint, %error, "cannot take back published ports");
+                    }
+                }
+            }
+            Job::Unpublish {
+                endpoint,
+                bindings,
+                reply,
+            } => {
+                let result = self.unpublish(endpoint, bindings.as_deref());
+                if let Err(Err(error)) = reply.send(result) {
+                    tracing::warn!(%endpoint, %error, "cannot take back published ports");
+                }
+            }
+            Job::Stop { .. } => {}
+        }
+    }
+
+    fn publish(
+        &mut self,
+        endpoint: Ipv4Addr,
+        name: &str,
+        requests: &[PortRequest],
+    ) -> Result<Published, PortError> {
+        let chosen = self.ports.choose(requests, self.publish_ip)?;
+        let holders = chosen
+            .holders
+            .finish()
+            .doing(|| "cannot keep the ports bound".to_owned())
+            .map_err(|error| PortError::Rules(Box::new(error)))?;
+        let before = forwards(endpoint, &self.ports.of(endpoint));
+        self.ports.enter(endpoint, name, &chosen.bindings);
+        let after = forwards(endpoint, &self.ports.of(endpoint));
+        if let Err(error) = self.change(&before, &after) {
+            self.ports.leave(endpoint, &chosen.bindings);
+            return Err(PortError::Rules(Box::new(error)));
+        }
+        self.forget_flows(endpoint, &chosen.bindings, true);
+        Ok(Published {
+            bindings: chosen.bindings,
+            holders,
+        })
+    }
+
+    fn unpublish(&mut self, endpoint: Ipv4Addr, bindings: Option<&[PortBinding]>) -> Result<()> {
+        let own = self.ports.of(endpoint);
+        let gone: Vec<PortBinding> = match bindings {
+            None => own.clone(),
+            Some(bindings) => bindings
+                .iter()
+                .filter(|binding| own.contains(binding))
+                .copied()
+                .collect(),
+        };
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.ports.leave(endpoint, &gone);
+        let after = forwards(endpoint, &self.ports.of(endpoint));
+        self.change(&forwards(endpoint, &own), &after)?;
+        self.forget_flows(endpoint, &gone, false);
+        Ok(())
+    }
+
+    /// Changes an endpoint's entries. Where that fails, as when somebody flushed the table just now, the whole is put in place.
+    fn change(&mut self, before: &[Forward], after: &[Forward]) -> Result<()> {
+        let Some(batch) = ruleset::change(&self.table, before, after) else {
+            return Ok(());
+        };
+        match self.commit(&batch) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, table = self.table, "replacing the whole table");
+                self.replace()
+            }
+        }
+    }
+
+    fn replace(&mut self) -> Result<()> {
+        let batch = ruleset::replace(&self.table, &self.bridges, &self.ports.forwards());
+        self.commit(&batch)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<()> {
+        self.socket
+            .transact(batch, |_| {})
+            .map_err(io::Error::from)
+            .doing(|| format!("cannot change the nf_tables table ip {}", self.table))
+    }
+
+    fn forget_flows(&mut self, endpoint: Ipv4Addr, bindings: &[PortBinding], published: bool) {
+        for binding in bindings.iter().filter(|b| b.protocol == Protocol::Udp) {
+            if let Err(error) = self.forget_port(endpoint, binding, published) {
+                // A sender that never pauses keeps its old way: worth a word, not the container's start.
+                tracing::warn!(port = binding.host_port, %error, "cannot forget old UDP flows");
+            }
+        }
+    }
+
+    fn forget_port(
+        &mut self,
+        endpoint: Ipv4Addr,
+        binding: &PortBinding,
+        published: bool,
+    ) -> io::Result<()> {
+        if !published {
+            conntrack::forget_udp(&mut self.socket, binding.host_port, |flow| {
+                flow.answered_by == endpoint
+            })?;
+            return Ok(());
+        }
+        let own: Vec<Ipv4Addr> = if binding.host_ip.is_unspecified() {
+            let mut route = Socket::open(libc::NETLINK_ROUTE, 0)?;
+            let addresses = rtnl::addresses(&mut route)?;
+            addresses.iter().map(|a| a.net.addr()).collect()
+        } else {
+            vec![binding.host_ip]
+        };
+        conntrack::forget_udp(&mut self.socket, binding.host_port, |flow| {
+            let to_host = own.contains(&flow.destination) || flow.destination.is_loopback();
+            to_host && flow.answered_by != endpoint
+        })?;
+        Ok(())
+    }
+
+    /// Reads what has changed in the rules, and asks for a repair if another program changed ours.
+    fn watch(&mut self) {
+        let mut touched = false;
+        loop {
+            match self.monitor.receive(RecvFlags::DONTWAIT) {
+                Ok(None) => break,
+                Ok(Some(datagram)) => {
+                    touched |= messages(datagram).any(|message| {
+                        message.port != self.own_port
+                            && wire::kind(message.kind).is_some()
+                            && names_table(message.payload, &self.table)
+                    });
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    // Some changes were not told: look.
+                    touched |= !self.is_intact().unwrap_or(false);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot watch the rules");
+                    break;
+                }
+            }
+        }
+        if touched {
+            self.repair.ask(Instant::now());
+        }
+    }
+
+    fn put_back(&mut self, now: Instant) {
+        self.repair.due = None;
+        self.repair.last = Some(now);
+        match self.replace() {
+            Ok(()) => tracing::warn!(
+                table = self.table,
+                "another program changed or removed our nf_tables table: it is back in place"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "cannot put the nf_tables table back");
+                self.repair.ask(now);
+            }
+        }
+    }
+
+    /// Whether the table has as many rules and entries as it should.
+    fn is_intact(&mut self) -> io::Result<bool> {
+        let table = self.table.clone();
+        let mut rules = 0;
+        self.socket
+            .dump(&wire::dump(wire::GET_RULE, Some(&table), None), |message| {
+                if wire::kind(message.kind) == Some(wire::NEW_RULE)
+                    && names_table(message.payload, &table)
+                {
+                    rules += 1;
+                }
+            })?;
+        if rules != ruleset::rule_count(&self.bridges) {
+            return Ok(false);
+        }
+        let all = self.ports.forwards();
+        for map in ruleset::MAPS {
+            let mut elements = 0;
+            self.socket.dump(
+                &wire::dump(wire::GET_SET_ELEMENTS, Some(&table), Some(map.name)),
+                |message| {
+                    let bytes = message.payload.get(wire::GENERIC_HEADER..).unwrap_or(&[]);
+                    elements += attributes(bytes)
+                        .filter(|(kind, _)| *kind == wire::ELEMENTS)
+                        .map(|(_, list)| attributes(list).count())
+                        .sum::<usize>();
+                },
+            )?;
+            if elements != ruleset::element_count(map, &all) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says so when another program's rules drop what is forwarded: an acceptance in our table doesn't overrule that.
+    fn warn_of_others(&mut self) {
+        let table = self.table.clone();
+        let mut dropping = Vec::new();
+        let dumped = self
+            .socket
+            .dump(&wire::dump(wire::GET_CHAIN, None, None), |message| {
+                dropping
+                    .extend(dropping_forward_chain(message.payload).filter(|(t, _)| *t != table));
+            });
+        if let Err(refusal) = dumped {
+            tracing::debug!(error = %refusal.error, "cannot list other programs' chains");
+        }
+        for (table, chain) in dropping {
+            tracing::warn!(
+                table,
+                chain,
+                "the policy of this chain drops forwarded packets: published ports and containers' way out need rules there \
+                 that accept them"
+            );
+        }
+    }
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value)
+        .trim_end_matches('\0')
+        .to_owned()
+}
+
+fn names_table(payload: &[u8], table: &str) -> bool {
+    payload.first() == Some(&wire::AF_INET)
+        && attributes(payload.get(wire::GENERIC_HEADER..).unwrap_or(&[]))
+            .any(|(kind, value)| kind == wire::TABLE_NAME && text(value) == table)
+}
+
+/// Table and name of a chain that drops by policy what is forwarded.
+fn dropping_forward_chain(payload: &[u8]) -> Option<(String, String)> {
+    let bytes = payload.get(wire::GENERIC_HEADER..)?;
+    let of = |wanted| {
+        attributes(bytes)
+            .find(|(kind, _)| *kind == wanted)
+            .map(|(_, value)| value)
+    };
+    let hook = attributes(of(wire::CHAIN_HOOK)?)
+        .find(|(kind, _)| *kind == wire::HOOK_NUMBER)?
+        .1;
+    let forward = hook == (wire::Hook::Forward as u32).to_be_bytes();
+    let drops = of(wire::CHAIN_POLICY)? == (wire::Verdict::Drop as u32).to_be_bytes();
+    (forward && drops).then_some((text(of(wire::TABLE_NAME)?), text(of(wire::CHAIN_NAME)?)))
+}

@@ -1,0 +1,231 @@
+//! Sockets that keep a host port from everybody else while a container has it.
+//!
+//! Invariant: a held port can be bound by no other process, and no packet is ever read from its socket: translation takes
+//! them away before a socket is looked for.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    ipproto, sockopt,
+};
+
+use crate::endpoint::Protocol;
+
+/// So many descriptors are handed over as they are; more travel inside a socket.
+const LOOSE: usize = 16;
+
+/// Binds a host port. `None` where the kernel has no sockets of the protocol: then no other process can have one either.
+pub(crate) fn hold(protocol: Protocol, ip: Ipv4Addr, port: u16) -> io::Result<Option<OwnedFd>> {
+    let address = SocketAddrV4::new(ip, port);
+    let socket = |kind, protocol| {
+        rustix::net::socket_with(
+            AddressFamily::INET,
+            kind,
+            SocketFlags::CLOEXEC,
+            Some(protocol),
+        )
+    };
+    match protocol {
+        Protocol::Tcp => {
+            let fd = socket(SocketType::STREAM, ipproto::TCP)?;
+            // Connections of an earlier server that linger in TIME_WAIT don't matter, as long as it allowed that too. Whether
+            // somebody has the port now, only listening finds out then; and what has listened without the option and returned
+            // to being merely bound is in everybody's way (inet_csk_get_port).
+            sockopt::set_socket_reuseaddr(&fd, true)?;
+            rustix::net::bind(&fd, &address)?;
+            rustix::net::listen(&fd, 0)?;
+            sockopt::set_socket_reuseaddr(&fd, false)?;
+            stop_listening(fd.as_fd())?;
+            Ok(Some(fd))
+        }
+        Protocol::Udp => {
+            let fd = socket(SocketType::DGRAM, ipproto::UDP)?;
+            // The least that the kernel allows, should packets come before the translation is there.
+            sockopt::set_socket_recv_buffer_size(&fd, 0)?;
+            rustix::net::bind(&fd, &address)?;
+            Ok(Some(fd))
+        }
+        Protocol::Sctp => {
+            let fd = match socket(SocketType::STREAM, ipproto::SCTP) {
+                Ok(fd) => fd,
+                Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            rustix::net::bind(&fd, &address)?;
+            Ok(Some(fd))
+        }
+    }
+}
+
+/// Back to a bound socket: connecting to no address does that and leaves the port (tcp_disconnect).
+fn stop_listening(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: all zeros is a valid sockaddr of the family AF_UNSPEC.
+    let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
+    // SAFETY: the address is valid for the length given.
+    let done = unsafe {
+        libc::connect(
+            fd.as_raw_fd(),
+            &raw const nowhere,
+            size_of::<libc::sockaddr>() as libc::socklen_t,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Descriptors that are kept open together. Many are put into a socket's queue: the one descriptor that reads it keeps all of
+/// them open, in whatever process it is, without filling that process's table.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    loose: Vec<OwnedFd>,
+    packed: Option<Pack>,
+}
+
+#[derive(Debug)]
+struct Pack {
+    writer: OwnedFd,
+    reader: OwnedFd,
+}
+
+impl Holders {
+    pub fn push(&mut self, fd: OwnedFd) -> io::Result<()> {
+        self.loose.push(fd);
+        if self.loose.len() > LOOSE {
+            self.pack()?;
+        }
+        Ok(())
+    }
+
+    fn pack(&mut self) -> io::Result<()> {
+        let pack = match &self.packed {
+            Some(pack) => pack,
+            None => {
+                let (writer, reader) = rustix::net::socketpair(
+                    AddressFamily::UNIX,
+                    SocketType::STREAM,
+                    SocketFlags::CLOEXEC,
+                    None,
+                )?;
+                self.packed.insert(Pack { writer, reader })
+            }
+        };
+        let fds: Vec<_> = self.loose.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LOOSE + 1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::Error::from(Errno::TOOBIG));
+        }
+        // Waiting for room would be for ever: nobody reads.
+        rustix::net::sendmsg(
+            &pack.writer,
+            &[IoSlice::new(&[0])],
+            &mut control,
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        )?;
+        self.loose.clear();
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> io::Result<Vec<OwnedFd>> {
+        if self.packed.is_some() && !self.loose.is_empty() {
+            self.pack()?;
+        }
+        Ok(match self.packed {
+            Some(pack) => vec![pack.reader],
+            None => self.loose,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    fn free_port() -> u16 {
+        TcpListener::bind((LOCAL, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    }
+
+    fn in_use<T>(result: io::Result<T>) -> bool {
+        matches!(result, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+    }
+
+    #[test]
+    fn a_held_tcp_port_is_taken_for_all() {
+        let port = free_port();
+        let held = hold(Protocol::Tcp, LOCAL, port).unwrap().unwrap();
+        // The standard library's listeners set SO_REUSEADDR.
+        assert!(in_use(TcpListener::bind((LOCAL, port))));
+        assert!(in_use(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))));
+        assert!(in_use(hold(Protocol::Tcp, LOCAL, port)));
+        drop(held);
+        TcpListener::bind((LOCAL, port)).unwrap();
+    }
+
+    #[test]
+    fn a_port_with_a_listener_cannot_be_held() {
+        let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(in_use(hold(Protocol::Tcp, LOCAL, port)));
+    }
+
+    #[test]
+    fn lingering_connections_are_not_in_the_way() {
+        let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        // The side that closes first keeps the port in TIME_WAIT.
+        drop(server);
+        drop(client);
+        drop(listener);
+        hold(Protocol::Tcp, LOCAL, address.port()).unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_held_udp_port_is_taken() {
+        let held = UdpSocket::bind((LOCAL, 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        assert!(in_use(hold(Protocol::Udp, LOCAL, port)));
+        drop(held);
+        let _held = hold(Protocol::Udp, LOCAL, port).unwrap().unwrap();
+        assert!(in_use(UdpSocket::bind((LOCAL, port))));
+    }
+
+    #[test]
+    fn many_are_one_descriptor() {
+        let mut holders = Holders::default();
+        let mut ports = Vec::new();
+        for _ in 0..40 {
+            let port = free_port();
+            if let Some(fd) = hold(Protocol::Tcp, LOCAL, port).unwrap() {
+                holders.push(fd).unwrap();
+                ports.push(port);
+            }
+        }
+        let fds = holders.finish().unwrap();
+        assert_eq!(fds.len(), 1);
+        for port in &ports {
+            assert!(in_use(TcpListener::bind((LOCAL, *port))));
+        }
+        drop(fds);
+        // The queue of a closed socket is emptied before close returns.
+        for port in ports {
+            TcpListener::bind((LOCAL, port)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! The nf_tables messages that the rule set needs: attributes, expressions, objects.
+//!
+//! Numbers are `linux/netfilter/nf_tables.h`'s. What netfilter interprets (handles, flags, register numbers) is big-endian;
+//! what is compared with a packet or register is the bytes as they are there.
+
+use crate::netlink::{Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST, align};
+
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
+
+/// Messages within the subsystem.
+pub(crate) const NEW_TABLE: u16 = 0;
+pub(crate) const DEL_TABLE: u16 = 2;
+pub(crate) const NEW_CHAIN: u16 = 3;
+pub(crate) const GET_CHAIN: u16 = 4;
+pub(crate) const NEW_RULE: u16 = 6;
+pub(crate) const GET_RULE: u16 = 7;
+pub(crate) const NEW_SET: u16 = 9;
+pub(crate) const NEW_SET_ELEMENTS: u16 = 12;
+pub(crate) const GET_SET_ELEMENTS: u16 = 13;
+pub(crate) const DEL_SET_ELEMENTS: u16 = 14;
+
+/// The multicast group of all changes, as a bit for `bind`.
+pub(crate) const CHANGES_GROUP: u32 = 1 << (7 - 1);
+
+/// Every object's message carries its table's name in attribute 1.
+pub(crate) const TABLE_NAME: u16 = 1;
+pub(crate) const CHAIN_NAME: u16 = 3;
+pub(crate) const CHAIN_HOOK: u16 = 4;
+pub(crate) const CHAIN_POLICY: u16 = 5;
+pub(crate) const HOOK_NUMBER: u16 = 1;
+const HOOK_PRIORITY: u16 = 2;
+const CHAIN_TYPE: u16 = 7;
+const RULE_CHAIN: u16 = 2;
+const RULE_EXPRESSIONS: u16 = 4;
+const SET_NAME: u16 = 2;
+const SET_FLAGS: u16 = 3;
+const SET_KEY_TYPE: u16 = 4;
+const SET_KEY_LENGTH: u16 = 5;
+const SET_DATA_TYPE: u16 = 6;
+const SET_DATA_LENGTH: u16 = 7;
+const SET_DESCRIPTION: u16 = 9;
+const SET_ID: u16 = 10;
+const SET_DESCRIPTION_CONCAT: u16 = 2;
+const SET_FIELD_LENGTH: u16 = 1;
+pub(crate) const ELEMENTS_SET: u16 = 2;
+pub(crate) const ELEMENTS: u16 = 3;
+const ELEMENT_KEY: u16 = 1;
+const ELEMENT_DATA: u16 = 2;
+const ELEMENT_KEY_END: u16 = 10;
+const LIST_ELEMENT: u16 = 1;
+const DATA_VALUE: u16 = 1;
+const DATA_VERDICT: u16 = 2;
+const NLA_F_NESTED: u16 = 0x8000;
+
+const SET_INTERVAL: u32 = 4;
+const SET_MAP: u32 = 8;
+const SET_CONCAT: u32 = 0x80;
+
+pub(crate) const AF_INET: u8 = 2;
+
+/// A message's kind as it comes from the kernel, if it is of this subsystem.
+pub(crate) fn kind(message: u16) -> Option<u16> {
+    (message >> 8 == NFNL_SUBSYS_NFTABLES).then_some(message & 0xff)
+}
+
+/// `struct nfgenmsg`.
+pub(crate) const GENERIC_HEADER: usize = 4;
+
+pub(crate) fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    // Values are names, numbers and lists of a bounded number of elements: below 64 KiB.
+    let length = (4 + value.len()) as u16;
+    bytes.extend_from_slice(&length.to_ne_bytes());
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(value);
+    bytes.resize(align(bytes.len()), 0);
+}
+
+fn number(bytes: &mut Vec<u8>, kind: u16, value: u32) {
+    attribute(bytes, kind, &value.to_be_bytes());
+}
+
+fn string(bytes: &mut Vec<u8>, kind: u16, text: &str) {
+    let mut value = text.as_bytes().to_vec();
+    value.push(0);
+    attribute(bytes, kind, &value);
+}
+
+pub(crate) fn nested(bytes: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = bytes.len();
+    bytes.extend_from_slice(&[0; 2]);
+    bytes.extend_from_slice(&(kind | NLA_F_NESTED).to_ne_bytes());
+    fill(bytes);
+    let length = (bytes.len() - start) as u16;
+    bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+}
+
+fn value(bytes: &mut Vec<u8>, kind: u16, data: &[u8]) {
+    nested(bytes, kind, |bytes| attribute(bytes, DATA_VALUE, data));
+}
+
+/// Changes to one table of the IPv4 family, for the kernel to apply at once.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    table: String,
+    batch: Batch,
+}
+
+impl Transaction {
+    pub fn new(table: &str) -> Self {
+        let mut transaction = Transaction {
+            table: table.to_owned(),
+            batch: Batch::default(),
+        };
+        transaction.bound(NFNL_MSG_BATCH_BEGIN);
+        transaction
+    }
+
+    /// The batch, complete.
+    pub fn finish(mut self) -> Batch {
+        self.bound(NFNL_MSG_BATCH_END);
+        self.batch
+    }
+
+    fn bound(&mut self, kind: u16) {
+        let start = self.batch.begin(kind, NLM_F_REQUEST);
+        self.batch.bytes.extend_from_slice(&[0, 0]);
+        self.batch
+            .bytes
+            .extend_from_slice(&NFNL_SUBSYS_NFTABLES.to_be_bytes());
+        self.batch.finish(start);
+    }
+
+    fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+        push(&mut self.batch, kind, flags, |bytes| {
+            string(bytes, TABLE_NAME, &self.table);
+            fill(bytes);
+        });
+    }
+
+    /// Adds the table; nothing happens if it is there.
+    pub fn add_table(&mut self) {
+        self.message(NEW_TABLE, NLM_F_CREATE, |_| {});
+    }
+
+    /// Deletes the table with all that is in it.
+    pub fn delete_table(&mut self) {
+        self.message(DEL_TABLE, 0, |_| {});
+    }
+
+    /// Adds a chain that rules jump to.
+    pub fn add_chain(&mut self, name: &str) {
+        self.message(NEW_CHAIN, NLM_F_CREATE, |bytes| {
+            string(bytes, CHAIN_NAME, name);
+        });
+    }
+
+    /// Adds a chain that packets enter at a hook. What no rule decides is accepted.
+    pub fn add_base_chain(&mut self, name: &str, kind: &str, hook: Hook, priority: i32) {
+        self.message(NEW_CHAIN, NLM_F_CREATE, |bytes| {
+            string(bytes, CHAIN_NAME, name);
+            nested(bytes, CHAIN_HOOK, |bytes| {
+                number(bytes, HOOK_NUMBER, hook as u32);
+                attribute(bytes, HOOK_PRIORITY, &priority.to_be_bytes());
+            });
+            string(bytes, CHAIN_TYPE, kind);
+        });
+    }
+
+    /// Appends a rule to a chain.
+    pub fn add_rule(&mut self, chain: &str, rule: Rule) {
+        const NLM_F_APPEND: u16 = 0x800;
+        self.message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, |bytes| {
+            string(bytes, RULE_CHAIN, chain);
+            nested(bytes, RULE_EXPRESSIONS, |bytes| bytes.extend(rule.bytes));
+        });
+    }
+
+    pub fn add_map(&mut self, map: &Map, id: u32) {
+        self.message(NEW_SET, NLM_F_CREATE, |bytes| {
+            string(bytes, SET_NAME, map.name);
+            let concat = if map.intervals {
+                SET_INTERVAL | SET_CONCAT
+            } else {
+                0
+            };
+            number(bytes, SET_FLAGS, SET_MAP | concat);
+            number(bytes, SET_KEY_TYPE, Field::types(map.key));
+            number(bytes, SET_KEY_LENGTH, Field::length(map.key));
+            number(bytes, SET_DATA_TYPE, Field::types(map.data));
+            number(bytes, SET_DATA_LENGTH, Field::length(map.data));
+            if map.intervals {
+                nested(bytes, SET_DESCRIPTION, |bytes| {
+                    nested(bytes, SET_DESCRIPTION_CONCAT, |bytes| {
+                        for field in map.key {
+                            nested(bytes, LIST_ELEMENT, |bytes| {
+                                number(bytes, SET_FIELD_LENGTH, field.size());
+                            });
+                        }
+                    });
+                });
+            }
+            number(bytes, SET_ID, id);
+        });
+    }
+
+    pub fn add_elements(&mut self, map: &Map, elements: &[Element]) {
+        self.elements(NEW_SET_ELEMENTS, NLM_F_CREATE, map, elements, true);
+    }
+
+    pub fn delete_elements(&mut self, map: &Map, elements: &[Element]) {
+        self.elements(DEL_SET_ELEMENTS, 0, map, elements, false);
+    }
+
+    fn elements(&mut self, kind: u16, flags: u16, map: &Map, elements: &[Element], data: bool) {
+        // A list of elements is one attribute, whose length is 16 bits: an element takes at most 80 bytes.
+        for chunk in elements.chunks(512) {
+            self.message(kind, flags, |bytes| {
+                string(bytes, ELEMENTS_SET, map.name);
+                nested(bytes, ELEMENTS, |bytes| {
+                    for element in chunk {
+                        nested(bytes, LIST_ELEMENT, |bytes| {
+                            value(bytes, ELEMENT_KEY, &element.key);
+                            if let Some(end) = &element.key_end {
+                                value(bytes, ELEMENT_KEY_END, end);
+                            }
+                            if data {
+                                value(bytes, ELEMENT_DATA, &element.data);
+                            }
+                        });
+                    }
+                });
+            });
+        }
+    }
+}
+
+fn push(batch: &mut Batch, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = batch.begin(
+        NFNL_SUBSYS_NFTABLES << 8 | kind,
+        NLM_F_REQUEST | NLM_F_ACK | flags,
+    );
+    batch.bytes.extend_from_slice(&[AF_INET, 0, 0, 0]);
+    fill(&mut batch.bytes);
+    batch.finish(start);
+}
+
+/// A request for all objects of a kind in the IPv4 family; of a table, of a set, if named.
+pub(crate) fn dump(kind: u16, table: Option<&str>, set: Option<&str>) -> Batch {
+    let mut batch = Batch::default();
+    push(&mut batch, kind, NLM_F_DUMP, |bytes| {
+        if let Some(table) = table {
+            string(bytes, TABLE_NAME, table);
+        }
+        if let Some(set) = set {
+            string(bytes, ELEMENTS_SET, set);
+        }
+    });
+    batch
+}
+
+/// Where a base chain sees packets (`enum nf_inet_hooks`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Prerouting = 0,
+    Forward = 2,
+    Output = 3,
+    Postrouting = 4,
+}
+
+/// Part of a map's key or data, padded to four bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Field {
+    Address,
+    Protocol,
+    Port,
+}
+
+impl Field {
+    fn size(self) -> u32 {
+        match self {
+            Field::Address => 4,
+            Field::Protocol => 1,
+            Field::Port => 2,
+        }
+    }
+
+    /// nft's number for the type. The kernel doesn't look at it; programs that list the map do.
+    fn types(fields: &[Field]) -> u32 {
+        fields.iter().fold(0, |types, field| {
+            types << 6
+                | match field {
+                    Field::Address => 7,
+                    Field::Protocol => 12,
+                    Field::Port => 13,
+                }
+        })
+    }
+
+    fn length(fields: &[Field]) -> u32 {
+        // At most three fields.
+        4 * fields.len() as u32
+    }
+}
+
+/// A named map.
+#[derive(Debug)]
+pub(crate) struct Map {
+    pub name: &'static str,
+    pub key: &'static [Field],
+    pub data: &'static [Field],
+    /// Keys are ranges, field by field.
+    pub intervals: bool,
+}
+
+/// An entry of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Element {
+    pub key: Vec<u8>,
+    /// Last key of a range.
+    pub key_end: Option<Vec<u8>>,
+    pub data: Vec<u8>,
+}
+
+/// A 32-bit register; consecutive ones make a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Register(pub u32);
+
+/// The first; it overlaps the 128-bit register that names fit in.
+pub(crate) const R0: Register = Register(8);
+pub(crate) const R1: Register = Register(9);
+pub(crate) const R2: Register = Register(10);
+/// The first 128-bit register.
+const WIDE: Register = Register(1);
+const VERDICT: Register = Register(0);
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verdict {
+    Drop,
+    Accept,
+}
+
+/// The expressions of one rule, in order: each narrows the packets or acts on them.
+#[derive(Debug, Default)]
+pub(crate) struct Rule {
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Compare {
+    Equal = 0,
+    Different = 1,
+}
+
+impl Rule {
+    pub fn new() -> Self {
+        Rule::default()
+    }
+
+    fn expression(mut self, name: &str, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
+        nested(&mut self.bytes, LIST_ELEMENT, |bytes| {
+            string(bytes, 1, name);
+            nested(bytes, 2, fill);
+        });
+        self
+    }
+
+    fn meta(self, key: u32, register: Register) -> Self {
+        self.expression("meta", |bytes| {
+            number(bytes, 1, register.0);
+            number(bytes, 2, key);
+        })
+    }
+
+    fn compare(self, register: Register, how: Compare, data: &[u8]) -> Self {
+        self.expression("cmp", |bytes| {
+            number(bytes, 1, register.0);
+            number(bytes, 2, how as u32);
+            value(bytes, 3, data);
+        })
+    }
+
+    fn link_name(self, key: u32, how: Compare, name: &str) -> Self {
+        let mut padded = [0; 16];
+        // Names are at most 15 bytes.
+        padded[..name.len()].copy_from_slice(name.as_bytes());
+        self.meta(key, WIDE).compare(WIDE, how, &padded)
+    }
+
+    pub fn arrives_by(self, name: &str) -> Self {
+        self.link_name(6, Compare::Equal, name)
+    }
+
+    pub fn arrives_not_by(self, name: &str) -> Self {
+        self.link_name(6, Compare::Different, name)
+    }
+
+    pub fn leaves_by(self, name: &str) -> Self {
+        self.link_name(7, Compare::Equal, name)
+    }
+
+    pub fn leaves_not_by(self, name: &str) -> Self {
+        self.link_name(7, Compare::Different, name)
+    }
+
+    fn network_header(self, offset: u32, length: u32, register: Register) -> Self {
+        self.payload(1, offset, length, register)
+    }
+
+    fn payload(self, base: u32, offset: u32, length: u32, register: Register) -> Self {
+        self.expression("payload", |bytes| {
+            number(bytes, 1, register.0);
+            number(bytes, 2, base);
+            number(bytes, 3, offset);
+            number(bytes, 4, length);
+        })
+    }
+
+    fn masked(self, register: Register, mask: [u8; 4]) -> Self {
+        self.expression("bitwise", |bytes| {
+            number(bytes, 1, register.0);
+            number(bytes, 2, register.0);
+            number(bytes, 3, 4);
+            value(bytes, 4, &mask);
+            value(bytes, 5, &[0; 4]);
+        })
+    }
+
+    fn in_network(self, offset: u32, net: ipnet::Ipv4Net) -> Self {
+        self.network_header(offset, 4, R0)
+            .masked(R0, net.netmask().octets())
+            .compare(R0, Compare::Equal, &net.network().octets())
+    }
+
+    /// The IPv4 source is in the network.
+    pub fn source_in(self, net: ipnet::Ipv4Net) -> Self {
+        self.in_network(12, net)
+    }
+
+    /// The IPv4 destination is in the network.
+    pub fn destination_in(self, net: ipnet::Ipv4Net) -> Self {
+        self.in_network(16, net)
+    }
+
+    /// The destination is an address of this host.
+    pub fn destination_local(self) -> Self {
+        const RTN_LOCAL: u32 = 2;
+        self.expression("fib", |bytes| {
+            number(bytes, 1, R0.0);
+            // The type of the destination address.
+            number(bytes, 2, 3);
+            number(bytes, 3, 2);
+        })
+        .compare(R0, Compare::Equal, &RTN_LOCAL.to_ne_bytes())
+    }
+
+    fn connection(self, key: u32, any_of: u32) -> Self {
+        self.expression("ct", |bytes| {
+            number(bytes, 1, R0.0);
+            number(bytes, 2, key);
+        })
+        .masked(R0, any_of.to_ne_bytes())
+        .compare(R0, Compare::Different, &[0; 4])
+    }
+
+    /// The packet belongs to a connection that was let in.
+    pub fn established_or_related(self) -> Self {
+        self.connection(0, 2 | 4)
+    }
+
+    /// The connection's destination has been translated (IPS_DST_NAT).
+    pub fn translated(self) -> Self {
+        self.connection(2, 0x20)
+    }
+
+    pub fn load_destination(self, register: Register) -> Self {
+        self.network_header(16, 4, register)
+    }
+
+    pub fn load_protocol(self, register: Register) -> Self {
+        self.meta(16, register)
+    }
+
+    /// The transport's destination port, which TCP, UDP and SCTP have at the same place.
+    pub fn load_destination_port(self, register: Register) -> Self {
+        self.payload(2, 2, 2, register)
+    }
+
+    /// Replaces the key in the registers from R0 on by the data; a packet without an entry doesn't match.
+    pub fn look_up(self, map: &Map) -> Self {
+        self.expression("lookup", |bytes| {
+            string(bytes, 1, map.name);
+            number(bytes, 2, R0.0);
+            number(bytes, 3, R0.0);
+        })
+    }
+
+    /// Translates the destination to the address in R0 and, if `port`, the port in R1.
+    pub fn translate_destination(self, port: bool) -> Self {
+        self.expression("nat", |bytes| {
+            number(bytes, 1, 1);
+            number(bytes, 2, u32::from(AF_INET));
+            number(bytes, 3, R0.0);
+            number(bytes, 4, R0.0);
+            if port {
+                number(bytes, 5, R1.0);
+                number(bytes, 6, R1.0);
+            }
+        })
+    }
+
+    /// Gives the connection the address of the link that it leaves by.
+    pub fn masquerade(self) -> Self {
+        self.expression("masq", |_| {})
+    }
+
+    fn verdict(self, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
+        self.expression("immediate", |bytes| {
+            number(bytes, 1, VERDICT.0);
+            nested(bytes, 2, |bytes| nested(bytes, DATA_VERDICT, fill));
+        })
+    }
+
+    pub fn decide(self, verdict: Verdict) -> Self {
+        self.verdict(|bytes| number(bytes, 1, verdict as u32))
+    }
+
+    pub fn jump(self, chain: &str) -> Self {
+        const NFT_JUMP: i32 = -3;
+        self.verdict(|bytes| {
+            attribute(bytes, 1, &NFT_JUMP.to_be_bytes());
+            string(bytes, 2, chain);
+        })
+    }
+}

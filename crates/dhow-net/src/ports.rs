@@ -1,0 +1,322 @@
+//! The host ports that containers have: which are taken, by whom, and which one a request gets.
+//!
+//! Invariant: a port of an address and protocol belongs to one endpoint at most; the unspecified address is every address.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::endpoint::{PortBinding, PortRequest, Protocol};
+use crate::error::{BindError, PortError, PortRange};
+use crate::hold::{Holders, hold};
+use crate::nft::ruleset::Forward;
+
+/// Where the kernel takes ports from for whoever doesn't care, and so do we; with the kernel's default.
+const EPHEMERAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+const EPHEMERAL_DEFAULT: (u16, u16) = (32768, 60999);
+
+/// An endpoint with published ports.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owner {
+    pub name: String,
+    pub bindings: Vec<PortBinding>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ports {
+    owners: HashMap<Ipv4Addr, Owner>,
+    /// Addresses of the host and the endpoint behind each, by port.
+    taken: HashMap<(Protocol, u16), Vec<(Ipv4Addr, Ipv4Addr)>>,
+    /// The ephemeral port given last.
+    last: Option<u16>,
+}
+
+/// Ports that were chosen, with their sockets, not yet entered.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub bindings: Vec<PortBinding>,
+    pub holders: Holders,
+}
+
+impl Ports {
+    /// The endpoint that has the port, or a port that a request for this one would clash with.
+    fn holder(&self, protocol: Protocol, host_ip: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
+        self.taken
+            .get(&(protocol, port))?
+            .iter()
+            .find(|(ip, _)| *ip == host_ip || ip.is_unspecified() || host_ip.is_unspecified())
+            .map(|(_, container)| *container)
+    }
+
+    fn holder_name(&self, container: Ipv4Addr) -> String {
+        self.owners
+            .get(&container)
+            .map(|owner| owner.name.clone())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| container.to_string())
+    }
+
+    /// Chooses a port for every request and binds it, or none at all.
+    pub fn choose(
+        &mut self,
+        requests: &[PortRequest],
+        default_ip: Ipv4Addr,
+    ) -> Result<Chosen, PortError> {
+        let mut chosen = Chosen {
+            bindings: Vec::with_capacity(requests.len()),
+            holders: Holders::default(),
+        };
+        for request in requests {
+            let host_ip = match request.host_ip {
+                None => default_ip,
+                Some(IpAddr::V4(ip)) => ip,
+                Some(ip @ IpAddr::V6(_)) => return Err(PortError::Ipv6(ip)),
+            };
+            if request.container_port == 0 {
+                return Err(PortError::InvalidPort);
+            }
+            let host_port = match request.host_ports {
+                None | Some((0, 0)) => self.ephemeral(request.protocol, host_ip, &mut chosen)?,
+                Some((first, last)) if first > last => {
+                    return Err(PortError::InvalidRange(PortRange(first, last)));
+                }
+                Some((0, _)) => return Err(PortError::InvalidPort),
+                Some((first, last)) => {
+                    self.first_free(request.protocol, host_ip, (first, last), &mut chosen)?
+                }
+            };
+            chosen.bindings.push(PortBinding {
+                protocol: request.protocol,
+                container_port: request.container_port,
+                host_ip,
+                host_port,
+            });
+        }
+        Ok(chosen)
+    }
+
+    /// Tries the ports in order; of those that can't be had, the last one's reason is the error.
+    fn first_free(
+        &self,
+        protocol: Protocol,
+        host_ip: Ipv4Addr,
+        (first, last): (u16, u16),
+        chosen: &mut Chosen,
+    ) -> Result<u16, PortError> {
+        let ports = PortRange(first, last);
+        let mut failure = PortError::NoneFree { host_ip };
+        for port in first..=last {
+            if let Some(container) = self.holder(protocol, host_ip, port) {
+                failure = PortError::Allocated {
+                    host_ip,
+                    ports,
+                    holder: self.holder_name(container),
+                };
+                continue;
+            }
+            match take(protocol, host_ip, port, chosen) {
+                Ok(()) => return Ok(port),
+                Err(error) => {
+                    let in_use = error.kind() == io::ErrorKind::AddrInUse;
+                    failure = PortError::Bind {
+                        host_ip,
+                        ports,
+                        protocol,
+                        source: BindError(error),
+                    };
+                    if !in_use {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    /// The next free port after the one given last.
+    fn ephemeral(
+        &mut self,
+        protocol: Protocol,
+        host_ip: Ipv4Addr,
+        chosen: &mut Chosen,
+    ) -> Result<u16, PortError> {
+        let (low, high) = ephemeral_range();
+        let start = self
+            .last
+            .and_then(|last| last.checked_add(1))
+            .filter(|next| (low..=high).contains(next))
+            .unwrap_or(low);
+        for port in (start..=high).chain(low..start) {
+            if self.holder(protocol, host_ip, port).is_some() {
+                continue;
+            }
+            match take(protocol, host_ip, port, chosen) {
+                Ok(()) => {
+                    self.last = Some(port);
+                    return Ok(port);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => {
+                    return Err(PortError::Bind {
+                        host_ip,
+                        ports: PortRange(port, port),
+                        protocol,
+                        source: BindError(error),
+                    });
+                }
+            }
+        }
+        Err(PortError::NoneFree { host_ip })
+    }
+
+    /// Adds ports to those of an endpoint.
+    pub fn enter(&mut self, container: Ipv4Addr, name: &str, bindings: &[PortBinding]) {
+        let owner = self.owners.entry(container).or_default();
+        name.clone_into(&mut owner.name);
+        for binding in bindings {
+            owner.bindings.push(*binding);
+            self.taken
+                .entry((binding.protocol, binding.host_port))
+                .or_default()
+                .push((binding.host_ip, container));
+        }
+    }
+
+    /// Enters the ports of an endpoint that an earlier daemon published, but for those that another has. Gives these.
+    pub fn adopt(
+        &mut self,
+        container: Ipv4Addr,
+        name: &str,
+        bindings: &[PortBinding],
+    ) -> Vec<PortBinding> {
+        let mut doubled = Vec::new();
+        for binding in bindings {
+            if self
+                .holder(binding.protocol, binding.host_ip, binding.host_port)
+                .is_some()
+            {
+                doubled.push(*binding);
+            } else {
+                self.enter(container, name, std::slice::from_ref(binding));
+            }
+        }
+        doubled
+    }
+
+    /// Takes ports from an endpoint; those that it hasn't are passed over.
+    pub fn leave(&mut self, container: Ipv4Addr, bindings: &[PortBinding]) {
+        let Some(owner) = self.owners.get_mut(&container) else {
+            return;
+        };
+        for binding in bindings {
+            let Some(at) = owner.bindings.iter().position(|own| own == binding) else {
+                continue;
+            };
+            owner.bindings.remove(at);
+            let key = (binding.protocol, binding.host_port);
+            if let Some(holders) = self.taken.get_mut(&key) {
+                holders.retain(|holder| *holder != (binding.host_ip, container));
+                if holders.is_empty() {
+                    self.taken.remove(&key);
+                }
+            }
+        }
+        if owner.bindings.is_empty() {
+            self.owners.remove(&container);
+        }
+    }
+
+    /// What an endpoint has.
+    pub fn of(&self, container: Ipv4Addr) -> Vec<PortBinding> {
+        self.owners
+            .get(&container)
+            .map(|owner| owner.bindings.clone())
+            .unwrap_or_default()
+    }
+
+    /// All of them.
+    pub fn forwards(&self) -> Vec<Forward> {
+        self.owners
+            .iter()
+            .flat_map(|(container, owner)| forwards(*container, &owner.bindings))
+            .collect()
+    }
+}
+
+pub(crate) fn forwards(container: Ipv4Addr, bindings: &[PortBinding]) -> Vec<Forward> {
+    bindings
+        .iter()
+        .map(|binding| Forward {
+            binding: *binding,
+            container,
+        })
+        .collect()
+}
+
+/// Binds the port. A clash within one request is one with our own socket.
+fn take(protocol: Protocol, host_ip: Ipv4Addr, port: u16, chosen: &mut Chosen) -> io::Result<()> {
+    let clash = chosen.bindings.iter().any(|b| {
+        b.protocol == protocol
+            && b.host_port == port
+            && (b.host_ip == host_ip || b.host_ip.is_unspecified() || host_ip.is_unspecified())
+    });
+    if clash {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    if let Some(fd) = hold(protocol, host_ip, port)? {
+        chosen.holders.push(fd)?;
+    }
+    Ok(())
+}
+
+fn ephemeral_range() -> (u16, u16) {
+    fs::read_to_string(EPHEMERAL_RANGE)
+        .ok()
+        .and_then(|text| parse_range(&text))
+        .unwrap_or(EPHEMERAL_DEFAULT)
+}
+
+fn parse_range(text: &str) -> Option<(u16, u16)> {
+    let mut numbers = text.split_whitespace().map(str::parse);
+    let (low, high) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    (0 < low && low <= high).then_some((low, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_as_the_kernel_prints_them() {
+        assert_eq!(parse_range("32768\t60999\n"), Some((32768, 60999)));
+        for bad in ["", "1", "5 4", "0 9", "a b", "1 99999"] {
+            assert_eq!(parse_range(bad), None, "{bad}");
+        }
+    }
+
+    fn binding(host_ip: &str, port: u16) -> PortBinding {
+        PortBinding {
+            protocol: Protocol::Tcp,
+            container_port: 80,
+            host_ip: host_ip.parse().unwrap(),
+            host_port: port,
+        }
+    }
+
+    #[test]
+    fn the_unspecified_address_is_every_address() {
+        let mut ports = Ports::default();
+        let [a, b] = [2, 3].map(|n| Ipv4Addr::new(172, 17, 0, n));
+        ports.enter(a, "one", &[binding("127.0.0.1", 80)]);
+        assert_eq!(
+            ports.adopt(b, "two", &[binding("0.0.0.0", 80), binding("10.0.0.1", 80)]),
+            [binding("0.0.0.0", 80)]
+        );
+        assert_eq!(ports.forwards().len(), 2);
+        ports.leave(a, &[binding("127.0.0.1", 80)]);
+        ports.leave(a, &[binding("127.0.0.1", 80)]);
+        assert_eq!(ports.of(a), []);
+        assert_eq!(ports.of(b), [binding("10.0.0.1", 80)]);
+    }
+}

@@ -1,0 +1,214 @@
+//! Sandboxes: network namespaces, made by a thread that goes in, makes what has to be made inside, and comes back.
+//!
+//! Invariant: a namespace is held by descriptors only, never by a mount, so one that nobody took over goes with the daemon. A
+//! thread that can't come back to the host's namespace ends rather than work in the wrong one.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+use crate::bridge::Bridge;
+use crate::endpoint::Endpoint;
+use crate::error::{Doing, Result};
+use crate::mac::MacAddr;
+use crate::netlink::{Batch, Socket, errno};
+use crate::rtnl::{self, Link, PairEnd, PortMode};
+
+/// The container's end of the pair.
+const CONTAINER_LINK: &str = "eth0";
+const HOST_LINK_PREFIX: &str = "veth";
+/// Hexadecimal digits after it.
+const HOST_LINK_DIGITS: usize = 7;
+/// How often a name that is taken is replaced by another of 16^7.
+const NAME_ATTEMPTS: usize = 8;
+
+/// Docker's defaults for a namespace of a container's own, below /proc/sys/net/ipv4: any user may listen on any port and send
+/// ICMP echoes.
+const SWITCHES: [(&str, &str); 2] = [
+    ("ip_unprivileged_port_start", "0"),
+    ("ping_group_range", "0 2147483647"),
+];
+
+/// Whether a link's name is of the kind that we make.
+pub(crate) fn is_host_link(name: &str) -> bool {
+    name.strip_prefix(HOST_LINK_PREFIX).is_some_and(|digits| {
+        digits.len() == HOST_LINK_DIGITS
+            && digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+/// What a thread that makes sandboxes works with.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    /// The host's namespace, to come back to.
+    home: File,
+    /// A socket in it.
+    pub socket: Socket,
+}
+
+/// A namespace, and a socket that is inside it wherever the thread is.
+struct Entered {
+    netns: OwnedFd,
+    socket: Socket,
+}
+
+impl Maker {
+    /// Of the calling thread's namespace.
+    pub fn new() -> Result<Self> {
+        Ok(Maker {
+            home: own_namespace().doing(|| "cannot open the network namespace".to_owned())?,
+            socket: Socket::open(libc::NETLINK_ROUTE, 0)
+                .doing(|| "cannot open a route netlink socket".to_owned())?,
+        })
+    }
+
+    fn enter_new(&self) -> Result<Entered> {
+        let made = || "cannot make a network namespace".to_owned();
+        // SAFETY: unshare(2) of the network namespace leaves file descriptors, memory and everything else of the thread as is.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.doing(made)?;
+        let entered = (|| {
+            let netns = own_namespace()?.into();
+            let socket = Socket::open(libc::NETLINK_ROUTE, 0)?;
+            for (name, value) in SWITCHES {
+                // A read-only /proc/sys keeps the kernel's stricter defaults; containers run all the same.
+                if let Err(error) = fs::write(format!("/proc/sys/net/ipv4/{name}"), value) {
+                    tracing::debug!(name, %error, "cannot set a container's network default");
+                }
+            }
+            Ok::<_, io::Error>(Entered { netns, socket })
+        })();
+        if let Err(error) =
+            move_into_link_name_space(self.home.as_fd(), Some(LinkNameSpaceType::Network))
+        {
+            // All later work of this thread would go to the wrong namespace. Its owner starts another.
+            panic!("cannot come back to the host's network namespace: {error}");
+        }
+        entered.doing(made)
+    }
+
+    /// A namespace with nothing but its loopback link, which is up.
+    pub fn isolated(&self) -> Result<OwnedFd> {
+        let mut entered = self.enter_new()?;
+        let mut batch = Batch::default();
+        rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
+        entered
+            .socket
+            .transact(&batch, |_| {})
+            .doing(|| "cannot bring up the loopback link".to_owned())?;
+        Ok(entered.netns)
+    }
+
+    /// A namespace on the bridge. When it fails, what was made goes with the namespace.
+    pub fn endpoint(
+        &mut self,
+        bridge: &Bridge,
+        ip: std::net::Ipv4Addr,
+        mac: MacAddr,
+    ) -> Result<Endpoint> {
+        let mut entered = self.enter_new()?;
+        let host_link = self.pair(bridge, &entered.netns, mac)?;
+        let inside = rtnl::find_link(&mut entered.socket, CONTAINER_LINK)
+            .and_then(|link| link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)))
+            .doing(|| "cannot find the container's link".to_owned())?;
+        let mut batch = Batch::default();
+        rtnl::no_ipv6_addresses(&mut batch, Link::Index(inside.index));
+        rtnl::up(&mut batch, Link::Index(inside.index));
+        rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
+        rtnl::new_address(&mut batch, inside.index, bridge.container_net(ip));
+        rtnl::new_default_route(&mut batch, bridge.info.gateway);
+        entered
+            .socket
+            .transact(&batch, |_| {})
+            .doing(|| format!("cannot give a container the address {ip}"))?;
+        Ok(Endpoint {
+            netns: entered.netns,
+            ip,
+            prefix: bridge.info.subnet.prefix_len(),
+            gateway: bridge.info.gateway,
+            mac,
+            host_link,
+        })
+    }
+
+    /// Makes the pair of links, and gives the name of the host's.
+    fn pair(&mut self, bridge: &Bridge, netns: &OwnedFd, mac: MacAddr) -> Result<String> {
+        for attempt in 1.. {
+            let random = random_bytes().doing(|| "cannot get random bytes".to_owned())?;
+            let name = host_link_name(random);
+            let mut batch = Batch::default();
+            rtnl::new_pair(
+                &mut batch,
+                PairEnd {
+                    name: &name,
+                    mac: host_mac(random),
+                },
+                PairEnd {
+                    name: CONTAINER_LINK,
+                    mac,
+                },
+                netns.as_fd(),
+                bridge.index,
+                bridge.info.mtu,
+            );
+            if bridge.port_mode != PortMode::default() {
+                rtnl::set_port_mode(&mut batch, Link::Name(&name), bridge.port_mode);
+            }
+            rtnl::no_ipv6_addresses(&mut batch, Link::Name(&name));
+            rtnl::up(&mut batch, Link::Name(&name));
+            match self.socket.transact(&batch, |_| {}) {
+                Ok(()) => return Ok(name),
+                Err(refusal)
+                    if errno(&refusal.error) == Some(libc::EEXIST)
+                        && refusal.message == 1
+                        && attempt < NAME_ATTEMPTS => {}
+                Err(refusal) => {
+                    return Err(io::Error::from(refusal))
+                        .doing(|| format!("cannot make a port of bridge {}", bridge.info.name));
+                }
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+}
+
+fn own_namespace() -> io::Result<File> {
+    File::open("/proc/thread-self/ns/net")
+}
+
+fn random_bytes() -> io::Result<[u8; 8]> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn host_link_name(random: [u8; 8]) -> String {
+    let mut name = format!("{HOST_LINK_PREFIX}{:016x}", u64::from_ne_bytes(random));
+    name.truncate(HOST_LINK_PREFIX.len() + HOST_LINK_DIGITS);
+    name
+}
+
+/// A random unicast, locally administered address.
+fn host_mac(random: [u8; 8]) -> MacAddr {
+    let [a, b, c, d, e, f, ..] = random;
+    MacAddr([a & 0xfc | 2, b, c, d, e, f])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_host_links() {
+        let name = host_link_name([0; 8]);
+        assert_eq!(name, "veth0000000");
+        assert!(is_host_link(&name));
+        for other in ["veth0", "veth000000g", "eth0000000", "veth00000000"] {
+            assert!(!is_host_link(other), "{other}");
+        }
+        assert!(host_mac([0xff; 8]).is_usable());
+    }
+}

@@ -1,0 +1,288 @@
+//! Endpoints made ahead of time, and the thread that makes them.
+//!
+//! A start that asks for nothing special takes one that is ready, without a system call. The thread then makes another, after
+//! the requests that can't be served so. It sleeps when all is done: at rest nothing wakes it.
+//!
+//! Invariant: every endpoint here has an address that is taken in the IPAM; whoever takes the endpoint takes over the address.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::bridge::{self, Bridge};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Result};
+use crate::ipam::Ipam;
+use crate::mac::MacAddr;
+use crate::sandbox::Maker;
+
+/// What an endpoint is made with; what is `None` is chosen here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    pub mac: Option<MacAddr>,
+    pub ip: Option<Ipv4Addr>,
+}
+
+enum Job {
+    Endpoint {
+        wish: Wish,
+        reply: oneshot::Sender<Result<Lease>>,
+    },
+    Isolated {
+        reply: oneshot::Sender<Result<OwnedFd>>,
+    },
+}
+
+struct State {
+    ipam: Ipam,
+    warm: VecDeque<Endpoint>,
+    jobs: VecDeque<Job>,
+    /// Links of endpoints that have ended. The kernel removes one with its namespace, unless something still holds this open:
+    /// before the address is used again, the thread makes sure.
+    retired: HashMap<Ipv4Addr, String>,
+    /// Whether warm endpoints are to be made: not after a failure, until somebody takes one.
+    refill: bool,
+    closed: bool,
+}
+
+/// What the thread and its clients share.
+pub(crate) struct Sandboxes {
+    bridge: Bridge,
+    target: usize,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+/// An endpoint on its way to whoever asked for it. If they are gone, it goes back.
+pub(crate) struct Lease {
+    endpoint: Option<Endpoint>,
+    home: Arc<Sandboxes>,
+}
+
+impl Lease {
+    pub fn take(mut self) -> Option<Endpoint> {
+        self.endpoint.take()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(endpoint) = self.endpoint.take() {
+            self.home.give_back(endpoint);
+        }
+    }
+}
+
+enum Work {
+    Job(Job),
+    Warm(Ipv4Addr),
+}
+
+impl Sandboxes {
+    pub fn new(bridge: Bridge, target: usize, ipam: Ipam) -> Arc<Self> {
+        Arc::new(Sandboxes {
+            bridge,
+            target,
+            state: Mutex::new(State {
+                ipam,
+                warm: VecDeque::new(),
+                jobs: VecDeque::new(),
+                retired: HashMap::new(),
+                refill: true,
+                closed: false,
+            }),
+            work: Condvar::new(),
+        })
+    }
+
+    /// Starts the thread in the calling thread's namespace. It ends at `close`.
+    pub fn start(self: &Arc<Self>, maker: Maker) -> std::io::Result<std::thread::JoinHandle<()>> {
+        let shared = Arc::clone(self);
+        std::thread::Builder::new()
+            .name("dhow-sandbox".to_owned())
+            .spawn(move || shared.run(maker))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change is complete before anything that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A warm endpoint that is as wished, if there is one.
+    pub fn take_warm(&self, wish: Wish) -> Option<Endpoint> {
+        let mut state = self.lock();
+        let at = state.warm.iter().position(|endpoint| {
+            wish.ip.is_none_or(|ip| ip == endpoint.ip)
+                && wish.mac.is_none_or(|mac| mac == endpoint.mac)
+        })?;
+        let endpoint = state.warm.remove(at);
+        state.refill = true;
+        drop(state);
+        self.work.notify_one();
+        endpoint
+    }
+
+    /// Makes an endpoint as wished.
+    pub async fn make(&self, wish: Wish) -> Result<Lease> {
+        self.ask(|reply| Job::Endpoint { wish, reply }).await
+    }
+
+    pub async fn isolated(&self) -> Result<OwnedFd> {
+        self.ask(|reply| Job::Isolated { reply }).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> Job) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(Error::Closed);
+            }
+            state.jobs.push_back(job(reply));
+        }
+        self.work.notify_one();
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// The address of an endpoint that has ended is free again.
+    pub fn release(&self, ip: Ipv4Addr, host_link: String) {
+        let mut state = self.lock();
+        state.ipam.release(ip);
+        if !host_link.is_empty() {
+            state.retired.insert(ip, host_link);
+        }
+        state.refill = true;
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// How many are ready.
+    pub fn ready(&self) -> usize {
+        self.lock().warm.len()
+    }
+
+    /// Ends the thread; what is warm goes with it.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.jobs.clear();
+        state.warm.clear();
+        drop(state);
+        self.work.notify_all();
+    }
+
+    fn give_back(&self, endpoint: Endpoint) {
+        let mut state = self.lock();
+        let ordinary = endpoint.mac == MacAddr::of_ipv4(endpoint.ip);
+        if ordinary && !state.closed && state.warm.len() < self.target {
+            state.warm.push_back(endpoint);
+        } else {
+            state.ipam.release(endpoint.ip);
+            state.retired.insert(endpoint.ip, endpoint.host_link);
+        }
+    }
+
+    fn run(self: Arc<Self>, mut maker: Maker) {
+        while let Some(work) = self.next_work() {
+            match work {
+                Work::Job(Job::Endpoint { wish, reply }) => {
+                    if reply.is_closed() {
+                        continue;
+                    }
+                    let result = self.make_wished(&mut maker, wish).map(|endpoint| Lease {
+                        endpoint: Some(endpoint),
+                        home: Arc::clone(&self),
+                    });
+                    // A lease that nobody takes gives itself back.
+                    let _ = reply.send(result);
+                }
+                Work::Job(Job::Isolated { reply }) => {
+                    // A namespace that nobody takes is closed.
+                    let _ = reply.send(maker.isolated());
+                }
+                Work::Warm(ip) => self.make_warm(&mut maker, ip),
+            }
+        }
+    }
+
+    /// Waits for something to do. `None` when there is nothing any more.
+    fn next_work(&self) -> Option<Work> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(Work::Job(job));
+            }
+            if state.refill && state.warm.len() < self.target {
+                match state.ipam.allocate() {
+                    Ok(ip) => return Some(Work::Warm(ip)),
+                    Err(_) => state.refill = false,
+                }
+            }
+            state = self
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn make_warm(&self, maker: &mut Maker, ip: Ipv4Addr) {
+        match self.make_at(maker, ip, MacAddr::of_ipv4(ip)) {
+            Ok(endpoint) => self.lock().warm.push_back(endpoint),
+            Err(error) => {
+                tracing::warn!(%error, "cannot make a sandbox ahead of time");
+                self.lock().refill = false;
+            }
+        }
+    }
+
+    fn make_wished(&self, maker: &mut Maker, wish: Wish) -> Result<Endpoint> {
+        // One may have become ready since the request was queued.
+        if let Some(endpoint) = self.take_warm(wish) {
+            return Ok(endpoint);
+        }
+        let ip = self.address(maker, wish)?;
+        self.make_at(maker, ip, wish.mac.unwrap_or_else(|| MacAddr::of_ipv4(ip)))
+    }
+
+    /// An address as wished. What is warm makes room.
+    fn address(&self, maker: &mut Maker, wish: Wish) -> Result<Ipv4Addr> {
+        let mut state = self.lock();
+        let at = match wish.ip {
+            Some(ip) => state.warm.iter().position(|endpoint| endpoint.ip == ip),
+            None => match state.ipam.allocate() {
+                Ok(ip) => return Ok(ip),
+                Err(error) if state.warm.is_empty() => return Err(error),
+                Err(_) => Some(0),
+            },
+        };
+        let Some(endpoint) = at.and_then(|at| state.warm.remove(at)) else {
+            // There is a wish, else it would have been allocated.
+            let ip = wish.ip.ok_or(Error::Closed)?;
+            state.ipam.claim(ip)?;
+            return Ok(ip);
+        };
+        drop(state);
+        bridge::remove_link(&mut maker.socket, &endpoint.host_link)?;
+        Ok(endpoint.ip)
+    }
+
+    /// Makes an endpoint with an address that is taken for it already.
+    fn make_at(&self, maker: &mut Maker, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
+        let former = self.lock().retired.remove(&ip);
+        let made = match former {
+            Some(link) => bridge::remove_link(&mut maker.socket, &link).map(|_| ()),
+            None => Ok(()),
+        }
+        .and_then(|()| maker.endpoint(&self.bridge, ip, mac));
+        if made.is_err() {
+            self.lock().ipam.release(ip);
+        }
+        made
+    }
+}

@@ -1,0 +1,243 @@
+//! A world for a test: a network namespace that plays the host, another that plays the rest of the world, a link between them,
+//! and means to send real packets from each.
+//!
+//! The host has 192.0.2.1, the world 192.0.2.2 and no route to the containers unless a test adds one.
+
+#![allow(dead_code)]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Command;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dhow_net::{
+    Endpoint, EndpointRequest, LiveEndpoint, NetConfig, Network, PortRequest, Protocol,
+};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const WORLD: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// Long enough for a slow machine; a test that passes never waits for it but where silence is the expectation.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long silence must last to count.
+const SILENCE: Duration = Duration::from_millis(300);
+
+pub fn enter(netns: BorrowedFd<'_>) {
+    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).unwrap();
+}
+
+pub fn own_namespace() -> OwnedFd {
+    File::open("/proc/thread-self/ns/net").unwrap().into()
+}
+
+/// Runs in a thread of its own inside the namespace.
+pub fn inside<T: Send + 'static>(
+    netns: impl AsFd,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let netns = netns.as_fd().try_clone_to_owned().unwrap();
+    std::thread::spawn(move || {
+        enter(netns.as_fd());
+        work()
+    })
+}
+
+pub fn run(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub struct World {
+    pub host: OwnedFd,
+    pub world: OwnedFd,
+}
+
+/// Runs a test as a process of the host would, on a thread in the host's namespace, with a runtime all of whose threads are
+/// there too.
+pub fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce(World) -> F + Send + 'static) {
+    let result = std::thread::spawn(move || {
+        // SAFETY: only this thread's network namespace changes.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+        let host = own_namespace();
+        let world = std::thread::spawn(|| {
+            // SAFETY: as above.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+            run("ip link set lo up");
+            own_namespace()
+        })
+        .join()
+        .unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&world);
+        let path = format!("/proc/{}/fd/{fd}", std::process::id());
+        run("ip link set lo up");
+        run(&format!(
+            "ip link add outside type veth peer name inside netns {path}"
+        ));
+        run("ip address add 192.0.2.1/24 dev outside");
+        run("ip link set outside up");
+        inside(&world, || {
+            run("ip address add 192.0.2.2/24 dev inside");
+            run("ip link set inside up");
+        })
+        .join()
+        .unwrap();
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(test(World { host, world }));
+    })
+    .join();
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+pub async fn open(config: NetConfig) -> Network {
+    Network::open(config, Vec::new()).await.unwrap()
+}
+
+pub async fn connect(network: &Network, name: &str) -> Endpoint {
+    let request = EndpointRequest {
+        id: format!("{name}-id"),
+        name: name.to_owned(),
+        ..EndpointRequest::default()
+    };
+    network.connect(request).await.unwrap()
+}
+
+/// The endpoint as the engine would store it.
+pub fn live(endpoint: &Endpoint, name: &str, bindings: &[dhow_net::PortBinding]) -> LiveEndpoint {
+    LiveEndpoint {
+        id: format!("{name}-id"),
+        name: name.to_owned(),
+        ip: endpoint.ip,
+        mac: endpoint.mac,
+        host_link: endpoint.host_link.clone(),
+        bindings: bindings.to_vec(),
+    }
+}
+
+pub fn tcp(container_port: u16, host_port: u16) -> PortRequest {
+    PortRequest {
+        protocol: Protocol::Tcp,
+        container_port,
+        host_ip: None,
+        host_ports: Some((host_port, host_port)),
+    }
+}
+
+pub fn udp(container_port: u16, host_port: u16) -> PortRequest {
+    PortRequest {
+        protocol: Protocol::Udp,
+        ..tcp(container_port, host_port)
+    }
+}
+
+/// A TCP server in the namespace that tells every client the address it comes from, until the namespace's test ends.
+pub fn serve_tcp(netns: impl AsFd, port: u16) {
+    let listener = inside(netns, move || {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
+    })
+    .join()
+    .unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let Ok(mut client) = client else { return };
+            let Ok(peer) = client.peer_addr() else { return };
+            let _ = client.write_all(peer.ip().to_string().as_bytes());
+        }
+    });
+}
+
+/// A UDP server that answers every datagram with the sender's address.
+pub fn serve_udp(netns: impl AsFd, port: u16) {
+    let socket = inside(netns, move || {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
+    })
+    .join()
+    .unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(peer.ip().to_string().as_bytes(), peer);
+        }
+    });
+}
+
+fn address(text: &str) -> Ipv4Addr {
+    text.parse::<IpAddr>()
+        .ok()
+        .and_then(|ip| match ip {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        })
+        .unwrap_or_else(|| panic!("not an IPv4 address: {text}"))
+}
+
+/// The address that a server behind `to` sees, asked from the namespace; `None` if it doesn't answer.
+pub fn ask_tcp(netns: impl AsFd, to: (Ipv4Addr, u16)) -> Option<Ipv4Addr> {
+    ask_tcp_for(netns, to, PATIENCE)
+}
+
+/// As `ask_tcp` where no answer is expected.
+pub fn is_silent(netns: impl AsFd, to: (Ipv4Addr, u16)) -> bool {
+    ask_tcp_for(netns, to, SILENCE).is_none()
+}
+
+fn ask_tcp_for(netns: impl AsFd, to: (Ipv4Addr, u16), patience: Duration) -> Option<Ipv4Addr> {
+    inside(netns, move || {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(to), patience).ok()?;
+        stream.set_read_timeout(Some(patience)).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(address(&text))
+    })
+    .join()
+    .unwrap()
+}
+
+pub fn udp_client(netns: impl AsFd) -> UdpSocket {
+    inside(netns, || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    })
+    .join()
+    .unwrap()
+}
+
+pub fn ask_udp(client: &UdpSocket, to: (Ipv4Addr, u16)) -> Option<Ipv4Addr> {
+    client.send_to(b"who am I?", to).ok()?;
+    let mut buffer = [0; 64];
+    let (length, from) = client.recv_from(&mut buffer).ok()?;
+    assert_eq!(
+        from,
+        SocketAddr::from(to),
+        "the answer comes from whom was asked"
+    );
+    Some(address(std::str::from_utf8(&buffer[..length]).unwrap()))
+}
+
+/// The ports of the bridge, from the calling thread's namespace.
+pub fn ports(bridge: &str) -> Vec<String> {
+    run(&format!("ip -o link show master {bridge}"))
+        .lines()
+        .map(|line| {
+            let name = line.split(": ").nth(1).unwrap();
+            name.split('@').next().unwrap().to_owned()
+        })
+        .collect()
+}
