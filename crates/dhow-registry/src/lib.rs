@@ -30,10 +30,10 @@ mod uploads;
 
 pub use body::Body;
 pub use error::RegistryError;
-pub use manifest::{Descriptor, ManifestKind};
+pub use manifest::ManifestKind;
 pub use name::{RepositoryName, Tag, TagOrDigest};
 pub use serve::{ServeArgs, ServeError, serve};
-pub use server::{Server, ServerConfig};
+pub use server::{Server, ServerConfig, serve_connection};
 pub use service::{Registry, RegistryConfig};
 pub use storage::filesystem::{FilesystemLimits, FilesystemStorage, Recovered};
 pub use storage::memory::{MemoryContent, MemoryStorage};

@@ -2,13 +2,13 @@
 //! Discovery"; `_catalog` is Docker's).
 
 use dhow_image::Digest;
+use dhow_image::media_type::OCI_INDEX;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use http::{Response, StatusCode, Uri};
 use serde_json::json;
 
 use crate::body::{Body, json_response};
 use crate::error::insert;
-use crate::manifest::OCI_INDEX;
 use crate::query::{Query, next_link};
 use crate::service::Registry;
 use crate::storage::Storage;

@@ -5,17 +5,13 @@
 use std::collections::BTreeMap;
 
 use dhow_image::Digest;
+use dhow_image::media_type::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
 use crate::RegistryError;
 use crate::storage::Need;
-
-pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// The kinds of manifest that are accepted, by media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +29,10 @@ pub enum ManifestKind {
 impl ManifestKind {
     pub fn media_type(self) -> &'static str {
         match self {
-            ManifestKind::OciImage => OCI_IMAGE,
+            ManifestKind::OciImage => OCI_MANIFEST,
             ManifestKind::OciIndex => OCI_INDEX,
-            ManifestKind::DockerImage => DOCKER_IMAGE,
-            ManifestKind::DockerList => DOCKER_LIST,
+            ManifestKind::DockerImage => DOCKER_MANIFEST,
+            ManifestKind::DockerList => DOCKER_INDEX,
         }
     }
 
@@ -54,19 +50,6 @@ impl ManifestKind {
     fn is_index(self) -> bool {
         matches!(self, ManifestKind::OciIndex | ManifestKind::DockerList)
     }
-}
-
-/// A descriptor as the referrers listing gives it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    pub media_type: String,
-    pub digest: Digest,
-    pub size: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// A reference within a manifest. Its digest is checked where it is needed.
@@ -104,6 +87,12 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Reads `bytes`, which came with `headers`.
     pub fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Manifest, RegistryError> {
+        Manifest::parse_as(declared_type(headers)?, bytes)
+    }
+
+    /// Reads `bytes`, which somebody says are of the type `declared`. Lists may be null: some writers put
+    /// that for an empty one.
+    pub fn parse_as(declared: Option<String>, bytes: &[u8]) -> Result<Manifest, RegistryError> {
         let invalid = |why: String| RegistryError::ManifestInvalid(why);
         let document: Document =
             serde_json::from_slice(bytes).map_err(|e| invalid(format!("it can't be read: {e}")))?;
@@ -113,7 +102,6 @@ impl Manifest {
                 document.schema_version
             )));
         }
-        let declared = declared_type(headers)?;
         if let (Some(header), Some(field)) = (&declared, &document.media_type)
             && !header.eq_ignore_ascii_case(field)
         {
@@ -135,9 +123,7 @@ impl Manifest {
             if document.config.is_some() || document.layers.is_some() {
                 return Err(invalid("an index has neither config nor layers".to_owned()));
             }
-            let manifests = document
-                .manifests
-                .ok_or_else(|| invalid("an index needs the field manifests".to_owned()))?;
+            let manifests = document.manifests.unwrap_or_default();
             manifests.iter().map(index_need).collect()
         } else {
             if document.manifests.is_some() {
@@ -149,10 +135,7 @@ impl Manifest {
                 .config
                 .as_ref()
                 .ok_or_else(|| invalid("an image manifest needs a config".to_owned()))?;
-            let layers = document
-                .layers
-                .as_ref()
-                .ok_or_else(|| invalid("an image manifest needs the field layers".to_owned()))?;
+            let layers = document.layers.as_deref().unwrap_or_default();
             std::iter::once(config)
                 .chain(
                     layers
@@ -237,7 +220,7 @@ mod tests {
 
     #[test]
     fn parameters_of_the_content_type_are_ignored() {
-        let manifest = parse(&format!("{OCI_IMAGE}; charset=utf-8"), image()).unwrap();
+        let manifest = parse(&format!("{OCI_MANIFEST}; charset=utf-8"), image()).unwrap();
         assert_eq!(manifest.kind, ManifestKind::OciImage);
     }
 
@@ -246,20 +229,20 @@ mod tests {
         let digest = Digest::sha256(b"");
         let mut both = image();
         both["manifests"] = json!([]);
-        assert!(parse(OCI_IMAGE, both.clone()).is_err());
+        assert!(parse(OCI_MANIFEST, both.clone()).is_err());
         assert!(parse(OCI_INDEX, both).is_err());
         assert!(parse(OCI_INDEX, image()).is_err());
         let mut other = image();
-        other["mediaType"] = json!(DOCKER_IMAGE);
-        assert!(parse(OCI_IMAGE, other).is_err());
+        other["mediaType"] = json!(DOCKER_MANIFEST);
+        assert!(parse(OCI_MANIFEST, other).is_err());
         let mut one = image();
         one["schemaVersion"] = json!(1);
-        assert!(parse(OCI_IMAGE, one).is_err());
+        assert!(parse(OCI_MANIFEST, one).is_err());
         let mut bad = image();
         bad["layers"] = json!([{"digest": "sha256:../../x"}]);
-        assert!(parse(OCI_IMAGE, bad).is_err());
+        assert!(parse(OCI_MANIFEST, bad).is_err());
         assert!(parse("text/html", image()).is_err());
-        assert!(parse(OCI_IMAGE, json!([])).is_err());
+        assert!(parse(OCI_MANIFEST, json!([])).is_err());
         assert!(
             parse(
                 OCI_INDEX,

@@ -2,7 +2,7 @@
 //! Manifests", "Deleting tags", "Deleting Manifests").
 
 use bytes::{Bytes, BytesMut};
-use dhow_image::Digest;
+use dhow_image::{Descriptor, Digest};
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION,
 };
@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use crate::blobs::{etag, matches_etag};
 use crate::body::{Body, empty_response};
 use crate::error::insert;
-use crate::manifest::{Descriptor, Manifest};
+use crate::manifest::Manifest;
 use crate::query::Query;
 use crate::service::{BoxError, CONTENT_DIGEST, Registry, next_frame};
 use crate::storage::{ManifestRecord, PutManifest, Storage};
@@ -88,11 +88,9 @@ impl<S: Storage> Registry<S> {
         };
         let size = bytes.len() as u64;
         let descriptor = Descriptor {
-            media_type: manifest.kind.media_type().to_owned(),
-            digest: digest.clone(),
-            size,
             artifact_type: manifest.artifact_type,
             annotations: manifest.annotations,
+            ..Descriptor::new(manifest.kind.media_type(), digest.clone(), size)
         };
         let subject = manifest.subject;
         let record = ManifestRecord {

@@ -26,6 +26,8 @@ use crate::{Registry, ServeError, tls};
 
 /// What is read from a connection at a time, at most: also the bound of a request's head.
 const READ_BUFFER: usize = 128 << 10;
+/// For a client in this process, which is not slow on purpose.
+const IN_PROCESS_PATIENCE: Duration = Duration::from_secs(600);
 const HEADERS_MAX: usize = 100;
 /// A pause after the system refused a connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -156,6 +158,21 @@ impl Server {
 
 type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Serves one connection over any stream, such as an in-process pipe, until the other side closes it.
+pub async fn serve_connection<S: Storage>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    registry: Registry<S>,
+) -> io::Result<()> {
+    exchange(
+        stream,
+        registry,
+        IN_PROCESS_PATIENCE,
+        CancellationToken::new(),
+    )
+    .await
+    .map_err(io::Error::other)
+}
+
 async fn connection<S: Storage>(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
@@ -166,10 +183,10 @@ async fn connection<S: Storage>(
     stream.set_nodelay(true)?;
     let stream = Patient::new(stream, config.send_timeout);
     match tls {
-        None => exchange(stream, registry, &config, stopping).await,
+        None => exchange(stream, registry, config.head_timeout, stopping).await,
         Some(tls) => {
             let stream = tokio::time::timeout(config.head_timeout, tls.accept(stream)).await??;
-            exchange(stream, registry, &config, stopping).await
+            exchange(stream, registry, config.head_timeout, stopping).await
         }
     }
 }
@@ -177,7 +194,7 @@ async fn connection<S: Storage>(
 async fn exchange<S: Storage>(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     registry: Registry<S>,
-    config: &ServerConfig,
+    head_timeout: Duration,
     stopping: CancellationToken,
 ) -> Result<(), ConnectionError> {
     let service = service_fn(move |request| {
@@ -186,7 +203,7 @@ async fn exchange<S: Storage>(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.head_timeout)
+        .header_read_timeout(head_timeout)
         .max_buf_size(READ_BUFFER)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);

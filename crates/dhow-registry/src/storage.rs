@@ -15,11 +15,11 @@ use std::pin::Pin;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use dhow_image::{Algorithm, Digest};
+use dhow_image::{Algorithm, Descriptor, Digest};
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Descriptor, ManifestKind};
+use crate::manifest::ManifestKind;
 use crate::{RepositoryName, Tag, TagOrDigest};
 
 /// A blob's bytes, in order.

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dhow_image::{Algorithm, Digest};
+use dhow_image::{Algorithm, Descriptor, Digest};
 use tokio::sync::RwLock;
 
 use self::content::FileBlob;
@@ -39,7 +39,6 @@ use self::directories::Directories;
 pub use self::recovery::Recovered;
 use self::upload::{FileUpload, Session};
 use super::{ManifestRecord, Page, PutManifest, Storage, StorageError, UploadId};
-use crate::manifest::Descriptor;
 use crate::{RepositoryName, Tag, TagOrDigest};
 
 /// Repositories share this many locks.

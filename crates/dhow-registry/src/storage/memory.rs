@@ -6,15 +6,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dhow_image::{Algorithm, Digest};
+use dhow_image::{Algorithm, Descriptor, Digest};
 use futures_util::stream;
 
 use super::{
     BlobStream, ManifestRecord, Page, PutManifest, Storage, StorageError, StoredBlob, Upload,
     UploadId, page_of,
 };
-use crate::manifest::{Descriptor, ManifestKind};
-use crate::{RepositoryName, Tag, TagOrDigest};
+use crate::manifest::Manifest;
+use crate::{RegistryError, RepositoryName, Tag, TagOrDigest};
 
 /// Content that is all here from the start.
 #[derive(Clone, Debug, Default)]
@@ -40,15 +40,15 @@ impl MemoryContent {
         self
     }
 
+    /// Adds a manifest, which carries its own type.
     pub fn manifest(
         &mut self,
         repository: &RepositoryName,
-        kind: ManifestKind,
-        bytes: impl Into<Bytes>,
+        bytes: &[u8],
         tag: Option<Tag>,
-    ) -> &mut Self {
-        let bytes = bytes.into();
-        let digest = Digest::sha256(&bytes);
+    ) -> Result<&mut Self, RegistryError> {
+        let digest = Digest::sha256(bytes);
+        let kind = Manifest::parse_as(None, bytes)?.kind;
         let size = bytes.len() as u64;
         let record = ManifestRecord {
             digest: digest.clone(),
@@ -57,11 +57,13 @@ impl MemoryContent {
             subject: None,
         };
         let repository = self.repository(repository);
-        repository.manifests.insert(digest.clone(), (record, bytes));
+        repository
+            .manifests
+            .insert(digest.clone(), (record, Bytes::copy_from_slice(bytes)));
         if let Some(tag) = tag {
             repository.tags.insert(tag, digest);
         }
-        self
+        Ok(self)
     }
 
     pub fn build(self) -> MemoryStorage {

@@ -4,11 +4,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use dhow_image::Digest;
+use dhow_image::{Descriptor, Digest};
 
 use super::content::parent;
 use super::{FilesystemStorage, Shared, found};
-use crate::manifest::Descriptor;
 use crate::storage::{ManifestRecord, Need, Page, PutManifest, StorageError, page_of};
 use crate::{RepositoryName, Tag, TagOrDigest};
 
