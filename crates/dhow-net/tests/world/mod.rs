@@ -59,6 +59,16 @@ pub fn run(command: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// As `run`, for commands that may fail: what they printed.
+pub fn try_run(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 pub struct World {
     pub host: OwnedFd,
     pub world: OwnedFd,
@@ -93,6 +103,8 @@ pub fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce(World) -> F + Send + 
         })
         .join()
         .unwrap();
+        // A test may drop its world early.
+        let _kept = (host.try_clone().unwrap(), world.try_clone().unwrap());
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -240,4 +252,13 @@ pub fn ports(bridge: &str) -> Vec<String> {
             name.split('@').next().unwrap().to_owned()
         })
         .collect()
+}
+
+/// Waits until it is so: what another thread or the kernel does in its own time.
+pub fn eventually(what: &str, so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !so() {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
