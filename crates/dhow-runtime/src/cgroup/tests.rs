@@ -1,0 +1,186 @@
+//! With real groups of this machine, each test in one of its own.
+
+use std::process::{Command, Stdio};
+
+use oci_spec::runtime::{
+    LinuxCpuBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemoryBuilder,
+    LinuxPidsBuilder, LinuxResourcesBuilder,
+};
+
+use super::*;
+
+struct Group(Cgroup, &'static str);
+
+impl Group {
+    fn new(name: &'static str, resources: Option<&LinuxResources>) -> Group {
+        let path = format!("/dhow-unit-{}/{name}", std::process::id());
+        let mut warnings = Vec::new();
+        Group(
+            Cgroup::create(&path, resources, &mut warnings).unwrap(),
+            name,
+        )
+    }
+
+    fn read(&self, controller: &str, file: &str) -> String {
+        let directory = self.0.directory_of(controller).unwrap();
+        fs::read_to_string(directory.join(file))
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let removed = self.0.remove();
+        // The parent goes with the last test.
+        for directory in self.0.directories() {
+            let _ = fs::remove_dir(directory.parent().unwrap());
+        }
+        if !std::thread::panicking() {
+            removed.unwrap_or_else(|e| panic!("{}: {e}", self.1));
+        }
+    }
+}
+
+fn sleeper() -> std::process::Child {
+    Command::new("sleep")
+        .arg("60")
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn processes_join_are_listed_frozen_and_ended() {
+    let group = Group::new("join", None);
+    let mut child = sleeper();
+    group.0.join(child.id()).unwrap();
+    assert_eq!(group.0.pids().unwrap(), [child.id()]);
+    assert!(group.0.remove_now_fails());
+    group.0.freeze().unwrap();
+    assert!(group.0.is_frozen().unwrap());
+    group.0.thaw().unwrap();
+    let reaper = std::thread::spawn(move || child.wait().unwrap());
+    group.0.kill().unwrap();
+    assert!(!reaper.join().unwrap().success());
+    assert!(group.0.pids().unwrap().is_empty());
+}
+
+impl Cgroup {
+    /// A group with a process in it stays.
+    fn remove_now_fails(&self) -> bool {
+        self.directories().all(|d| fs::remove_dir(d).is_err())
+    }
+}
+
+#[test]
+fn limits_reach_the_kernel_and_can_be_changed() {
+    const MIB: i64 = 1 << 20;
+    let memory = |limit: i64| {
+        LinuxMemoryBuilder::default()
+            .limit(limit)
+            .swap(limit)
+            .build()
+            .unwrap()
+    };
+    let resources = LinuxResourcesBuilder::default()
+        .memory(memory(64 * MIB))
+        .cpu(
+            LinuxCpuBuilder::default()
+                .quota(50_000)
+                .period(100_000u64)
+                .shares(512u64)
+                .build()
+                .unwrap(),
+        )
+        .pids(LinuxPidsBuilder::default().limit(77).build().unwrap())
+        .build()
+        .unwrap();
+    let group = Group::new("limits", Some(&resources));
+    let (memory_file, memory_controller) = match group.0.layout.version() {
+        Version::V1 => ("memory.limit_in_bytes", "memory"),
+        Version::V2 => ("memory.max", ""),
+    };
+    assert_eq!(
+        group.read(memory_controller, memory_file),
+        (64 * MIB).to_string()
+    );
+    assert_eq!(group.read("pids", "pids.max"), "77");
+    match group.0.layout.version() {
+        Version::V1 => assert_eq!(group.read("cpu", "cpu.cfs_quota_us"), "50000"),
+        Version::V2 => assert_eq!(group.read("", "cpu.max"), "50000 100000"),
+    }
+    for limit in [128 * MIB, 32 * MIB] {
+        let changed = LinuxResourcesBuilder::default()
+            .memory(memory(limit))
+            .build()
+            .unwrap();
+        group.0.update(&changed).unwrap();
+        assert_eq!(
+            group.read(memory_controller, memory_file),
+            limit.to_string()
+        );
+    }
+}
+
+#[test]
+fn device_rules_are_enforced() {
+    let rule = |allow, typ, major, minor, access: &str| {
+        LinuxDeviceCgroupBuilder::default()
+            .allow(allow)
+            .typ(typ)
+            .major(major)
+            .minor(minor)
+            .access(access)
+            .build()
+            .unwrap()
+    };
+    let resources = LinuxResourcesBuilder::default()
+        .devices(vec![
+            rule(false, LinuxDeviceType::A, -1, -1, "rwm"),
+            rule(true, LinuxDeviceType::C, 1, 3, "rwm"),
+        ])
+        .build()
+        .unwrap();
+    let group = Group::new("devices", Some(&resources));
+    let mut child = Command::new("sh")
+        .args(["-c", "read go; (: </dev/null) && ! (: </dev/zero)"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    group.0.join(child.id()).unwrap();
+    drop(child.stdin.take());
+    assert!(
+        child.wait().unwrap().success(),
+        "null opens and zero does not"
+    );
+}
+
+#[test]
+fn a_refused_limit_is_an_error_and_leaves_no_group() {
+    let resources = LinuxResourcesBuilder::default()
+        .cpu(
+            LinuxCpuBuilder::default()
+                .cpus("4000-4001")
+                .build()
+                .unwrap(),
+        )
+        .build()
+        .unwrap();
+    let path = format!("/dhow-unit-refused-{}", std::process::id());
+    let refused = Cgroup::create(&path, Some(&resources), &mut Vec::new()).unwrap_err();
+    assert!(refused.to_string().contains("cpuset.cpus"), "{refused}");
+    let group = Cgroup::open(&path).unwrap();
+    assert!(group.directories().all(|d| !d.exists()));
+    group.remove().unwrap();
+}
+
+#[test]
+fn a_path_that_leaves_the_root_is_refused() {
+    for path in ["", "/", "/../x", "/dhow/../../x"] {
+        assert!(Cgroup::open(path).is_err(), "{path:?}");
+    }
+}
