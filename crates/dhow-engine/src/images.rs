@@ -1,0 +1,67 @@
+//! Images as containers use them: which containers keep an image, and the events of what happens to it.
+
+use std::collections::BTreeMap;
+
+use dhow_api::Actor;
+use dhow_image::{Digest, ImageUser, Removed};
+
+use crate::engine::Engine;
+use crate::error::Result;
+
+impl Engine {
+    /// The containers that were made of an image.
+    pub fn users_of_image(&self, id: &Digest) -> Vec<ImageUser> {
+        let id = id.to_string();
+        self.inner
+            .containers
+            .all()
+            .iter()
+            .filter(|c| c.definition().image_id == id)
+            .map(|c| ImageUser {
+                container_id: c.id.to_string(),
+                running: c.state().is_live(),
+            })
+            .collect()
+    }
+
+    /// Removes an image or a name of it, with Docker's rules. Blocks: call it where that is allowed.
+    pub fn image_remove(&self, name: &str, force: bool) -> Result<Vec<Removed>> {
+        let image = self.inner.images.resolve(name)?;
+        let removed = self
+            .inner
+            .images
+            .remove(name, force, &|id| self.users_of_image(id))?;
+        for one in &removed {
+            match one {
+                Removed::Untagged(_) => {
+                    self.image_event("untag", &image.id.to_string(), &image.id.to_string())
+                }
+                Removed::Deleted(id) if *id == image.id => {
+                    self.image_event("delete", &image.id.to_string(), &image.id.to_string());
+                }
+                Removed::Deleted(_) => {}
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Publishes an event about an image: `pull`, `tag`, `untag`, `delete`, `push`, `import`, `load`.
+    pub fn image_event(&self, action: &str, id: &str, name: &str) {
+        let mut attributes: BTreeMap<String, String> = self
+            .inner
+            .images
+            .resolve(id)
+            .ok()
+            .and_then(|i| i.config.config.labels.clone())
+            .unwrap_or_default();
+        attributes.insert("name".into(), name.to_owned());
+        self.events().publish(
+            "image",
+            action,
+            Actor {
+                id: id.to_owned(),
+                attributes,
+            },
+        );
+    }
+}

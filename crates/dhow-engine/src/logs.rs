@@ -1,0 +1,470 @@
+//! A container's log, read back: Docker's `GET /containers/{id}/logs`. Reads what is there, also of
+//! rotated files, and follows what comes, woken by inotify; nothing is polled.
+//!
+//! Records come in the order in which they were written. Following ends once the container's run has
+//! ended and what it wrote has been sent.
+
+mod files;
+mod record;
+mod watch;
+
+use std::collections::VecDeque;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{EngineError, Result};
+use files::Position;
+use record::Record;
+pub use record::frame;
+
+/// Which part of a log is wanted, and how.
+#[derive(Clone, Debug, Default)]
+pub struct LogOptions {
+    pub stdout: bool,
+    pub stderr: bool,
+    pub follow: bool,
+    pub timestamps: bool,
+    /// The log's extra attributes before each line; this engine's are empty.
+    pub details: bool,
+    /// Whole lines from the end; `None` is all.
+    pub tail: Option<u64>,
+    /// Nanoseconds since the epoch, both bounds inclusive.
+    pub since: Option<i64>,
+    pub until: Option<i64>,
+}
+
+/// The bytes of a log. Without a terminal they are framed, with one they are raw.
+#[derive(Debug)]
+pub struct LogStream {
+    pub tty: bool,
+    receiver: mpsc::Receiver<std::io::Result<Bytes>>,
+    _cancel: tokio_util::sync::DropGuard,
+}
+
+impl LogStream {
+    /// The next piece; `None` at the end. Cancel safe.
+    pub async fn next(&mut self) -> Option<std::io::Result<Bytes>> {
+        self.receiver.recv().await
+    }
+
+    pub fn poll_next(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<std::io::Result<Bytes>>> {
+        self.receiver.poll_recv(cx)
+    }
+}
+
+impl futures_util::Stream for LogStream {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(cx)
+    }
+}
+
+/// How many pieces may wait for a slow client.
+const PENDING: usize = 8;
+/// How much is read from a file at a time.
+const CHUNK: usize = 64 * 1024;
+/// A record without an end within this is no record.
+const MAX_RECORD: usize = 4 << 20;
+
+/// Begins reading the log at `path`. `ended` is done when the container's run is over and its output is
+/// all written.
+pub fn read<F>(path: PathBuf, options: LogOptions, tty: bool, ended: F) -> Result<LogStream>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    // Watched before the first read, so that nothing is missed between the two.
+    let watch = if options.follow {
+        Some(watch::Watch::new(&path).map_err(EngineError::io(path.display()))?)
+    } else {
+        None
+    };
+    let (sender, receiver) = mpsc::channel(PENDING);
+    let cancel = CancellationToken::new();
+    let cancelled = cancel.clone();
+    let mut reader = Reader {
+        path,
+        position: None,
+        rest: Vec::new(),
+        dropped: false,
+        render: Render {
+            options,
+            tty,
+            line_open: [false; 2],
+            done: false,
+        },
+        sender,
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = cancelled.cancelled() => {}
+            result = reader.run(watch, ended) => if let Err(e) = result {
+                // A client that has gone needs no error.
+                let _ = reader.sender.send(Err(e)).await;
+            }
+        }
+    });
+    Ok(LogStream {
+        tty,
+        receiver,
+        _cancel: cancel.drop_guard(),
+    })
+}
+
+struct Reader {
+    path: PathBuf,
+    position: Option<Position>,
+    /// The beginning of a record whose end has not been read yet.
+    rest: Vec<u8>,
+    /// The record in `rest` is too long and is being skipped.
+    dropped: bool,
+    render: Render,
+    sender: mpsc::Sender<std::io::Result<Bytes>>,
+}
+
+impl Reader {
+    async fn run<F>(&mut self, watch: Option<watch::Watch>, ended: F) -> std::io::Result<()>
+    where
+        F: Future<Output = ()>,
+    {
+        let (path, tail) = (self.path.clone(), self.render.options.tail);
+        self.position = blocking(move || files::begin(&path, tail)).await?;
+        let Some(watch) = watch else {
+            return self.read_to_end().await;
+        };
+        tokio::pin!(ended);
+        let until = self.render.options.until;
+        let deadline = async move {
+            match until {
+                Some(nanos) => tokio::time::sleep(until_nanos(nanos)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(deadline);
+        loop {
+            self.read_to_end().await?;
+            if self.render.done {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = watch.changed() => changed?,
+                () = self.sender.closed() => return Ok(()),
+                () = &mut deadline => return self.read_to_end().await,
+                () = &mut ended => return self.read_to_end().await,
+            }
+        }
+    }
+
+    /// Sends all there is now.
+    async fn read_to_end(&mut self) -> std::io::Result<()> {
+        loop {
+            let mut position = match self.position.take() {
+                Some(p) => p,
+                None => {
+                    let path = self.path.clone();
+                    match blocking(move || files::begin(&path, None)).await? {
+                        Some(p) => p,
+                        None => return Ok(()),
+                    }
+                }
+            };
+            let path = self.path.clone();
+            let (position, chunk, next) = blocking(move || {
+                // Asked before the read: what is written to this file before it is rotated is then read.
+                let next = files::next(&path, &position)?;
+                let len = position.file.metadata()?.len();
+                if len < position.offset {
+                    // Truncated from outside: begin anew.
+                    position.offset = 0;
+                }
+                position.file.seek(SeekFrom::Start(position.offset))?;
+                let mut chunk = vec![0; CHUNK.min((len - position.offset) as usize)];
+                let read = position.file.read(&mut chunk)?;
+                chunk.truncate(read);
+                position.offset += read as u64;
+                Ok((position, chunk, next))
+            })
+            .await?;
+            let at_end = chunk.is_empty();
+            self.position = Some(match next {
+                Some(next) if at_end => {
+                    self.rest.clear();
+                    next
+                }
+                _ if at_end => {
+                    self.position = Some(position);
+                    return Ok(());
+                }
+                _ => position,
+            });
+            self.feed(chunk).await;
+            if self.render.done || self.sender.is_closed() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn feed(&mut self, chunk: Vec<u8>) {
+        let mut out = VecDeque::new();
+        let mut bytes = &chunk[..];
+        while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
+            let (line, after) = (&bytes[..end], &bytes[end + 1..]);
+            if self.dropped {
+                self.dropped = false;
+            } else if self.rest.is_empty() {
+                self.render.record(line, &mut out);
+            } else {
+                self.rest.extend_from_slice(line);
+                self.render.record(&self.rest, &mut out);
+            }
+            self.rest.clear();
+            bytes = after;
+        }
+        if self.rest.len() + bytes.len() > MAX_RECORD {
+            self.dropped = true;
+            self.rest.clear();
+        } else if !self.dropped {
+            self.rest.extend_from_slice(bytes);
+        }
+        for piece in out {
+            if self.sender.send(Ok(piece)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Turns records into what the client asked for.
+struct Render {
+    options: LogOptions,
+    tty: bool,
+    /// Whether the stream's last record had no line end: what follows is the same line.
+    line_open: [bool; 2],
+    /// A record past `until` was seen.
+    done: bool,
+}
+
+impl Render {
+    fn record(&mut self, line: &[u8], out: &mut VecDeque<Bytes>) {
+        let Some(record) = Record::parse(line) else {
+            return;
+        };
+        let stderr = record.is_stderr();
+        if self.done
+            || !(if stderr {
+                self.options.stderr
+            } else {
+                self.options.stdout
+            })
+        {
+            return;
+        }
+        if self.options.since.is_some() || self.options.until.is_some() {
+            let Some(nanos) = record.nanos() else {
+                return;
+            };
+            if self.options.since.is_some_and(|since| nanos < since) {
+                return;
+            }
+            if self.options.until.is_some_and(|until| nanos > until) {
+                self.done = true;
+                return;
+            }
+        }
+        let open = &mut self.line_open[usize::from(stderr)];
+        let mut prefix = String::new();
+        if !*open {
+            if self.options.timestamps {
+                prefix.push_str(&timestamp(&record));
+                prefix.push(' ');
+            }
+            if self.options.details {
+                prefix.push(' ');
+            }
+        }
+        *open = !record.log.ends_with('\n');
+        let parts: [&[u8]; 2] = [prefix.as_bytes(), record.log.as_bytes()];
+        out.push_back(if self.tty {
+            Bytes::from(parts.concat())
+        } else {
+            frame(stderr, &parts)
+        });
+    }
+}
+
+/// Docker prints all nine digits, so that columns line up.
+fn timestamp(record: &Record<'_>) -> String {
+    match record.time.parse::<jiff::Timestamp>() {
+        Ok(time) => format!("{time:.9}"),
+        Err(_) => record.time.clone().into_owned(),
+    }
+}
+
+fn until_nanos(nanos: i64) -> std::time::Duration {
+    let now = dhow_api::time::now();
+    std::time::Duration::from_nanos(u64::try_from(nanos.saturating_sub(now)).unwrap_or(0))
+}
+
+async fn blocking<T, F>(work: F) -> std::io::Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> std::io::Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::path::Path;
+
+    fn line(text: &str, stream: &str, second: u32) -> String {
+        format!(
+            "{{\"log\":\"{text}\",\"stream\":\"{stream}\",\"time\":\"2026-01-01T00:00:{second:02}Z\"}}\n"
+        )
+    }
+
+    fn both() -> LogOptions {
+        LogOptions {
+            stdout: true,
+            stderr: true,
+            ..LogOptions::default()
+        }
+    }
+
+    async fn collect(mut stream: LogStream) -> String {
+        let mut all = Vec::new();
+        while let Some(piece) = stream.next().await {
+            all.extend_from_slice(&piece.unwrap());
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    async fn read_all(path: &Path, options: LogOptions) -> String {
+        collect(read(path.into(), options, true, std::future::pending()).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn selects_by_stream_and_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("l");
+        let text = [
+            line("a\\n", "stdout", 1),
+            "garbage\n".into(),
+            line("b\\n", "stderr", 2),
+            line("c\\n", "stdout", 3),
+        ];
+        std::fs::write(&path, text.concat()).unwrap();
+        assert_eq!(read_all(&path, both()).await, "a\nb\nc\n");
+        let only = LogOptions {
+            stderr: true,
+            ..LogOptions::default()
+        };
+        assert_eq!(read_all(&path, only).await, "b\n");
+        let second = |s: &str| -> i64 {
+            let t: jiff::Timestamp = format!("2026-01-01T00:00:{s}Z").parse().unwrap();
+            t.as_nanosecond() as i64
+        };
+        let since = LogOptions {
+            since: Some(second("02")),
+            ..both()
+        };
+        assert_eq!(read_all(&path, since).await, "b\nc\n");
+        let until = LogOptions {
+            until: Some(second("02")),
+            ..both()
+        };
+        assert_eq!(read_all(&path, until).await, "a\nb\n");
+        let stamped = LogOptions {
+            timestamps: true,
+            tail: Some(1),
+            ..both()
+        };
+        assert_eq!(
+            read_all(&path, stamped).await,
+            "2026-01-01T00:00:03.000000000Z c\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_line_in_parts_has_one_timestamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("l");
+        std::fs::write(&path, line("a", "stdout", 1) + &line("b\\n", "stdout", 1)).unwrap();
+        let stamped = LogOptions {
+            timestamps: true,
+            ..both()
+        };
+        assert_eq!(
+            read_all(&path, stamped).await,
+            "2026-01-01T00:00:01.000000000Z ab\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn follows_over_rotation_and_truncation_until_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("l");
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let options = LogOptions {
+            follow: true,
+            ..both()
+        };
+        let mut stream = read(path.clone(), options, true, async {
+            let _ = ended.await;
+        })
+        .unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(line("a\\n", "stdout", 1).as_bytes())
+            .unwrap();
+        assert_eq!(&stream.next().await.unwrap().unwrap()[..], b"a\n");
+        file.write_all(line("b\\n", "stdout", 1).as_bytes())
+            .unwrap();
+        std::fs::rename(&path, dir.path().join("l.1")).unwrap();
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(line("c\\n", "stdout", 1).as_bytes())
+            .unwrap();
+        assert_eq!(&stream.next().await.unwrap().unwrap()[..], b"b\n");
+        assert_eq!(&stream.next().await.unwrap().unwrap()[..], b"c\n");
+        file.set_len(0).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(line("d\\n", "stderr", 1).as_bytes())
+            .unwrap();
+        end.send(()).unwrap();
+        let last = collect(stream).await;
+        // A truncation that is filled up again at once can't be told from none.
+        assert!(last == "d\n" || last.is_empty(), "{last}");
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_goes_away_ends_its_task() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("l");
+        std::fs::write(&path, line("a\\n", "stdout", 1)).unwrap();
+        let (alive, mut gone) = tokio::sync::mpsc::channel::<()>(1);
+        let options = LogOptions {
+            follow: true,
+            ..both()
+        };
+        let stream = read(path, options, true, async move {
+            let _alive = alive;
+            std::future::pending::<()>().await;
+        })
+        .unwrap();
+        drop(stream);
+        assert!(gone.recv().await.is_none());
+    }
+}

@@ -1,0 +1,309 @@
+//! Start-up is recovery: every container in the store is reconnected to its shim, or its end is taken over,
+//! and what an earlier daemon left half done is finished or removed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dhow_image::Digest;
+use dhow_net::LiveEndpoint;
+use dhow_runtime::{Shim, read_exit_record};
+
+use crate::cgroup::Cgroup;
+use crate::container::Container;
+use crate::engine::Engine;
+use crate::error::{EngineError, Result};
+use crate::sandbox::{parse_mac, to_binding};
+use crate::schema::{self, StoredContainer};
+use crate::state::{Event, State};
+
+/// What was found at the start, for the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    pub containers: usize,
+    /// Running on under their shims.
+    pub reconnected: usize,
+    /// Ended while no daemon was there, with their exit codes known.
+    pub ended: usize,
+    /// Ended with the host, or without a record.
+    pub lost: usize,
+    /// Starts that had begun and had not come to a process.
+    pub unstarted: usize,
+    /// Removals finished.
+    pub removed: usize,
+    /// To be started by their restart policies.
+    pub restarting: usize,
+    /// Directories without a record, and deletions that were cut short.
+    pub trashed: usize,
+}
+
+/// The endpoints that may still be in use, for the network to take over.
+pub fn live_endpoints(stored: &[StoredContainer]) -> Vec<LiveEndpoint> {
+    stored
+        .iter()
+        .filter_map(|c| {
+            let e = c.life.endpoint.as_ref()?;
+            Some(LiveEndpoint {
+                id: e.id.clone(),
+                name: c.name.clone(),
+                ip: e.ip,
+                mac: parse_mac(&e.mac).ok()?,
+                host_link: e.host_link.clone(),
+                bindings: e.ports.iter().filter_map(to_binding).collect(),
+            })
+        })
+        .collect()
+}
+
+enum Found {
+    Running,
+    Ended,
+    Lost,
+    Unstarted,
+    Idle,
+}
+
+impl Engine {
+    pub(crate) async fn recover(&self, stored: Vec<StoredContainer>) -> Result<RecoveryReport> {
+        let mut report = RecoveryReport {
+            containers: stored.len(),
+            ..RecoveryReport::default()
+        };
+        let known: HashSet<String> = stored.iter().map(|c| c.id.to_string()).collect();
+        let containers: Vec<Arc<Container>> = stored
+            .into_iter()
+            .map(|c| self.register(c))
+            .collect::<Result<_>>()?;
+        report.trashed += self.remove_strays(&known)?;
+
+        let mut boot = Vec::new();
+        for container in &containers {
+            let before = container.state();
+            if let State::Removing(_) | State::Dead(_) = before {
+                self.finish_removal(container).await?;
+                report.removed += 1;
+                continue;
+            }
+            match self.take_over(container, &before).await {
+                Found::Running => report.reconnected += 1,
+                Found::Ended => report.ended += 1,
+                Found::Lost => report.lost += 1,
+                Found::Unstarted => report.unstarted += 1,
+                Found::Idle => {}
+            }
+            boot.push((container.clone(), before));
+        }
+        for (container, before) in boot {
+            if self.restart_at_boot(&container, &before) {
+                report.restarting += 1;
+            }
+        }
+        tracing::info!(
+            containers = report.containers,
+            reconnected = report.reconnected,
+            ended = report.ended,
+            lost = report.lost,
+            unstarted = report.unstarted,
+            removed = report.removed,
+            restarting = report.restarting,
+            trashed = report.trashed,
+            "took over the data-root"
+        );
+        Ok(report)
+    }
+
+    fn register(&self, stored: StoredContainer) -> Result<Arc<Container>> {
+        let dir = self.inner.config.containers_dir().join(stored.id.as_str());
+        self.inner.containers.reserve(&stored.name, &stored.id)?;
+        let layers = stored.definition.layers.clone();
+        let container = Arc::new(Container::new(
+            stored.id,
+            stored.created,
+            dir,
+            &stored.name,
+            stored.definition,
+            stored.life,
+        ));
+        if let Some(top) = layers.and_then(|l| l.parse::<Digest>().ok()) {
+            match self.inner.images.pin_chain(&top) {
+                Ok(pin) => container.view().pin = Some(pin),
+                Err(e) => {
+                    tracing::error!(container = %container.id, error = %e, "its image's layers are missing: it can't be started");
+                }
+            }
+        }
+        self.inner.containers.insert(container.clone());
+        Ok(container)
+    }
+
+    /// Finds out what became of a container while no daemon was there.
+    async fn take_over(&self, container: &Arc<Container>, before: &State) -> Found {
+        let may_run = !matches!(before, State::Created(_) | State::Exited(_))
+            || self.socket_exists(container);
+        if may_run {
+            let connected =
+                Shim::connect(&self.inner.config.exec_root, container.id.as_str()).await;
+            match connected {
+                Ok((shim, Some(started))) => {
+                    container.view().shim = Some(shim.clone());
+                    let resumed = container.transition(Event::Started {
+                        pid: started.pid,
+                        at: started.started_at,
+                    });
+                    if let Err(refusal) = resumed {
+                        tracing::error!(container = %container.id, ?refusal, "a running process was not expected");
+                    }
+                    self.keep(container.clone(), shim);
+                    self.save_or_log(container).await;
+                    return Found::Running;
+                }
+                // It had not come to an exec when its daemon ended: nobody knows of it.
+                Ok((shim, None)) => drop(shim),
+                Err(e) => {
+                    tracing::debug!(container = %container.id, error = %e, "no shim");
+                }
+            }
+        }
+        let record = match read_exit_record(&container.dir) {
+            Ok(record) => record,
+            Err(e) => {
+                tracing::error!(container = %container.id, error = %e, "its exit record can't be read");
+                None
+            }
+        };
+        match (before, record) {
+            (State::Running(_) | State::Paused(_) | State::Starting(_), Some(record)) => {
+                self.clear_cgroup(container);
+                self.ended(container, &record).await;
+                Found::Ended
+            }
+            (State::Running(_) | State::Paused(_), None) => {
+                self.clear_cgroup(container);
+                let record = crate::exits::read_record_or_lost(container);
+                self.ended(container, &record).await;
+                Found::Lost
+            }
+            (State::Starting(_), None) => {
+                self.clear_cgroup(container);
+                let endpoint = container.view().life.endpoint.take();
+                if let Some(endpoint) = endpoint {
+                    self.leave(&endpoint).await;
+                }
+                if let Err(refusal) = container.transition(Event::StartFailed {
+                    exit_code: 128,
+                    error: "the daemon ended while the container was being started".into(),
+                    at: dhow_api::time::now(),
+                }) {
+                    tracing::error!(container = %container.id, ?refusal, "a cut-off start found an unexpected state");
+                }
+                self.save_or_log(container).await;
+                if container.definition().host_config.auto_remove {
+                    self.remove_after_exit(container.clone());
+                }
+                Found::Unstarted
+            }
+            _ => {
+                // A container of `--rm` whose removal was cut off before it began.
+                if container.definition().host_config.auto_remove
+                    && matches!(before, State::Exited(_))
+                {
+                    self.remove_after_exit(container.clone());
+                }
+                Found::Idle
+            }
+        }
+    }
+
+    fn socket_exists(&self, container: &Container) -> bool {
+        self.inner
+            .config
+            .exec_root
+            .join(format!("{}.sock", container.id))
+            .exists()
+    }
+
+    /// Nothing of a container whose shim is gone may run on.
+    fn clear_cgroup(&self, container: &Container) {
+        if let Err(e) = self.cgroup(container).kill_and_remove() {
+            tracing::warn!(container = %container.id, error = %e, "its cgroup could not be removed");
+        }
+    }
+
+    /// Restart policies at the daemon's start: what was running when the host went down comes back.
+    fn restart_at_boot(&self, container: &Arc<Container>, before: &State) -> bool {
+        let state = container.state();
+        match &state {
+            State::Restarting(_) if matches!(before, State::Restarting(_)) => {
+                self.restart_after(container.clone(), Duration::ZERO);
+                true
+            }
+            // Its end was found just now, and the policy has been asked.
+            State::Restarting(_) => true,
+            State::Exited(ended) if matches!(before, State::Exited(_)) => {
+                let definition = container.definition();
+                let policy = definition.restart_policy().unwrap_or_default();
+                let count = container.view().life.restart_count;
+                let wants = ended.started_at != 0
+                    && policy == crate::restart::RestartPolicy::Always
+                    && policy.wants_at_boot(ended.by_user, ended.exit_code, count);
+                if wants {
+                    let (engine, container) = (self.clone(), container.clone());
+                    self.inner.tasks.spawn(async move {
+                        let _ops = container.ops.lock().await;
+                        if let Err(e) = engine.start_locked(&container).await {
+                            tracing::warn!(container = %container.id, error = %e, "it could not be started");
+                        }
+                    });
+                }
+                wants
+            }
+            _ => false,
+        }
+    }
+
+    async fn finish_removal(&self, container: &Arc<Container>) -> Result<()> {
+        self.clear_cgroup(container);
+        schema::delete_container(
+            &self.inner.store,
+            &container.id,
+            dhow_store::Durability::Process,
+        )
+        .await?;
+        self.inner
+            .trash
+            .discard(&container.dir)
+            .map_err(EngineError::io(container.dir.display()))?;
+        self.inner.containers.remove(container);
+        container.set_removed();
+        Ok(())
+    }
+
+    /// Directories that no record knows: a creation or removal that was cut off.
+    fn remove_strays(&self, known: &HashSet<String>) -> Result<usize> {
+        let mut strays = 0;
+        let dir = self.inner.config.containers_dir();
+        let entries = std::fs::read_dir(&dir).map_err(EngineError::io(dir.display()))?;
+        for entry in entries {
+            let entry = entry.map_err(EngineError::io(dir.display()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !known.contains(&name) {
+                self.stop_stray(&name);
+                self.inner
+                    .trash
+                    .discard(&entry.path())
+                    .map_err(EngineError::io(entry.path().display()))?;
+                strays += 1;
+            }
+        }
+        Ok(strays)
+    }
+
+    /// A process whose record is gone was being removed by force.
+    fn stop_stray(&self, id: &str) {
+        let path = crate::spec::cgroup_path(id, "");
+        let cgroup = Cgroup::new(path, self.inner.host.cgroup_version);
+        if let Err(e) = cgroup.kill_and_remove() {
+            tracing::warn!(container = id, error = %e, "a stray cgroup could not be removed");
+        }
+    }
+}

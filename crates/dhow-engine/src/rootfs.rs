@@ -1,0 +1,255 @@
+//! Reading a container's root filesystem without mounting it: a stack of directories, topmost first, seen
+//! as overlayfs would show it (kernel `Documentation/filesystems/overlayfs.rst`: whiteouts, opaque
+//! directories). It serves `/etc/passwd` and what a new volume is filled with.
+//!
+//! Invariant: nothing outside the stack is ever opened. Each step of a path is one name opened without
+//! following links; a link is followed by hand, with the stack's top as the root.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+/// As many links in one path as the kernel follows (`MAXSYMLINKS`).
+const MAX_LINKS: u32 = 40;
+/// Files such as `/etc/passwd` are read whole, and no further than this.
+const MAX_FILE: u64 = 4 << 20;
+
+/// The layers of one root filesystem.
+#[derive(Debug)]
+pub struct LayeredRoot {
+    layers: Vec<PathBuf>,
+}
+
+/// What a path leads to.
+#[derive(Debug)]
+pub enum Node {
+    /// The parts of a merged directory, topmost first.
+    Directory(Vec<OwnedFd>),
+    /// Anything else: the directory that holds it, and its name there.
+    Other {
+        parent: OwnedFd,
+        name: OsString,
+        kind: FileType,
+    },
+}
+
+impl LayeredRoot {
+    /// `layers` topmost first; the container's own upper directory belongs at the front.
+    pub fn new(layers: Vec<PathBuf>) -> LayeredRoot {
+        LayeredRoot { layers }
+    }
+
+    /// What `path` is, links followed; `None` if it is not there.
+    pub fn lookup(&self, path: &Path) -> std::io::Result<Option<Node>> {
+        let mut root = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            match open_dir(CWD, layer.as_os_str()) {
+                Ok(fd) => root.push(fd),
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        // Where the walk is, as directories to go back to for `..`.
+        let mut stack: Vec<Vec<OwnedFd>> = vec![root];
+        let mut todo: Vec<OsString> = steps(path);
+        let mut links = 0;
+        while let Some(step) = todo.pop() {
+            if step == ".." {
+                if stack.len() > 1 {
+                    stack.pop();
+                }
+                continue;
+            }
+            let Some(here) = stack.last() else {
+                return Ok(None);
+            };
+            match child(here, &step)? {
+                None => return Ok(None),
+                Some(Node::Directory(parts)) => stack.push(parts),
+                Some(Node::Other {
+                    parent,
+                    name,
+                    kind: FileType::Symlink,
+                }) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let target = readlinkat(&parent, name.as_os_str(), Vec::new())?;
+                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    if target.is_absolute() {
+                        stack.truncate(1);
+                    }
+                    todo.extend(steps(&target));
+                }
+                Some(other) if todo.is_empty() => return Ok(Some(other)),
+                // A file with something below it.
+                Some(_) => return Ok(None),
+            }
+        }
+        Ok(stack.pop().map(Node::Directory))
+    }
+
+    /// A small regular file's content; `None` if it is not there.
+    pub fn read(&self, path: &str) -> std::io::Result<Option<String>> {
+        let Some(Node::Other {
+            parent,
+            name,
+            kind: FileType::RegularFile,
+        }) = self.lookup(Path::new(path))?
+        else {
+            return Ok(None);
+        };
+        let fd = openat(
+            &parent,
+            name.as_os_str(),
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK,
+            Mode::empty(),
+        )?;
+        let mut bytes = Vec::new();
+        File::from(fd).take(MAX_FILE).read_to_end(&mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+/// The names of a merged directory, each with the part that shows it.
+pub fn entries(parts: &[OwnedFd]) -> std::io::Result<BTreeMap<OsString, Node>> {
+    let mut names = BTreeMap::new();
+    for part in parts {
+        for entry in Dir::read_from(part)? {
+            let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+            if name == "." || name == ".." || names.contains_key(&name) {
+                continue;
+            }
+            // `None` for what is deleted: it hides what is below as well.
+            let node = child(parts, &name)?;
+            names.insert(name, node);
+        }
+    }
+    Ok(names
+        .into_iter()
+        .filter_map(|(name, node)| Some((name, node?)))
+        .collect())
+}
+
+/// One name in a merged directory.
+fn child(parts: &[OwnedFd], name: &OsStr) -> std::io::Result<Option<Node>> {
+    let mut merged = Vec::new();
+    for part in parts {
+        let stat = match statat(part, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => continue,
+            Err(e) => return Err(e.into()),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let fd = open_dir(part.as_fd(), name)?;
+                let opaque = is_opaque(&fd);
+                merged.push(fd);
+                if opaque {
+                    break;
+                }
+            }
+            // A whiteout is a character device 0:0.
+            FileType::CharacterDevice if stat.st_rdev == 0 => break,
+            // A file below a directory is hidden by it.
+            _ if !merged.is_empty() => break,
+            kind => {
+                return Ok(Some(Node::Other {
+                    parent: part.try_clone()?,
+                    name: name.to_owned(),
+                    kind,
+                }));
+            }
+        }
+    }
+    Ok((!merged.is_empty()).then_some(Node::Directory(merged)))
+}
+
+fn is_opaque(dir: &OwnedFd) -> bool {
+    let mut value = [0u8; 1];
+    ["trusted.overlay.opaque", "user.overlay.opaque"]
+        .iter()
+        .any(|name| matches!(rustix::fs::fgetxattr(dir, *name, &mut value[..]), Ok(1) if value == *b"y"))
+}
+
+fn open_dir(at: impl AsFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    openat(
+        at,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// The steps of a path, last first.
+fn steps(path: &Path) -> Vec<OsString> {
+    path.components()
+        .rev()
+        .filter_map(|c| match c {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn two_layers() -> (tempfile::TempDir, LayeredRoot) {
+        let dir = tempfile::tempdir().unwrap();
+        let (top, low) = (dir.path().join("top"), dir.path().join("low"));
+        fs::create_dir_all(top.join("etc")).unwrap();
+        fs::create_dir_all(low.join("etc")).unwrap();
+        fs::create_dir_all(low.join("usr/share")).unwrap();
+        fs::write(low.join("etc/passwd"), "low").unwrap();
+        fs::write(low.join("etc/group"), "low").unwrap();
+        fs::write(low.join("usr/share/x"), "x").unwrap();
+        fs::write(top.join("etc/passwd"), "top").unwrap();
+        symlink("/usr/share", low.join("s")).unwrap();
+        symlink("../../../../../../../../etc/hostname", low.join("out")).unwrap();
+        symlink("loop", low.join("loop")).unwrap();
+        let root = LayeredRoot::new(vec![top, low]);
+        (dir, root)
+    }
+
+    #[test]
+    fn the_topmost_layer_wins_and_lower_ones_show_through() {
+        let (_dir, root) = two_layers();
+        assert_eq!(root.read("/etc/passwd").unwrap().unwrap(), "top");
+        assert_eq!(root.read("/etc/group").unwrap().unwrap(), "low");
+        assert_eq!(root.read("/etc/nothing").unwrap(), None);
+        assert_eq!(root.read("/etc").unwrap(), None);
+        assert_eq!(root.read("/etc/passwd/x").unwrap(), None);
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let (_dir, root) = two_layers();
+        assert_eq!(root.read("/s/x").unwrap().unwrap(), "x");
+        assert_eq!(root.read("/out").unwrap(), None);
+        assert!(root.read("/loop").is_err());
+        assert_eq!(root.read("/../../etc/passwd").unwrap().unwrap(), "top");
+    }
+
+    #[test]
+    fn a_directory_is_the_sum_of_its_parts() {
+        let (_dir, root) = two_layers();
+        let Some(Node::Directory(parts)) = root.lookup(Path::new("/etc")).unwrap() else {
+            panic!("a directory");
+        };
+        let names: Vec<_> = entries(&parts).unwrap().into_keys().collect();
+        assert_eq!(names, ["group", "passwd"]);
+    }
+}

@@ -1,0 +1,190 @@
+//! Which capabilities a container's process has: Docker's default fourteen, `CapAdd`, `CapDrop`, and
+//! privileged (moby `daemon/pkg/oci/caps`, capabilities(7)).
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use oci_spec::runtime::Capability;
+
+use crate::error::{EngineError, Result};
+
+/// What every container may do unless told otherwise.
+pub const DEFAULT: [Capability; 14] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fsetid,
+    Capability::Fowner,
+    Capability::Mknod,
+    Capability::NetRaw,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setfcap,
+    Capability::Setpcap,
+    Capability::NetBindService,
+    Capability::SysChroot,
+    Capability::Kill,
+    Capability::AuditWrite,
+];
+
+/// In the order of their numbers in the kernel (`include/uapi/linux/capability.h`).
+const BY_NUMBER: [Capability; 41] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::DacReadSearch,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setpcap,
+    Capability::LinuxImmutable,
+    Capability::NetBindService,
+    Capability::NetBroadcast,
+    Capability::NetAdmin,
+    Capability::NetRaw,
+    Capability::IpcLock,
+    Capability::IpcOwner,
+    Capability::SysModule,
+    Capability::SysRawio,
+    Capability::SysChroot,
+    Capability::SysPtrace,
+    Capability::SysPacct,
+    Capability::SysAdmin,
+    Capability::SysBoot,
+    Capability::SysNice,
+    Capability::SysResource,
+    Capability::SysTime,
+    Capability::SysTtyConfig,
+    Capability::Mknod,
+    Capability::Lease,
+    Capability::AuditWrite,
+    Capability::AuditControl,
+    Capability::Setfcap,
+    Capability::MacOverride,
+    Capability::MacAdmin,
+    Capability::Syslog,
+    Capability::WakeAlarm,
+    Capability::BlockSuspend,
+    Capability::AuditRead,
+    Capability::Perfmon,
+    Capability::Bpf,
+    Capability::CheckpointRestore,
+];
+
+/// What the host has to give: the daemon's bounding set, in the kernel's order.
+#[derive(Clone, Debug)]
+pub struct HostCapabilities(Vec<Capability>);
+
+impl HostCapabilities {
+    /// Reads this process's bounding set.
+    pub fn detect() -> std::io::Result<HostCapabilities> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let mask = status
+            .lines()
+            .find_map(|l| l.strip_prefix("CapBnd:"))
+            .and_then(|m| u64::from_str_radix(m.trim(), 16).ok())
+            .ok_or_else(|| std::io::Error::other("/proc/self/status has no CapBnd"))?;
+        Ok(HostCapabilities::from_mask(mask))
+    }
+
+    pub fn from_mask(mask: u64) -> HostCapabilities {
+        HostCapabilities(
+            BY_NUMBER
+                .iter()
+                .enumerate()
+                .filter(|(n, _)| mask & (1 << n) != 0)
+                .map(|(_, c)| *c)
+                .collect(),
+        )
+    }
+}
+
+/// A capability by Docker's name: `CAP_` in front or not, in any case.
+pub fn parse(name: &str) -> Result<Capability> {
+    let upper = name.to_ascii_uppercase();
+    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    Capability::from_str(bare)
+        .ok()
+        .filter(|c| BY_NUMBER.contains(c))
+        .ok_or_else(|| {
+            EngineError::invalid(format!("invalid CapAdd: unknown capability: \"{name}\""))
+        })
+}
+
+/// The capabilities of a process.
+pub fn effective(
+    host: &HostCapabilities,
+    privileged: bool,
+    add: &[String],
+    drop: &[String],
+) -> Result<Vec<Capability>> {
+    let is_all = |n: &String| n.eq_ignore_ascii_case("ALL") || n.eq_ignore_ascii_case("CAP_ALL");
+    if privileged {
+        return Ok(host.0.clone());
+    }
+    let named = |list: &[String]| -> Result<Vec<Capability>> {
+        list.iter()
+            .filter(|n| !is_all(n))
+            .map(|n| parse(n))
+            .collect()
+    };
+    let added = named(add)?;
+    let dropped: HashSet<Capability> = named(drop)?.into_iter().collect();
+    let mut base: Vec<Capability> = if add.iter().any(is_all) {
+        host.0.clone()
+    } else if drop.iter().any(is_all) {
+        Vec::new()
+    } else {
+        DEFAULT.to_vec()
+    };
+    // Dropping takes from the base; with everything dropped or added, named ones are the exception.
+    base.retain(|c| !dropped.contains(c));
+    for c in added {
+        if !base.contains(&c) {
+            base.push(c);
+        }
+    }
+    Ok(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(add: &[&str], drop: &[&str]) -> Result<Vec<Capability>> {
+        let own = |l: &[&str]| l.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        effective(
+            &HostCapabilities::from_mask((1 << 41) - 1),
+            false,
+            &own(add),
+            &own(drop),
+        )
+    }
+
+    #[test]
+    fn adding_and_dropping() {
+        assert_eq!(caps(&[], &[]).unwrap(), DEFAULT);
+        assert_eq!(caps(&["all"], &[]).unwrap().len(), 41);
+        assert_eq!(caps(&[], &["ALL"]).unwrap(), []);
+        assert_eq!(caps(&["chown"], &["ALL"]).unwrap(), [Capability::Chown]);
+        assert_eq!(caps(&["ALL"], &["CAP_SYS_ADMIN"]).unwrap().len(), 40);
+        let net = caps(&["NET_ADMIN", "cap_net_admin"], &["mknod"]).unwrap();
+        assert_eq!(net.len(), 14);
+        assert!(net.contains(&Capability::NetAdmin) && !net.contains(&Capability::Mknod));
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused() {
+        let e = caps(&["FLY"], &[]).unwrap_err().to_string();
+        assert_eq!(e, "invalid CapAdd: unknown capability: \"FLY\"");
+    }
+
+    #[test]
+    fn privileged_has_what_the_host_has() {
+        let host = HostCapabilities::from_mask(0b101);
+        assert_eq!(
+            effective(&host, true, &[], &[]).unwrap(),
+            [Capability::Chown, Capability::DacReadSearch]
+        );
+    }
+}
