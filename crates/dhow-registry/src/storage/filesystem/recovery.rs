@@ -95,8 +95,11 @@ pub(super) fn recover(
     let mut sessions = HashMap::new();
     let mut recovered = Recovered::default();
     let directory = root.join("uploads");
-    for entry in fs::read_dir(&directory)? {
-        let path = entry?.path();
+    let entries = fs::read_dir(&directory)?.map(|entry| Ok(entry?.path()));
+    let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
+    // An upload's data comes before its record, which decides over both.
+    paths.sort();
+    for path in paths {
         let id = path
             .file_stem()
             .and_then(|s| s.to_str())
