@@ -202,8 +202,9 @@ struct FileUlimit {
 }
 
 impl Config {
-    /// Reads a command line, without the program's name, and the file.
-    pub fn load<I>(arguments: I) -> Result<Config, ConfigError>
+    /// Reads a command line, without the program's name, and the file. Also tells whether that was all that
+    /// was asked for (`--validate`).
+    pub fn load<I>(arguments: I) -> Result<(Config, bool), ConfigError>
     where
         I: IntoIterator<Item = std::ffi::OsString>,
     {
@@ -220,7 +221,8 @@ impl Config {
             }
             None => (FileConfig::default(), None),
         };
-        merge(flags, file, read_from)
+        let validate = flags.validate;
+        merge(flags, file, read_from).map(|config| (config, validate))
     }
 }
 

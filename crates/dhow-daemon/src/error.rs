@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use dhow_api::ErrorResponse;
+use dhow_engine::EngineError;
 use http::StatusCode;
 
 use crate::json::Json;
@@ -11,6 +12,8 @@ pub type Result<T> = std::result::Result<T, ApiError>;
 /// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// What the client sent can't be understood.
     #[error("{0}")]
     BadRequest(String),
@@ -33,11 +36,26 @@ impl ApiError {
     /// The one place where a status is decided.
     pub fn status(&self) -> StatusCode {
         match self {
-            ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            ApiError::BadRequest(_) | ApiError::Engine(EngineError::InvalidParameter(_)) => {
+                StatusCode::BAD_REQUEST
+            }
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::NoSuchPage => StatusCode::NOT_FOUND,
-            ApiError::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
-            ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::NoSuchPage | ApiError::Engine(EngineError::NotFound(_)) => {
+                StatusCode::NOT_FOUND
+            }
+            ApiError::NotImplemented(_) | ApiError::Engine(EngineError::NotImplemented(_)) => {
+                StatusCode::NOT_IMPLEMENTED
+            }
+            ApiError::Engine(EngineError::Conflict(_)) => StatusCode::CONFLICT,
+            ApiError::Engine(EngineError::NotModified) => StatusCode::NOT_MODIFIED,
+            ApiError::Engine(EngineError::Forbidden(_)) => StatusCode::FORBIDDEN,
+            ApiError::Engine(EngineError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            // A command that can't be run is the request's fault.
+            ApiError::Engine(EngineError::Start {
+                exit_code: 126 | 127,
+                ..
+            }) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

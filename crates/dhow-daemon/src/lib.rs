@@ -5,14 +5,22 @@
 //! kernel.
 
 pub mod config;
+mod daemon;
 pub mod error;
 pub mod flags;
 pub mod hijack;
+mod info;
 pub mod json;
+mod legacy;
 pub mod listen;
 pub mod logging;
+mod notify;
 pub mod pidfile;
 pub mod query;
+pub mod relay;
+pub mod routes;
 pub mod server;
 pub mod tls;
 pub mod version;
+
+pub use daemon::{DaemonError, main};

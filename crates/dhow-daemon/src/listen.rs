@@ -201,7 +201,7 @@ impl Drop for Listener {
             owned: Some((path, inode)),
             ..
         } = &self.socket
-            && std::fs::symlink_metadata(&*path).is_ok_and(|m| m.ino() == *inode)
+            && std::fs::symlink_metadata(path).is_ok_and(|m| m.ino() == *inode)
         {
             // Nothing is left to do if it can't be removed; the next daemon replaces it.
             let _ = std::fs::remove_file(path);

@@ -11,7 +11,9 @@ fn load(file: &str, flags: &[&str]) -> Result<Config, String> {
     std::fs::write(&path, file).unwrap();
     let mut arguments: Vec<OsString> = vec!["--config-file".into(), path.clone().into()];
     arguments.extend(flags.iter().map(OsString::from));
-    Config::load(arguments).map_err(|e| e.to_string().replace(path.to_str().unwrap(), "FILE"))
+    Config::load(arguments)
+        .map(|(config, _)| config)
+        .map_err(|e| e.to_string().replace(path.to_str().unwrap(), "FILE"))
 }
 
 #[test]

@@ -9,7 +9,6 @@ pub mod digest;
 pub mod error;
 mod images;
 mod ingest;
-mod layer_blob;
 mod layer_stream;
 pub mod manifest;
 mod pin;

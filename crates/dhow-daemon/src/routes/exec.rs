@@ -1,0 +1,85 @@
+//! Further processes in running containers: create, start, resize, inspect.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use dhow_api::{ApiVersion, ExecCreateRequest, ExecCreateResponse, ExecInspect, ExecStartRequest};
+use dhow_engine::EngineError;
+use http::{HeaderMap, StatusCode};
+
+use super::containers::terminal_size;
+use super::{AppState, session};
+use crate::error::{ApiError, Result};
+use crate::json::{Json, JsonBody};
+use crate::query::Params;
+use crate::version::Api;
+
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/containers/{id}/exec", post(create))
+        .route("/exec/{id}/start", post(start))
+        .route("/exec/{id}/resize", post(resize))
+        .route("/exec/{id}/json", get(inspect))
+}
+
+async fn create(
+    State(state): State<AppState>,
+    Api(version): Api,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<ExecCreateRequest>,
+) -> Result<(StatusCode, Json<ExecCreateResponse>)> {
+    let mut request = body.unwrap_or_default();
+    if request.cmd.as_ref().is_none_or(Vec::is_empty) {
+        return Err(ApiError::bad("No exec command specified"));
+    }
+    if version < ApiVersion::v1(42) {
+        request.console_size = None;
+    }
+    let id = state.engine.exec_create(&id, request).await?;
+    Ok((StatusCode::CREATED, Json(ExecCreateResponse { id })))
+}
+
+async fn start(
+    State(state): State<AppState>,
+    Api(version): Api,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<ExecStartRequest>,
+) -> Result<Response> {
+    let mut request = body.unwrap_or_default();
+    if !request.tty || version < ApiVersion::v1(42) {
+        request.console_size = None;
+    }
+    let (detach, tty) = (request.detach, request.tty);
+    let engine = state.engine.clone();
+    let started = state
+        .finish(async move { engine.exec_start(&id, request).await })
+        .await;
+    match started {
+        Ok(Some(session)) => Ok(session::answer(&headers, version, session)),
+        Ok(None) => Ok(StatusCode::OK.into_response()),
+        // The client has its exit code from inspect, and reads why from the stream.
+        Err(ApiError::Engine(e @ EngineError::Start { .. })) if !detach => {
+            Ok(session::refuse(&headers, version, tty, &e.to_string()))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+async fn resize(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<StatusCode> {
+    let (rows, columns) = terminal_size(&params)?;
+    state.engine.exec_resize(&id, rows, columns).await?;
+    Ok(StatusCode::OK)
+}
+
+async fn inspect(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<ExecInspect>> {
+    Ok(Json(state.engine.exec_inspect(&id)?))
+}

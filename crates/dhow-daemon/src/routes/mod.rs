@@ -1,0 +1,83 @@
+//! The API's routes, a file for each noun.
+
+pub mod attach;
+pub mod containers;
+pub mod create;
+pub mod events;
+pub mod exec;
+pub mod images;
+pub mod networks;
+pub mod session;
+pub mod system;
+pub mod volumes;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use dhow_engine::Engine;
+use futures_util::{Stream, StreamExt};
+use http::{HeaderValue, header};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::error::{ApiError, Result};
+
+/// What every route can reach.
+#[derive(Clone)]
+pub struct AppState {
+    pub engine: Engine,
+    pub config: Arc<Config>,
+    /// Ends streams when the daemon ends.
+    pub stop: CancellationToken,
+    /// Work that is finished even if the client that asked for it goes away.
+    pub tasks: TaskTracker,
+}
+
+impl AppState {
+    /// Does something that is not to be left half done: it goes on if the client goes away.
+    pub async fn finish<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = dhow_engine::Result<T>> + Send + 'static,
+    {
+        match self.tasks.spawn(work).await {
+            Ok(done) => Ok(done?),
+            Err(e) => Err(ApiError::Internal(format!(
+                "the request's task failed: {e}"
+            ))),
+        }
+    }
+
+    /// An answer that goes on until the stream, the client or the daemon ends. Its head goes out at once.
+    pub fn stream<S, E>(&self, content_type: &'static str, stream: S) -> Response
+    where
+        S: Stream<Item = std::result::Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let stream = stream.take_until(self.stop.clone().cancelled_owned());
+        let mut response = Response::new(Body::from_stream(stream));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    }
+}
+
+/// All routes.
+pub fn router(state: AppState) -> Router {
+    Router::new()
+        .merge(system::router())
+        .merge(events::router())
+        .merge(containers::router())
+        .merge(attach::router())
+        .merge(exec::router())
+        .merge(images::router())
+        .merge(networks::router())
+        .merge(volumes::router())
+        .with_state(state)
+}

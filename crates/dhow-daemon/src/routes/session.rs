@@ -1,0 +1,64 @@
+//! What attach and exec have in common: a connection that becomes a process's streams.
+
+use axum::response::Response;
+use dhow_api::ApiVersion;
+use dhow_engine::AttachSession;
+use http::HeaderMap;
+use tokio::io::AsyncWriteExt;
+
+use crate::hijack::{self, RawStream};
+use crate::relay::{self, End, Input};
+
+/// The answer that hands the connection to a process.
+pub fn answer(request: &HeaderMap, version: ApiVersion, session: AttachSession) -> Response {
+    let multiplexed = !session.tty;
+    hijack::switch(request, version, multiplexed, |client| run(client, session))
+}
+
+async fn run(mut client: RawStream, mut session: AttachSession) {
+    if let Some(mut replay) = session.replay.take() {
+        while let Some(piece) = replay.next().await {
+            let written = match piece {
+                Ok(piece) => client.write_all(&piece).await,
+                Err(e) => {
+                    tracing::warn!("replaying a log: {e}");
+                    break;
+                }
+            };
+            if written.is_err() {
+                // The client is gone; what it was attached to goes on.
+                return;
+            }
+        }
+    }
+    let Some(stream) = session.stream.take() else {
+        // As above: nobody is left to be told.
+        let _ = client.shutdown().await;
+        return;
+    };
+    let input = match session.detach.take() {
+        Some(scanner) => Input::Terminal(scanner),
+        None if session.stdin => Input::Forward,
+        None => Input::Discard,
+    };
+    if relay::run(client, stream, input).await == End::Detached {
+        session.detached();
+    }
+}
+
+/// Says on the stream why there is no process: one frame of output, or plain text for a terminal.
+pub fn refuse(request: &HeaderMap, version: ApiVersion, tty: bool, message: &str) -> Response {
+    let text = format!("{message}\r\n");
+    let mut bytes = Vec::with_capacity(text.len() + 8);
+    if !tty {
+        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&[1, 0, 0, 0]);
+        bytes.extend_from_slice(&length.to_be_bytes());
+    }
+    bytes.extend_from_slice(text.as_bytes());
+    hijack::switch(request, version, !tty, move |mut client| async move {
+        // A client that is gone does not read why.
+        let _ = client.write_all(&bytes).await;
+        let _ = client.shutdown().await;
+    })
+}

@@ -1,0 +1,61 @@
+//! The daemon about itself: ping, version, info, disk usage.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use dhow_api::{DiskUsage, Version};
+use http::{Method, header};
+use serde_json::Value;
+
+use super::AppState;
+use crate::error::{ApiError, Result};
+use crate::json::Json;
+use crate::query::Params;
+use crate::version::Api;
+use crate::{info, legacy};
+
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/_ping", get(ping))
+        .route("/version", get(version))
+        .route("/info", get(information))
+        .route("/system/df", get(disk_usage))
+}
+
+/// Answered also by HEAD, which clients ask first of all.
+async fn ping(method: Method) -> Response {
+    let headers = [
+        (header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+        (header::PRAGMA, "no-cache"),
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+    ];
+    let body = if method == Method::HEAD { "" } else { "OK" };
+    let mut response = (headers, body).into_response();
+    let headers = response.headers_mut();
+    // There is no BuildKit here.
+    headers.insert("Builder-Version", http::HeaderValue::from_static("1"));
+    headers.insert("Swarm", http::HeaderValue::from_static("inactive"));
+    response
+}
+
+async fn version() -> Json<Version> {
+    Json(info::version())
+}
+
+async fn information(State(state): State<AppState>, Api(version): Api) -> Result<Json<Value>> {
+    legacy::info(info::info(&state), version).map(Json)
+}
+
+async fn disk_usage(State(state): State<AppState>, params: Params) -> Result<Json<DiskUsage>> {
+    let mut kinds: Vec<&str> = params.all("type").collect();
+    for kind in &kinds {
+        if !["container", "image", "volume", "build-cache"].contains(kind) {
+            return Err(ApiError::bad(format!("unknown object type: {kind}")));
+        }
+    }
+    if kinds.is_empty() {
+        kinds = vec!["container", "image", "volume", "build-cache"];
+    }
+    info::disk_usage(&state, &kinds).await.map(Json)
+}

@@ -1,0 +1,63 @@
+//! Volumes.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use dhow_api::{Volume, VolumeCreateRequest, VolumeList, VolumePruneReport};
+use http::StatusCode;
+
+use super::AppState;
+use crate::error::Result;
+use crate::json::{Json, JsonBody};
+use crate::query::Params;
+
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/volumes", get(list))
+        .route("/volumes/create", post(create))
+        .route("/volumes/prune", post(prune))
+        .route("/volumes/{name}", get(inspect).delete(remove))
+}
+
+async fn list(State(state): State<AppState>, params: Params) -> Result<Json<VolumeList>> {
+    Ok(Json(state.engine.volumes(&params.filters()?)?))
+}
+
+async fn create(
+    State(state): State<AppState>,
+    JsonBody(body): JsonBody<VolumeCreateRequest>,
+) -> Result<(StatusCode, Json<Volume>)> {
+    let request = body.unwrap_or_default();
+    let engine = state.engine.clone();
+    let volume = state
+        .finish(async move { engine.volume_create(request).await })
+        .await?;
+    // Also for one that was there.
+    Ok((StatusCode::CREATED, Json(volume)))
+}
+
+async fn inspect(State(state): State<AppState>, Path(name): Path<String>) -> Result<Json<Volume>> {
+    Ok(Json(state.engine.volume(&name)?))
+}
+
+async fn remove(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<StatusCode> {
+    let force = params.flag("force");
+    let engine = state.engine.clone();
+    state
+        .finish(async move { engine.volume_remove(&name, force).await })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn prune(State(state): State<AppState>, params: Params) -> Result<Json<VolumePruneReport>> {
+    let filters = params.filters()?;
+    let engine = state.engine.clone();
+    let report = state
+        .finish(async move { engine.volume_prune(&filters).await })
+        .await?;
+    Ok(Json(report))
+}
