@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -18,6 +19,9 @@ use crate::error::{Error, Result};
 use crate::ipam::Ipam;
 use crate::mac::MacAddr;
 use crate::sandbox::Maker;
+
+/// How long after one was taken the next is made, while enough are left: the start that took it needs the processors more.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What an endpoint is made with; what is `None` is chosen here.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,8 +47,8 @@ struct State {
     /// Links of endpoints that have ended. The kernel removes one with its namespace, unless something still holds this open:
     /// before the address is used again, the thread makes sure.
     retired: HashMap<Ipv4Addr, String>,
-    /// Whether warm endpoints are to be made: not after a failure, until somebody takes one.
-    refill: bool,
+    /// When warm endpoints are to be made, if any are. After a failure none are, until somebody takes one.
+    refill: Option<Instant>,
     closed: bool,
 }
 
@@ -91,7 +95,7 @@ impl Sandboxes {
                 warm: VecDeque::new(),
                 jobs: VecDeque::new(),
                 retired: HashMap::new(),
-                refill: true,
+                refill: Some(Instant::now()),
                 closed: false,
             }),
             work: Condvar::new(),
@@ -119,7 +123,12 @@ impl Sandboxes {
                 && wish.mac.is_none_or(|mac| mac == endpoint.mac)
         })?;
         let endpoint = state.warm.remove(at);
-        state.refill = true;
+        let now = Instant::now();
+        if state.warm.len() < self.target / 2 {
+            state.refill = Some(now);
+        } else {
+            state.refill.get_or_insert(now + PAUSE);
+        }
         drop(state);
         self.work.notify_one();
         endpoint
@@ -154,9 +163,14 @@ impl Sandboxes {
         if !host_link.is_empty() {
             state.retired.insert(ip, host_link);
         }
-        state.refill = true;
+        let wanted = state.warm.len() < self.target;
+        if wanted {
+            state.refill.get_or_insert(Instant::now() + PAUSE);
+        }
         drop(state);
-        self.work.notify_one();
+        if wanted {
+            self.work.notify_one();
+        }
     }
 
     /// How many are ready.
@@ -218,16 +232,31 @@ impl Sandboxes {
             if let Some(job) = state.jobs.pop_front() {
                 return Some(Work::Job(job));
             }
-            if state.refill && state.warm.len() < self.target {
-                match state.ipam.allocate() {
-                    Ok(ip) => return Some(Work::Warm(ip)),
-                    Err(_) => state.refill = false,
-                }
+            if state.warm.len() >= self.target {
+                state.refill = None;
             }
-            state = self
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let pause = state
+                .refill
+                .map(|due| due.saturating_duration_since(Instant::now()));
+            state = match pause {
+                None => self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    match state.ipam.allocate() {
+                        Ok(ip) => return Some(Work::Warm(ip)),
+                        Err(_) => state.refill = None,
+                    }
+                    state
+                }
+                Some(pause) => {
+                    self.work
+                        .wait_timeout(state, pause)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
         }
     }
 
@@ -236,7 +265,7 @@ impl Sandboxes {
             Ok(endpoint) => self.lock().warm.push_back(endpoint),
             Err(error) => {
                 tracing::warn!(%error, "cannot make a sandbox ahead of time");
-                self.lock().refill = false;
+                self.lock().refill = None;
             }
         }
     }

@@ -107,6 +107,7 @@ pub fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce(World) -> F + Send + 
         let _kept = (host.try_clone().unwrap(), world.try_clone().unwrap());
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(1)
             .build()
             .unwrap()
             .block_on(test(World { host, world }));
