@@ -33,7 +33,7 @@ pub struct LayerSpec {
     pub blob: Option<(Digest, u64)>,
     /// The uncompressed stream's digest, if it is promised.
     pub diff_id: Option<Digest>,
-    /// Of the stream, as a manifest calls it.
+    /// Of the stream, as a manifest calls it; if empty, it is told by the stream.
     pub media_type: String,
 }
 
@@ -181,10 +181,15 @@ fn run(inner: &Inner, spec: LayerSpec, incoming: mpsc::Receiver<Chunk>) -> Resul
     {
         blob.verify("the layer's blob", digest, *size)?;
     }
-    let (unpacked, diff_id) = match (inflated, unpacked) {
-        (Err(e), Err(ImageError::Abandoned)) | (Err(e), Ok(_)) | (Ok(()), Err(e)) => return Err(e),
+    let (compression, (unpacked, diff_id)) = match (inflated, unpacked) {
+        (Err(e), Err(ImageError::Abandoned)) | (Err(e), Ok(_)) | (Ok(_), Err(e)) => return Err(e),
         (Err(_), Err(e)) => return Err(e),
-        (Ok(()), Ok(done)) => done,
+        (Ok(compression), Ok(done)) => (compression, done),
+    };
+    let media_type = if spec.media_type.is_empty() {
+        compression.layer_media_type().to_owned()
+    } else {
+        spec.media_type
     };
     if let Some(expected) = spec.diff_id
         && expected != diff_id
@@ -198,7 +203,7 @@ fn run(inner: &Inner, spec: LayerSpec, incoming: mpsc::Receiver<Chunk>) -> Resul
     Ok(NewLayer {
         diff_id,
         size: unpacked.size,
-        media_type: spec.media_type,
+        media_type,
         blob,
         dir,
         unfinished: unpacked.unfinished,
@@ -216,7 +221,7 @@ fn inflate(
     full: &sync::SyncSender<Inflated>,
     empty: &sync::Receiver<Vec<u8>>,
     limits: &Limits,
-) -> Result<()> {
+) -> Result<Compression> {
     let compression = Compression::detect(incoming.fill_buf().map_err(from_stream)?);
     let mut decoder = Decoder::new(compression, &mut *incoming).map_err(from_stream)?;
     let mut total: u64 = 0;
@@ -251,7 +256,9 @@ fn inflate(
         }
         incoming.consume(rest);
     }
-    full.send(Inflated::End).map_err(|_| ImageError::Abandoned)
+    full.send(Inflated::End)
+        .map_err(|_| ImageError::Abandoned)?;
+    Ok(compression)
 }
 
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {

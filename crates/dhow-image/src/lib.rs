@@ -4,10 +4,12 @@
 
 mod blob;
 mod catalog;
+mod changes;
 pub mod compression;
 pub mod digest;
 pub mod error;
 mod images;
+mod import;
 mod ingest;
 mod layer_stream;
 pub mod manifest;
@@ -23,6 +25,7 @@ pub use catalog::{Image, Layer};
 pub use digest::{Algorithm, Digest};
 pub use error::ImageError;
 pub use images::{Images, Recovered};
+pub use import::ImportOptions;
 pub use ingest::{Committed, DOCUMENT_MAX, Ingest};
 pub use layer_stream::{LayerSink, LayerSpec, NewLayer};
 pub use manifest::{Descriptor, Document, ImageConfig, Index, Manifest, media_type};

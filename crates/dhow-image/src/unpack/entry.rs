@@ -145,10 +145,7 @@ impl<'m, 'a, R: Read> Member<'m, 'a, R> {
             kind = EntryType::Directory;
         }
         let device = match kind {
-            EntryType::Char | EntryType::Block => (
-                header.device_major().map_err(broken)?.unwrap_or(0),
-                header.device_minor().map_err(broken)?.unwrap_or(0),
-            ),
+            EntryType::Char | EntryType::Block => device(header)?,
             _ => (0, 0),
         };
         if let Some(size) = records.number("size")?
@@ -183,11 +180,32 @@ impl<'m, 'a, R: Read> Member<'m, 'a, R> {
     }
 }
 
+/// A numeric field of a header. A blank one is zero, as it is to other engines.
+fn number<T: Default>(field: &[u8], parsed: io::Result<T>) -> Result<T> {
+    if field.iter().all(|b| matches!(b, 0 | b' ')) {
+        return Ok(T::default());
+    }
+    parsed.map_err(broken)
+}
+
+fn device(header: &Header) -> Result<(u32, u32)> {
+    let (major, minor) = match (header.as_ustar(), header.as_gnu()) {
+        (Some(h), _) => (&h.dev_major, &h.dev_minor),
+        (None, Some(h)) => (&h.dev_major, &h.dev_minor),
+        (None, None) => return Ok((0, 0)),
+    };
+    Ok((
+        number(major, header.device_major())?.unwrap_or(0),
+        number(minor, header.device_minor())?.unwrap_or(0),
+    ))
+}
+
 fn attributes(header: &Header, records: &Records) -> Result<Attributes> {
-    let id = |key: &str, from_header: io::Result<u64>| -> Result<u32> {
+    let fields = header.as_old();
+    let id = |key: &str, from_header: Result<u64>| -> Result<u32> {
         let id = match records.number(key)? {
             Some(id) => id,
-            None => from_header.map_err(broken)?,
+            None => from_header?,
         };
         // The largest is the kernel's "no id".
         u32::try_from(id)
@@ -198,7 +216,7 @@ fn attributes(header: &Header, records: &Records) -> Result<Attributes> {
     let modified = match records.get("mtime").and_then(pax::time) {
         Some((tv_sec, tv_nsec)) => Timespec { tv_sec, tv_nsec },
         None => Timespec {
-            tv_sec: i64::try_from(header.mtime().map_err(broken)?).unwrap_or(i64::MAX),
+            tv_sec: i64::try_from(number(&fields.mtime, header.mtime())?).unwrap_or(i64::MAX),
             tv_nsec: 0,
         },
     };
@@ -220,9 +238,9 @@ fn attributes(header: &Header, records: &Records) -> Result<Attributes> {
         xattrs.push((name, value.to_vec()));
     }
     Ok(Attributes {
-        uid: rustix::fs::Uid::from_raw(id("uid", header.uid())?),
-        gid: rustix::fs::Gid::from_raw(id("gid", header.gid())?),
-        mode: header.mode().map_err(broken)? & 0o7777,
+        uid: rustix::fs::Uid::from_raw(id("uid", number(&fields.uid, header.uid()))?),
+        gid: rustix::fs::Gid::from_raw(id("gid", number(&fields.gid, header.gid()))?),
+        mode: number(&fields.mode, header.mode())? & 0o7777,
         modified,
         accessed,
         xattrs,
