@@ -184,7 +184,10 @@ fn set_switches(config: &NetConfig) -> Result<()> {
         set_switch("ip_forward")?;
     }
     // Connections from the host's 127.0.0.1 to a published port leave by the bridge.
-    set_switch(&format!("conf/{}/route_localnet", config.bridge))
+    if let Err(error) = set_switch(&format!("conf/{}/route_localnet", config.bridge)) {
+        tracing::warn!(%error, "published ports can't be reached by 127.0.0.1");
+    }
+    Ok(())
 }
 
 /// Writes 1 to a switch below /proc/sys/net/ipv4, unless it is so already: then a read-only /proc/sys does no harm.

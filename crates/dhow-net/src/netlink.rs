@@ -93,6 +93,8 @@ pub(crate) struct Batch {
     pub bytes: Vec<u8>,
     /// How many are in it; their sequence numbers are 1 to this.
     pub count: u32,
+    /// Refusals that are as good as success: the message's number and the error's.
+    tolerated: Vec<(u32, i32)>,
 }
 
 impl Batch {
@@ -106,6 +108,11 @@ impl Batch {
         self.bytes.extend_from_slice(&self.count.to_ne_bytes());
         self.bytes.extend_from_slice(&[0; 4]);
         start
+    }
+
+    /// The message begun last may be refused with this error number.
+    pub fn tolerate(&mut self, errno: i32) {
+        self.tolerated.push((self.count, errno));
     }
 
     pub fn finish(&mut self, start: usize) {
@@ -270,9 +277,14 @@ impl Socket {
             for message in messages(datagram) {
                 match message.kind {
                     NLMSG_ERROR => {
-                        if let Some(error) = refusal(&message) {
+                        let sequence = message.sequence;
+                        let refused = refusal(&message).filter(|error| {
+                            let number = errno(error).unwrap_or(0);
+                            !batch.tolerated.contains(&(sequence, number))
+                        });
+                        if let Some(error) = refused {
                             first.get_or_insert(Refusal {
-                                message: message.sequence,
+                                message: sequence,
                                 error,
                             });
                         }

@@ -42,6 +42,8 @@ struct Entered {
     id: String,
     name: String,
     host_link: String,
+    /// Whether the firewall may know it.
+    published: bool,
 }
 
 impl Drop for Inner {
@@ -97,6 +99,7 @@ impl Network {
                 id: request.id,
                 name: request.name,
                 host_link: endpoint.host_link.clone(),
+                published: false,
             },
         );
         Ok(endpoint)
@@ -111,11 +114,12 @@ impl Network {
     ///
     /// Cancel safe: `disconnect` takes back what a cancelled call published.
     pub async fn publish(&self, ip: Ipv4Addr, requests: &[PortRequest]) -> Result<Published> {
-        let (id, name) = self
-            .entered()
-            .get(&ip)
-            .map(|entered| (entered.id.clone(), entered.name.clone()))
-            .ok_or(Error::UnknownEndpoint(ip))?;
+        let (id, name) = {
+            let mut endpoints = self.entered();
+            let entered = endpoints.get_mut(&ip).ok_or(Error::UnknownEndpoint(ip))?;
+            entered.published |= !requests.is_empty();
+            (entered.id.clone(), entered.name.clone())
+        };
         if requests.is_empty() {
             return Ok(Published {
                 bindings: Vec::new(),
@@ -158,6 +162,9 @@ impl Network {
             ip,
             host_link: entered.host_link,
         };
+        if !entered.published {
+            return Ok(());
+        }
         let (reply, answer) = oneshot::channel();
         self.inner.firewall.submit(firewall::Job::Unpublish {
             endpoint: ip,
@@ -251,6 +258,7 @@ fn open(config: &NetConfig, live: &[LiveEndpoint]) -> Result<Network> {
                 id: endpoint.id.clone(),
                 name: endpoint.name.clone(),
                 host_link: endpoint.host_link.clone(),
+                published: !endpoint.bindings.is_empty(),
             },
         );
     }

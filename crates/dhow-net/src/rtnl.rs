@@ -101,6 +101,16 @@ pub(crate) fn new_bridge(batch: &mut Batch, name: &str, mac: MacAddr, mtu: u32) 
 pub(crate) struct PairEnd<'a> {
     pub name: &'a str,
     pub mac: MacAddr,
+    /// The index to give it; the kernel's choice without.
+    pub index: Option<u32>,
+}
+
+impl PairEnd<'_> {
+    fn message(self, mtu: u32) -> LinkMessage {
+        let mut message = ethernet(self.name, self.mac, mtu);
+        message.header.index = self.index.unwrap_or(0);
+        message
+    }
 }
 
 /// A pair of links: one here and a port of the bridge with the index `master`, the other in the namespace `netns`. Both are down.
@@ -112,10 +122,10 @@ pub(crate) fn new_pair(
     master: u32,
     mtu: u32,
 ) {
-    let mut peer = ethernet(there.name, there.mac, mtu);
+    let mut peer = there.message(mtu);
     peer.attributes
         .push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
-    let mut message = ethernet(here.name, here.mac, mtu);
+    let mut message = here.message(mtu);
     message.attributes.extend([
         LinkAttribute::Controller(master),
         LinkAttribute::LinkInfo(vec![
@@ -126,7 +136,8 @@ pub(crate) fn new_pair(
     push(batch, CREATE, RouteNetlinkMessage::NewLink(message));
 }
 
-/// Takes IPv6 address generation from a link that is down, so that it comes up without router and multicast solicitations.
+/// Takes IPv6 address generation from a link that is down, so that it comes up without router and multicast solicitations. On a
+/// host without IPv6 there is nothing to take.
 pub(crate) fn no_ipv6_addresses(batch: &mut Batch, which: Link<'_>) {
     let mut message = link(which);
     message
@@ -135,6 +146,7 @@ pub(crate) fn no_ipv6_addresses(batch: &mut Batch, which: Link<'_>) {
             vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)],
         )]));
     push(batch, CHANGE, RouteNetlinkMessage::SetLink(message));
+    batch.tolerate(libc::EAFNOSUPPORT);
 }
 
 /// How a bridge treats frames between its ports.

@@ -21,6 +21,8 @@ const CONTAINER_LINK: &str = "eth0";
 const HOST_LINK_PREFIX: &str = "veth";
 /// Hexadecimal digits after it.
 const HOST_LINK_DIGITS: usize = 7;
+/// The first link after the loopback one. Asking for it saves asking which it became.
+const CONTAINER_LINK_INDEX: u32 = 2;
 /// How often a name that is taken is replaced by another of 16^7.
 const NAME_ATTEMPTS: usize = 8;
 
@@ -48,6 +50,9 @@ pub(crate) struct Maker {
     home: File,
     /// A socket in it.
     pub socket: Socket,
+    /// The index that a container's link gets. `None` where the kernel puts links of its own into every namespace (tunnels'
+    /// fallback devices): then it is looked up.
+    index: Option<u32>,
 }
 
 /// A namespace, and a socket that is inside it wherever the thread is.
@@ -63,6 +68,7 @@ impl Maker {
             home: own_namespace().doing(|| "cannot open the network namespace".to_owned())?,
             socket: Socket::open(libc::NETLINK_ROUTE, 0)
                 .doing(|| "cannot open a route netlink socket".to_owned())?,
+            index: Some(CONTAINER_LINK_INDEX),
         })
     }
 
@@ -111,14 +117,20 @@ impl Maker {
     ) -> Result<Endpoint> {
         let mut entered = self.enter_new()?;
         let host_link = self.pair(bridge, &entered.netns, mac)?;
-        let inside = rtnl::find_link(&mut entered.socket, CONTAINER_LINK)
-            .and_then(|link| link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)))
-            .doing(|| "cannot find the container's link".to_owned())?;
+        let index = match self.index {
+            Some(index) => index,
+            None => {
+                rtnl::find_link(&mut entered.socket, CONTAINER_LINK)
+                    .and_then(|link| link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)))
+                    .doing(|| "cannot find the container's link".to_owned())?
+                    .index
+            }
+        };
         let mut batch = Batch::default();
-        rtnl::no_ipv6_addresses(&mut batch, Link::Index(inside.index));
-        rtnl::up(&mut batch, Link::Index(inside.index));
+        rtnl::no_ipv6_addresses(&mut batch, Link::Index(index));
+        rtnl::up(&mut batch, Link::Index(index));
         rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
-        rtnl::new_address(&mut batch, inside.index, bridge.container_net(ip));
+        rtnl::new_address(&mut batch, index, bridge.container_net(ip));
         rtnl::new_default_route(&mut batch, bridge.info.gateway);
         entered
             .socket
@@ -145,10 +157,12 @@ impl Maker {
                 PairEnd {
                     name: &name,
                     mac: host_mac(random),
+                    index: None,
                 },
                 PairEnd {
                     name: CONTAINER_LINK,
                     mac,
+                    index: self.index,
                 },
                 netns.as_fd(),
                 bridge.index,
@@ -161,6 +175,11 @@ impl Maker {
             rtnl::up(&mut batch, Link::Name(&name));
             match self.socket.transact(&batch, |_| {}) {
                 Ok(()) => return Ok(name),
+                Err(refusal)
+                    if errno(&refusal.error) == Some(libc::EBUSY) && self.index.is_some() =>
+                {
+                    self.index = None;
+                }
                 Err(refusal)
                     if errno(&refusal.error) == Some(libc::EEXIST)
                         && refusal.message == 1
@@ -200,6 +219,28 @@ fn host_mac(random: [u8; 8]) -> MacAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::NetConfig;
+
+    #[test]
+    fn an_index_that_the_kernel_has_taken() {
+        std::thread::spawn(|| {
+            // SAFETY: only this thread's network namespace changes.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+            let mut maker = Maker::new().unwrap();
+            let bridge = crate::bridge::ensure(&mut maker.socket, &NetConfig::default()).unwrap();
+            // As if every namespace were born with a second link of the kernel's.
+            maker.index = Some(rtnl::LOOPBACK);
+            let ip = std::net::Ipv4Addr::new(172, 17, 0, 2);
+            for _ in 0..2 {
+                let mac = MacAddr::of_ipv4(ip);
+                let endpoint = maker.endpoint(&bridge, ip, mac).unwrap();
+                assert!(is_host_link(&endpoint.host_link));
+                assert_eq!(maker.index, None);
+            }
+        })
+        .join()
+        .unwrap();
+    }
 
     #[test]
     fn names_of_host_links() {
