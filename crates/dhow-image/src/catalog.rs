@@ -238,6 +238,22 @@ impl Catalog {
         garbage
     }
 
+    /// Takes out the blobs that nothing here refers to, and leaves the layers.
+    pub fn take_garbage_blobs(&mut self) -> Garbage {
+        let mut live: HashSet<Digest> = HashSet::new();
+        for image in self.images.values() {
+            live.insert(image.id.clone());
+            live.extend(image.documents.iter().map(|d| d.digest.clone()));
+        }
+        let of_layers = self.layers.values().filter_map(|l| l.value.blob.as_ref());
+        live.extend(of_layers.map(|(blob, _)| blob.clone()));
+        let dead = |digest: &Digest, b: &mut Held<u64>| b.holds == 0 && !live.contains(digest);
+        Garbage {
+            layers: Vec::new(),
+            blobs: self.blobs.extract_if(dead).collect(),
+        }
+    }
+
     /// Takes out all that neither a record nor a hold keeps.
     pub fn take_unrecorded(&mut self) -> (Vec<Digest>, Vec<Digest>) {
         let layers = self.layers.extract_if(|_, l| !l.recorded && l.holds == 0);

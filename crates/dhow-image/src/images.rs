@@ -329,6 +329,19 @@ impl Inner {
     /// See [`Images::collect`]. The records go first, then the files.
     pub fn collect(&self, _change: &MutexGuard<'_, ()>) -> Result<Vec<Digest>> {
         let garbage = self.catalog().take_garbage();
+        self.dispose(garbage)
+    }
+
+    /// As [`Inner::collect`], but of blobs alone: safe before containers have pinned their layers.
+    pub fn collect_blobs(&self, _change: &MutexGuard<'_, ()>) -> Result<()> {
+        let mut catalog = self.catalog();
+        let garbage = catalog.take_garbage_blobs();
+        drop(catalog);
+        self.dispose(garbage)?;
+        Ok(())
+    }
+
+    fn dispose(&self, garbage: Garbage) -> Result<Vec<Digest>> {
         if garbage.is_empty() {
             return Ok(Vec::new());
         }

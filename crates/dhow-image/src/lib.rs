@@ -11,6 +11,7 @@ pub mod error;
 mod images;
 mod import;
 mod ingest;
+mod layer_blob;
 mod layer_stream;
 pub mod manifest;
 mod pin;
