@@ -1,0 +1,46 @@
+//! An answer's body as a reader.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// A body as bytes.
+pub struct BodyReader {
+    body: Incoming,
+    rest: Bytes,
+}
+
+impl BodyReader {
+    pub(crate) fn new(body: Incoming) -> BodyReader {
+        BodyReader {
+            body,
+            rest: Bytes::new(),
+        }
+    }
+}
+
+impl AsyncRead for BodyReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.rest.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(frame) => {
+                    if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+                        self.rest = data;
+                    }
+                }
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let n = self.rest.len().min(buf.remaining());
+        buf.put_slice(&self.rest.split_to(n));
+        Poll::Ready(Ok(()))
+    }
+}
