@@ -7,6 +7,7 @@ use dhow_api::{
 };
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 
 use crate::Result;
 use crate::body::BodyReader;
@@ -240,8 +241,12 @@ impl Client {
         self.get(path(id, "/json")).read().await
     }
 
-    /// What inspect says, as it says it.
-    pub async fn container_inspect_raw(&self, id: &str, size: bool) -> Result<serde_json::Value> {
+    /// What inspect says, as whatever the caller reads it.
+    pub async fn container_inspect_raw<T: DeserializeOwned>(
+        &self,
+        id: &str,
+        size: bool,
+    ) -> Result<T> {
         self.get(path(id, "/json")).flag("size", size).read().await
     }
 

@@ -10,6 +10,8 @@ use dhow_api::{
 use futures_util::Stream;
 use http::{HeaderName, HeaderValue};
 
+use serde::de::DeserializeOwned;
+
 use crate::Result;
 use crate::call::{Call, segment};
 use crate::client::Client;
@@ -109,12 +111,12 @@ impl Client {
         self.get(path(name, "/json")).read().await
     }
 
-    /// What inspect says, as it says it.
-    pub async fn image_inspect_raw(
+    /// What inspect says, as whatever the caller reads it.
+    pub async fn image_inspect_raw<T: DeserializeOwned>(
         &self,
         name: &str,
         platform: Option<&str>,
-    ) -> Result<serde_json::Value> {
+    ) -> Result<T> {
         self.get(path(name, "/json"))
             .query_some("platform", platform)
             .read()

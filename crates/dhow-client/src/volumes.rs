@@ -2,6 +2,8 @@
 
 use dhow_api::{Filters, Network, Volume, VolumeCreateRequest, VolumeList, VolumePruneReport};
 
+use serde::de::DeserializeOwned;
+
 use crate::Result;
 use crate::call::segment;
 use crate::client::Client;
@@ -19,8 +21,8 @@ impl Client {
         self.post("/volumes/create").json(request).read().await
     }
 
-    /// What inspect says, as it says it.
-    pub async fn volume_inspect_raw(&self, name: &str) -> Result<serde_json::Value> {
+    /// What inspect says, as whatever the caller reads it.
+    pub async fn volume_inspect_raw<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         self.get(format!("/volumes/{}", segment(name))).read().await
     }
 
@@ -46,12 +48,12 @@ impl Client {
             .await
     }
 
-    /// What inspect says, as it says it.
-    pub async fn network_inspect_raw(
+    /// What inspect says, as whatever the caller reads it.
+    pub async fn network_inspect_raw<T: DeserializeOwned>(
         &self,
         name: &str,
         verbose: bool,
-    ) -> Result<serde_json::Value> {
+    ) -> Result<T> {
         self.get(format!("/networks/{}", segment(name)))
             .flag("verbose", verbose)
             .read()

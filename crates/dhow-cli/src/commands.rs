@@ -1,0 +1,224 @@
+//! The table of all commands.
+
+mod attach;
+mod completion;
+mod events;
+mod images;
+mod inspect;
+mod lifecycle;
+mod login;
+mod logs;
+mod prune;
+mod ps;
+mod pull;
+mod run;
+mod stats;
+mod top;
+pub mod version;
+mod volumes;
+
+use dhow_api::Filters;
+
+use crate::command::{Arity, Command, Face, Group};
+use crate::flags::{Flag, Kind};
+use crate::spec::flags as spec;
+
+/// How lists are chosen from and shown; several commands have these.
+const FILTER: Flag =
+    Flag::new("filter", Kind::Filter, "Choose by a condition (name=value)").short('f');
+const FORMAT_HELP: &str =
+    "Show by a Go template, as 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'";
+/// Where `-f` is another flag.
+const FORMAT_LONG: Flag = Flag::new("format", Kind::String, FORMAT_HELP);
+const FORMAT: Flag = FORMAT_LONG;
+const FORMAT_SHORT: Flag = FORMAT_LONG.short('f');
+
+pub fn add_filter(filters: &mut Filters, text: &str) {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    filters.add(name.trim().to_lowercase(), value.trim());
+}
+
+pub const GLOBAL: &[Flag] = &[
+    Flag::new(
+        "config",
+        Kind::String,
+        "Directory of the client's configuration",
+    )
+    .default("~/.docker"),
+    Flag::new(
+        "context",
+        Kind::String,
+        "Name of a context (only \"default\")",
+    )
+    .short('c'),
+    Flag::new("debug", Kind::Bool, "Say more").short('D'),
+    Flag::new("host", Kind::List, "Where the daemon listens").short('H'),
+    Flag::new(
+        "log-level",
+        Kind::String,
+        "How much to say (debug|info|warn|error|fatal)",
+    )
+    .short('l')
+    .default("info"),
+    Flag::new("tls", Kind::Bool, "Use TLS; implied by --tlsverify"),
+    Flag::new(
+        "tlscacert",
+        Kind::String,
+        "File of the authority that signs the daemon's certificate",
+    )
+    .default("~/.docker/ca.pem"),
+    Flag::new("tlscert", Kind::String, "File of the client's certificate")
+        .default("~/.docker/cert.pem"),
+    Flag::new("tlskey", Kind::String, "File of the client's key").default("~/.docker/key.pem"),
+    Flag::new(
+        "tlsverify",
+        Kind::Bool,
+        "Use TLS and check the daemon's certificate",
+    ),
+    Flag::new("version", Kind::Bool, "Print the version and quit").short('v'),
+];
+
+pub const GROUPS: &[Group] = &[
+    Group {
+        name: "container",
+        about: "Manage containers",
+    },
+    Group {
+        name: "image",
+        about: "Manage images",
+    },
+    Group {
+        name: "network",
+        about: "Manage networks",
+    },
+    Group {
+        name: "system",
+        about: "Manage Dhow",
+    },
+    Group {
+        name: "volume",
+        about: "Manage volumes",
+    },
+];
+
+pub const FACES: &[Face] = &[
+    Face {
+        name: "daemon",
+        about: "Run the daemon",
+    },
+    Face {
+        name: "registry",
+        about: "Run a registry",
+    },
+];
+
+/// What help shows first.
+pub const TOP: &[&str] = &[
+    "run", "exec", "ps", "pull", "push", "images", "login", "logout", "version", "info",
+];
+
+macro_rules! commands {
+    ($( $paths:expr, $aliases:expr, $usage:expr, $about:expr, $arity:expr, $first:expr, $flags:expr, $run:path; )*) => {
+        &[$( Command {
+            paths: &$paths,
+            aliases: &$aliases,
+            usage: $usage,
+            about: $about,
+            arity: $arity,
+            flags_first: $first,
+            flags: &$flags,
+            run: |session, args| Box::pin($run(session, args)),
+        } ),*]
+    };
+}
+
+const CONTAINERS: &str = "CONTAINER [CONTAINER...]";
+const OPTIONS_CONTAINERS: &str = "[OPTIONS] CONTAINER [CONTAINER...]";
+const ONE: Arity = Arity::AtLeast(1);
+
+#[rustfmt::skip]
+pub const COMMANDS: &[Command] = commands! {
+    ["run", "container run"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", ONE, true, [spec::CONTAINER, spec::RUN], run::run;
+    ["create", "container create"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a new container", ONE, true, [spec::CONTAINER], run::create;
+    ["start", "container start"], [], OPTIONS_CONTAINERS, "Start one or more stopped containers", ONE, false, [attach::START], attach::start;
+    ["attach", "container attach"], [], "[OPTIONS] CONTAINER", "Attach stdin, stdout and stderr to a running container", Arity::Exactly(1), false, [attach::ATTACH], attach::attach;
+    ["exec", "container exec"], [], "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container", Arity::AtLeast(2), true, [attach::EXEC], attach::exec;
+    ["wait", "container wait"], [], CONTAINERS, "Wait until containers stop, then print their exit statuses", ONE, false, [], lifecycle::wait;
+    ["logs", "container logs"], [], "[OPTIONS] CONTAINER", "Show what a container has said", Arity::Exactly(1), false, [logs::LOGS], logs::run;
+    ["stop", "container stop"], [], OPTIONS_CONTAINERS, "Stop one or more running containers", ONE, false, [lifecycle::STOP], lifecycle::stop;
+    ["restart", "container restart"], [], OPTIONS_CONTAINERS, "Restart one or more containers", ONE, false, [lifecycle::STOP], lifecycle::restart;
+    ["kill", "container kill"], [], OPTIONS_CONTAINERS, "Kill one or more running containers", ONE, false, [lifecycle::KILL], lifecycle::kill;
+    ["pause", "container pause"], [], CONTAINERS, "Freeze all processes of containers", ONE, false, [], lifecycle::pause;
+    ["unpause", "container unpause"], [], CONTAINERS, "Thaw all processes of containers", ONE, false, [], lifecycle::unpause;
+    ["rename", "container rename"], [], "CONTAINER NEW_NAME", "Rename a container", Arity::Exactly(2), false, [], lifecycle::rename;
+    ["rm", "container rm"], ["container remove"], OPTIONS_CONTAINERS, "Remove one or more containers", ONE, false, [lifecycle::RM], lifecycle::rm;
+    ["ps", "container ls"], ["container list", "container ps"], "[OPTIONS]", "List containers", Arity::None, false, [ps::PS], ps::run;
+    ["top", "container top"], [], "CONTAINER [ps OPTIONS]", "Show the processes of a container", ONE, true, [], top::top;
+    ["port", "container port"], [], "CONTAINER [PRIVATE_PORT[/PROTO]]", "Show where a container's ports are published", Arity::Between(1, 2), false, [], top::port;
+    ["stats", "container stats"], [], "[OPTIONS] [CONTAINER...]", "Show what containers use of their host", Arity::AtLeast(0), false, [stats::STATS], stats::run;
+    ["update", "container update"], [], OPTIONS_CONTAINERS, "Change the limits of one or more containers", ONE, false, [top::UPDATE], top::update;
+    ["container inspect"], [], OPTIONS_CONTAINERS, "Show all about one or more containers", ONE, false, [inspect::CONTAINER], inspect::container;
+    ["container prune"], [], "[OPTIONS]", "Remove all stopped containers", Arity::None, false, [prune::CONTAINER], prune::containers;
+    ["inspect"], [], "[OPTIONS] NAME|ID [NAME|ID...]", "Show all about containers, images, networks or volumes", ONE, false, [inspect::INSPECT], inspect::any;
+    ["pull", "image pull"], [], "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", Arity::Exactly(1), false, [pull::PULL], pull::run_pull;
+    ["push", "image push"], [], "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", Arity::Exactly(1), false, [pull::PUSH], pull::run_push;
+    ["import", "image import"], [], "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", "Make an image of a root filesystem in a tar archive", Arity::Between(1, 2), false, [pull::IMPORT], pull::run_import;
+    ["images", "image ls"], ["image list"], "[OPTIONS] [REPOSITORY[:TAG]]", "List images", Arity::AtMost(1), false, [images::IMAGES], images::run;
+    ["rmi", "image rm"], ["image remove"], "[OPTIONS] IMAGE [IMAGE...]", "Remove one or more images", ONE, false, [images::RMI], images::rmi;
+    ["tag", "image tag"], [], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image a further name", Arity::Exactly(2), false, [], images::tag;
+    ["history", "image history"], [], "[OPTIONS] IMAGE", "Show how an image was made", Arity::Exactly(1), false, [images::HISTORY], images::history;
+    ["image inspect"], [], "[OPTIONS] IMAGE [IMAGE...]", "Show all about one or more images", ONE, false, [inspect::IMAGE], inspect::image;
+    ["image prune"], [], "[OPTIONS]", "Remove unused images", Arity::None, false, [prune::IMAGE], prune::images;
+    ["network ls"], ["network list"], "[OPTIONS]", "List networks", Arity::None, false, [volumes::NETWORK_LS], volumes::networks;
+    ["network inspect"], [], "[OPTIONS] NETWORK [NETWORK...]", "Show all about one or more networks", ONE, false, [inspect::NETWORK], inspect::network;
+    ["volume ls"], ["volume list"], "[OPTIONS]", "List volumes", Arity::None, false, [volumes::VOLUME_LS], volumes::ls;
+    ["volume create"], [], "[OPTIONS] [VOLUME]", "Create a volume", Arity::AtMost(1), false, [volumes::VOLUME_CREATE], volumes::create;
+    ["volume inspect"], [], "[OPTIONS] VOLUME [VOLUME...]", "Show all about one or more volumes", ONE, false, [inspect::VOLUME], inspect::volume;
+    ["volume rm"], ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]", "Remove one or more volumes that no container uses", ONE, false, [volumes::VOLUME_RM], volumes::rm;
+    ["volume prune"], [], "[OPTIONS]", "Remove unused volumes", Arity::None, false, [prune::VOLUME], prune::volumes;
+    ["login"], [], "[OPTIONS] [SERVER]", "Log in to a registry", Arity::AtMost(1), false, [login::LOGIN], login::login;
+    ["logout"], [], "[SERVER]", "Log out from a registry", Arity::AtMost(1), false, [], login::logout;
+    ["version"], [], "[OPTIONS]", "Show the versions of client and daemon", Arity::None, false, [version::FORMAT_ONLY], version::version;
+    ["info", "system info"], [], "[OPTIONS]", "Show what the daemon is and has", Arity::None, false, [version::FORMAT_ONLY], version::info;
+    ["events", "system events"], [], "[OPTIONS]", "Show what happens, as it happens", Arity::None, false, [events::EVENTS], events::run;
+    ["system df"], [], "[OPTIONS]", "Show how much disk is used", Arity::None, false, [prune::DF], prune::df;
+    ["system prune"], [], "[OPTIONS]", "Remove what is not used", Arity::None, false, [prune::SYSTEM], prune::system;
+    ["completion"], [], "SHELL", "Print the completion script for a shell (bash|zsh|fish)", Arity::Exactly(1), false, [], completion::run;
+    ["__docs"], [], "", "Print the reference of the command line", Arity::None, false, [], completion::docs;
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_and_flags_are_unique() {
+        let mut names = HashSet::new();
+        for command in COMMANDS {
+            for name in command.names() {
+                assert!(names.insert(name), "{name} is there twice");
+                if let Some((group, _)) = name.split_once(' ') {
+                    assert!(GROUPS.iter().any(|known| known.name == group), "{name}");
+                }
+            }
+            let (mut long, mut short) = (HashSet::new(), HashSet::new());
+            for flag in command.flags() {
+                assert!(
+                    long.insert(flag.long),
+                    "{}: --{}",
+                    command.paths[0],
+                    flag.long
+                );
+                if let Some(letter) = flag.short {
+                    assert!(short.insert(letter), "{}: -{letter}", command.paths[0]);
+                }
+            }
+            // The parser's own checks.
+            command.parser(command.paths[0]).debug_assert();
+        }
+        for name in TOP {
+            assert!(names.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! `inspect`, of anything or of one kind of thing.
+
+use dhow_client::Client;
+use gotmpl::MissingKey;
+
+use crate::error::{Error, Result, message};
+use crate::flags::{Args, Flag, Kind};
+use crate::format::json::Json;
+use crate::format::template::Format;
+use crate::session::Session;
+use crate::stdio;
+
+pub const INSPECT: &[Flag] = &[
+    super::FORMAT_SHORT,
+    Flag::new(
+        "size",
+        Kind::Bool,
+        "Show sizes of files, if it is a container",
+    )
+    .short('s'),
+    Flag::new(
+        "type",
+        Kind::String,
+        "Look only at objects of this kind (container|image|network|volume)",
+    ),
+];
+
+pub const CONTAINER: &[Flag] = &[
+    super::FORMAT_SHORT,
+    Flag::new("size", Kind::Bool, "Show sizes of files").short('s'),
+];
+
+pub const IMAGE: &[Flag] = &[
+    super::FORMAT_SHORT,
+    Flag::new(
+        "platform",
+        Kind::String,
+        "Platform of the image (os[/arch[/variant]])",
+    ),
+];
+
+pub const NETWORK: &[Flag] = &[
+    super::FORMAT_SHORT,
+    Flag::new("verbose", Kind::Bool, "Show what helps to find faults").short('v'),
+];
+
+pub const VOLUME: &[Flag] = &[super::FORMAT_SHORT];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinds {
+    Container,
+    Image,
+    Network,
+    Volume,
+}
+
+const ALL: [Kinds; 4] = [
+    Kinds::Container,
+    Kinds::Image,
+    Kinds::Network,
+    Kinds::Volume,
+];
+
+async fn fetch(client: &Client, kind: Kinds, name: &str, args: &Args) -> dhow_client::Result<Json> {
+    match kind {
+        Kinds::Container => {
+            let size = args.is_set("size");
+            client.container_inspect_raw(name, size).await
+        }
+        Kinds::Image => {
+            let platform = args.nonempty("platform");
+            client.image_inspect_raw(name, platform).await
+        }
+        Kinds::Network => {
+            let verbose = args.is_set("verbose");
+            client.network_inspect_raw(name, verbose).await
+        }
+        Kinds::Volume => client.volume_inspect_raw(name).await,
+    }
+}
+
+pub async fn any(session: &Session, args: &Args) -> Result<()> {
+    let kinds: &[Kinds] = match args.text("type").unwrap_or_default() {
+        "" => &ALL,
+        "container" => &ALL[..1],
+        "image" => &ALL[1..2],
+        "network" => &ALL[2..3],
+        "volume" => &ALL[3..],
+        other => {
+            return Err(message(format!(
+                "\"{other}\" is not a valid value for --type"
+            )));
+        }
+    };
+    if args.was_given("type") && args.text("type") == Some("") {
+        return Err(message(
+            "type is empty: must be one of \"container\", \"image\", \"network\", \"volume\"",
+        ));
+    }
+    run(session, args, kinds).await
+}
+
+pub async fn container(session: &Session, args: &Args) -> Result<()> {
+    run(session, args, &ALL[..1]).await
+}
+
+pub async fn image(session: &Session, args: &Args) -> Result<()> {
+    run(session, args, &ALL[1..2]).await
+}
+
+pub async fn network(session: &Session, args: &Args) -> Result<()> {
+    run(session, args, &ALL[2..3]).await
+}
+
+pub async fn volume(session: &Session, args: &Args) -> Result<()> {
+    run(session, args, &ALL[3..]).await
+}
+
+async fn run(session: &Session, args: &Args, kinds: &[Kinds]) -> Result<()> {
+    let template = match args.nonempty("format") {
+        None => None,
+        Some("json") => Some(Format::parse("{{json .}}", MissingKey::Error)?),
+        Some(text) => Some(Format::parse(text, MissingKey::Error)?),
+    };
+    let client = session.client().await?;
+    let mut found = Vec::new();
+    let mut failures: Vec<String> = Vec::new();
+    for name in &args.rest {
+        match look(client, name, args, kinds).await {
+            Ok(json) => found.push(json),
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    match &template {
+        None => stdio::println(&Json::List(found).pretty())?,
+        Some(format) if args.text("format") == Some("json") => {
+            // In the daemon's order.
+            let _ = format;
+            for json in &found {
+                let text = serde_json::to_string(json).map_err(|e| message(e.to_string()))?;
+                stdio::println(&text)?;
+            }
+        }
+        Some(format) => {
+            for json in &mut found {
+                fill_in(json);
+                stdio::println(&format.execute(&json.to_template())?)?;
+            }
+            if found.is_empty() {
+                stdio::println("")?;
+            }
+        }
+    }
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(message(failures.join("\n"))),
+    }
+}
+
+async fn look(client: &Client, name: &str, args: &Args, kinds: &[Kinds]) -> Result<Json> {
+    if name.is_empty() {
+        return Err(message("invalid id or name: value is empty"));
+    }
+    for kind in kinds {
+        match fetch(client, *kind, name, args).await {
+            Ok(json) => return Ok(json),
+            Err(error) if kinds.len() > 1 && is_elsewhere(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Message(format!("Error: No such object: {name}")))
+}
+
+/// Whether another kind of thing may have this name: it is not there, or no name of this kind.
+fn is_elsewhere(error: &dhow_client::Error) -> bool {
+    matches!(
+        error.status().map(|status| status.as_u16()),
+        Some(400 | 404)
+    )
+}
+
+/// Fields that Docker's types have but newer daemons leave out, for templates that expect them.
+fn fill_in(json: &mut Json) {
+    let text = |text: &str| Json::String(text.to_owned());
+    let Some(settings) = json.get_mut("NetworkSettings") else {
+        return;
+    };
+    let bridge = settings
+        .get("Networks")
+        .and_then(|networks| networks.get("bridge"))
+        .cloned()
+        .unwrap_or(Json::Null);
+    for name in [
+        "IPAddress",
+        "Gateway",
+        "MacAddress",
+        "EndpointID",
+        "GlobalIPv6Address",
+        "IPv6Gateway",
+    ] {
+        let value = bridge.get(name).cloned().unwrap_or_else(|| text(""));
+        settings.insert_missing(name, value);
+    }
+    settings.insert_missing("Bridge", text(""));
+    for (member, name, empty) in [
+        ("HostConfig", "Tmpfs", Json::Map(Vec::new())),
+        ("HostConfig", "Sysctls", Json::Map(Vec::new())),
+        ("HostConfig", "Annotations", Json::Map(Vec::new())),
+        ("HostConfig", "StorageOpt", Json::Map(Vec::new())),
+        ("HostConfig", "Mounts", Json::List(Vec::new())),
+        ("HostConfig", "Init", Json::Null),
+        ("HostConfig", "Runtime", text("")),
+        ("Config", "ExposedPorts", Json::Map(Vec::new())),
+        ("Config", "Healthcheck", Json::Null),
+        ("Config", "StopSignal", text("")),
+        ("Config", "StopTimeout", Json::Null),
+        ("Config", "Shell", Json::List(Vec::new())),
+        ("Config", "OnBuild", Json::Null),
+    ] {
+        if let Some(part) = json.get_mut(member) {
+            part.insert_missing(name, empty);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_templates_expect_are_filled_in() {
+        let mut json: Json = serde_json::from_str(
+            r#"{"NetworkSettings":{"Networks":{"bridge":{"IPAddress":"172.17.0.2"}}},"HostConfig":{},"Config":{"StopSignal":"INT"}}"#,
+        )
+        .unwrap();
+        fill_in(&mut json);
+        let show = |template: &str| {
+            Format::parse(template, MissingKey::Error)
+                .and_then(|format| format.execute(&json.to_template()))
+                .unwrap()
+        };
+        assert_eq!(show("{{.NetworkSettings.IPAddress}}"), "172.17.0.2");
+        assert_eq!(show("{{.HostConfig.Tmpfs}}"), "map[]");
+        assert_eq!(show("{{.Config.StopSignal}}"), "INT");
+    }
+}

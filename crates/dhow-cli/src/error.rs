@@ -1,0 +1,55 @@
+//! How a command fails: what is said, and with which exit status.
+
+use std::io;
+
+use crate::format::template::FormatError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Client(#[from] dhow_client::Error),
+
+    #[error("{0}")]
+    Format(#[from] FormatError),
+
+    #[error("{0}")]
+    Io(#[from] io::Error),
+
+    /// A sentence of this program.
+    #[error("{0}")]
+    Message(String),
+
+    /// A sentence and a status of its own.
+    #[error("{message}")]
+    Status { code: u8, message: String },
+
+    /// A status without a word: what the container's process ended with.
+    #[error("exit status {0}")]
+    Exit(u8),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+pub fn message(text: impl Into<String>) -> Error {
+    Error::Message(text.into())
+}
+
+impl Error {
+    pub fn code(&self) -> u8 {
+        match self {
+            Error::Status { code, .. } | Error::Exit(code) => *code,
+            _ => 1,
+        }
+    }
+
+    /// What to print; nothing for a bare status.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Error::Exit(_) => None,
+            Error::Status { message, .. } if message.is_empty() => None,
+            // A pager that was closed is no error of ours.
+            Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            other => Some(other.to_string()),
+        }
+    }
+}

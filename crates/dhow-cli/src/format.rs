@@ -1,0 +1,7 @@
+//! Output: tables, Go templates, amounts.
+
+pub mod json;
+pub mod table;
+pub mod template;
+pub mod text;
+pub mod units;

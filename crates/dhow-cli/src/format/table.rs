@@ -1,0 +1,150 @@
+//! Lists of things: as a table, as JSON, or by a template. A list is a set of columns, each the name
+//! that templates use and the heading that tables show.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use gotmpl::{MissingKey, Value};
+use tabwriter::TabWriter;
+
+use crate::format::template::{Format, FormatError};
+
+/// Cells are at least ten wide and three apart, as Docker's are; the writer counts the gap apart.
+const GAP: usize = 3;
+const NARROWEST: usize = 10 - GAP;
+
+/// What can be shown of a kind of thing.
+pub struct Listing {
+    pub columns: &'static [(&'static str, &'static str)],
+    /// The columns of the table that is shown when no format is asked for.
+    pub default: &'static str,
+    /// The format of `-q`.
+    pub quiet: &'static str,
+}
+
+/// What is shown of one thing, by column.
+pub type Row = BTreeMap<&'static str, String>;
+
+impl Listing {
+    /// The format to use: what was asked for, or the configured one, or the default.
+    pub fn pick<'a>(
+        &'a self,
+        asked: Option<&'a str>,
+        configured: Option<&'a str>,
+        quiet: bool,
+    ) -> &'a str {
+        match asked.filter(|text| !text.is_empty()) {
+            Some(text) => text,
+            None if quiet => self.quiet,
+            None => configured
+                .filter(|text| !text.is_empty())
+                .unwrap_or("table"),
+        }
+    }
+
+    /// Renders the rows. `table`, `table TEMPLATE`, `json` or `TEMPLATE`.
+    pub fn render(&self, format: &str, rows: &[Row]) -> Result<String, FormatError> {
+        let (heading, template) = match format {
+            "table" => (true, self.default),
+            "json" => (false, "{{json .}}"),
+            text => match text.strip_prefix("table ") {
+                Some(template) => (true, template),
+                None => (false, text),
+            },
+        };
+        let format = Format::parse(template, MissingKey::Error)?;
+        let mut out = String::new();
+        if heading {
+            let headings = self
+                .columns
+                .iter()
+                .map(|(name, heading)| (Arc::from(*name), Value::String((*heading).into())))
+                .collect();
+            out.push_str(format.execute(&Value::Map(Arc::new(headings)))?.trim_end());
+            out.push('\n');
+        }
+        for row in rows {
+            let values = row
+                .iter()
+                .map(|(name, value)| (Arc::from(*name), Value::String(value.as_str().into())))
+                .collect();
+            out.push_str(&format.execute(&Value::Map(Arc::new(values)))?);
+            out.push('\n');
+        }
+        Ok(if heading { align(&out) } else { out })
+    }
+}
+
+/// Aligns the cells, which tabs divide.
+pub fn align(text: &str) -> String {
+    let write = || -> io::Result<String> {
+        let mut writer = TabWriter::new(Vec::new()).minwidth(NARROWEST).padding(GAP);
+        writer.write_all(text.as_bytes())?;
+        let bytes = writer
+            .into_inner()
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        String::from_utf8(bytes).map_err(io::Error::other)
+    };
+    // Memory takes every write, and what was text stays text.
+    write().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THINGS: Listing = Listing {
+        columns: &[("ID", "THING ID"), ("Name", "NAME"), ("Size", "SIZE")],
+        default: "{{.ID}}\t{{.Name}}\t{{.Size}}",
+        quiet: "{{.ID}}",
+    };
+
+    fn rows() -> Vec<Row> {
+        vec![
+            Row::from([
+                ("ID", "1".into()),
+                ("Name", "a rather long name".into()),
+                ("Size", "1kB".into()),
+            ]),
+            Row::from([
+                ("ID", "2".into()),
+                ("Name", String::new()),
+                ("Size", "".into()),
+            ]),
+        ]
+    }
+
+    #[test]
+    fn tables_are_aligned_as_dockers() {
+        assert_eq!(
+            THINGS.render("table", &rows()).unwrap(),
+            "THING ID   NAME                 SIZE\n1          a rather long name   1kB\n2                               \n"
+        );
+        assert_eq!(
+            THINGS.render("table {{.Name}}\\t{{.ID}}", &rows()).unwrap(),
+            "NAME                 THING ID\na rather long name   1\n                     2\n"
+        );
+    }
+
+    #[test]
+    fn other_formats_have_no_heading() {
+        assert_eq!(
+            THINGS.render("{{.ID}}-{{.Size}}", &rows()).unwrap(),
+            "1-1kB\n2-\n"
+        );
+        assert_eq!(
+            THINGS.render("json", &rows()[..1]).unwrap(),
+            "{\"ID\":\"1\",\"Name\":\"a rather long name\",\"Size\":\"1kB\"}\n"
+        );
+        assert!(THINGS.render("{{.Nope}}", &rows()).is_err());
+    }
+
+    #[test]
+    fn the_flag_comes_before_the_configuration() {
+        assert_eq!(THINGS.pick(Some("x"), Some("y"), true), "x");
+        assert_eq!(THINGS.pick(None, Some("y"), true), "{{.ID}}");
+        assert_eq!(THINGS.pick(Some(""), Some("y"), false), "y");
+        assert_eq!(THINGS.pick(None, None, false), "table");
+    }
+}

@@ -1,0 +1,19 @@
+//! A container's definition from the flags of `run` and `create`.
+
+mod container;
+mod devices;
+mod environment;
+pub mod flags;
+mod mounts;
+mod networks;
+mod ports;
+mod resources;
+mod security;
+mod volumes;
+
+pub use container::{Definition, define};
+pub use environment::{read as read_environment, read_labels};
+pub use resources::restart_policy;
+
+/// Why a flag's value is refused; the texts are Docker's.
+pub type Refusal = String;

@@ -1,0 +1,91 @@
+//! The user's terminal: raw mode that is undone whatever happens, size, resizes.
+
+use std::io::{self, IsTerminal};
+use std::sync::Mutex;
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// The settings from before, while the terminal is raw. Not in the guard alone, so that a signal's way
+/// out of the process can restore them, too.
+static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// The terminal is raw while this lives.
+#[derive(Debug)]
+pub struct RawMode(());
+
+impl RawMode {
+    /// Makes the terminal of standard input raw.
+    pub fn enter() -> io::Result<RawMode> {
+        let stdin = rustix::stdio::stdin();
+        let before = tcgetattr(stdin)?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        if let Ok(mut saved) = SAVED.lock() {
+            *saved = Some(before);
+        }
+        tcsetattr(stdin, OptionalActions::Now, &raw)?;
+        Ok(RawMode(()))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Puts the terminal back as it was, if it is raw.
+pub fn restore() {
+    let saved = match SAVED.lock() {
+        Ok(mut saved) => saved.take(),
+        Err(poisoned) => poisoned.into_inner().take(),
+    };
+    if let Some(before) = saved {
+        // There is nobody to tell, and nothing else to try.
+        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &before);
+    }
+}
+
+pub fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+pub fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Rows and columns of the terminal of standard output.
+pub fn size() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    (size.ws_row > 0 || size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// How wide help may be.
+pub fn columns() -> usize {
+    match size() {
+        Some((_, columns)) if columns > 0 => usize::from(columns),
+        _ => 80,
+    }
+}
+
+/// Reads a line without showing it.
+pub fn read_password(prompt: &str) -> io::Result<String> {
+    use std::io::Write as _;
+    let stdin = rustix::stdio::stdin();
+    let before = tcgetattr(stdin)?;
+    let mut silent = before.clone();
+    silent.local_modes -= rustix::termios::LocalModes::ECHO;
+    if let Ok(mut saved) = SAVED.lock() {
+        *saved = Some(before);
+    }
+    tcsetattr(stdin, OptionalActions::Now, &silent)?;
+    let guard = RawMode(());
+    eprint!("{prompt}");
+    io::stderr().flush()?;
+    let mut line = String::new();
+    let read = io::stdin().read_line(&mut line);
+    drop(guard);
+    eprintln!();
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
