@@ -47,6 +47,13 @@ pub enum ImageError {
 
 pub type Result<T> = std::result::Result<T, ImageError>;
 
+impl ImageError {
+    /// The error of this crate that an I/O error carries through a reader, if it does.
+    pub(crate) fn carried(e: io::Error) -> std::result::Result<ImageError, io::Error> {
+        e.downcast::<ImageError>()
+    }
+}
+
 /// Says what an I/O error was about.
 pub(crate) trait Context<T> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T>;

@@ -181,10 +181,10 @@ fn run(inner: &Inner, spec: LayerSpec, incoming: mpsc::Receiver<Chunk>) -> Resul
     {
         blob.verify("the layer's blob", digest, *size)?;
     }
+    // The thread that failed first has the reason; the other found the stream abandoned.
     let (compression, (unpacked, diff_id)) = match (inflated, unpacked) {
-        (Err(e), Err(ImageError::Abandoned)) | (Err(e), Ok(_)) | (Ok(_), Err(e)) => return Err(e),
-        (Err(_), Err(e)) => return Err(e),
         (Ok(compression), Ok(done)) => (compression, done),
+        (Ok(_) | Err(ImageError::Abandoned), Err(e)) | (Err(e), _) => return Err(e),
     };
     let media_type = if spec.media_type.is_empty() {
         compression.layer_media_type().to_owned()
@@ -293,15 +293,10 @@ fn untar(
     Ok((unpacked, reader.hasher.finish()))
 }
 
-/// An error of this crate that came through a reader is itself again; any other is the data's fault.
+/// An error of a decoder: the data's fault, unless it came from the stream below.
 fn from_stream(e: io::Error) -> ImageError {
-    if e.get_ref().is_some_and(|inner| inner.is::<ImageError>()) {
-        return match e.into_inner().map(|inner| inner.downcast()) {
-            Some(Ok(inner)) => *inner,
-            _ => ImageError::Abandoned,
-        };
-    }
-    ImageError::Layer(format!("its stream can't be decompressed: {e}"))
+    ImageError::carried(e)
+        .unwrap_or_else(|e| ImageError::Layer(format!("its stream can't be decompressed: {e}")))
 }
 
 /// The chunks as a reader that hashes and stores what passes.

@@ -227,10 +227,10 @@ fn set_attributes(file: &impl rustix::fd::AsFd, attributes: &Attributes) -> io::
 }
 
 fn io_error(source: impl Into<io::Error>) -> ImageError {
-    ImageError::Io {
+    ImageError::carried(source.into()).unwrap_or_else(|source| ImageError::Io {
         context: "unpacking".into(),
-        source: source.into(),
-    }
+        source,
+    })
 }
 
 impl ImageError {

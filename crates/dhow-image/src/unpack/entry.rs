@@ -249,13 +249,8 @@ fn attributes(header: &Header, records: &Records) -> Result<Attributes> {
 
 /// An error of the tar library: the archive's fault, unless it came from the stream below.
 fn broken(e: io::Error) -> ImageError {
-    if e.get_ref().is_some_and(|inner| inner.is::<ImageError>()) {
-        return match e.into_inner().and_then(|inner| inner.downcast().ok()) {
-            Some(inner) => *inner,
-            None => ImageError::Abandoned,
-        };
-    }
-    ImageError::Layer(format!("its archive can't be read: {e}"))
+    ImageError::carried(e)
+        .unwrap_or_else(|e| ImageError::Layer(format!("its archive can't be read: {e}")))
 }
 
 struct TapState {
