@@ -60,6 +60,8 @@ fn push(batch: &mut Batch, flags: u16, message: RouteNetlinkMessage) {
 pub(crate) enum Link<'a> {
     Index(u32),
     Name(&'a str),
+    /// The index is believed to be that of the name: if it isn't, the kernel refuses to call another link so (EEXIST).
+    Both(u32, &'a str),
 }
 
 fn link(which: Link<'_>) -> LinkMessage {
@@ -69,6 +71,12 @@ fn link(which: Link<'_>) -> LinkMessage {
         Link::Name(name) => message
             .attributes
             .push(LinkAttribute::IfName(name.to_owned())),
+        Link::Both(index, name) => {
+            message.header.index = index;
+            message
+                .attributes
+                .push(LinkAttribute::IfName(name.to_owned()));
+        }
     }
     message
 }
@@ -101,16 +109,6 @@ pub(crate) fn new_bridge(batch: &mut Batch, name: &str, mac: MacAddr, mtu: u32) 
 pub(crate) struct PairEnd<'a> {
     pub name: &'a str,
     pub mac: MacAddr,
-    /// The index to give it; the kernel's choice without.
-    pub index: Option<u32>,
-}
-
-impl PairEnd<'_> {
-    fn message(self, mtu: u32) -> LinkMessage {
-        let mut message = ethernet(self.name, self.mac, mtu);
-        message.header.index = self.index.unwrap_or(0);
-        message
-    }
 }
 
 /// A pair of links: one here and a port of the bridge with the index `master`, the other in the namespace `netns`. Both are down.
@@ -122,10 +120,10 @@ pub(crate) fn new_pair(
     master: u32,
     mtu: u32,
 ) {
-    let mut peer = there.message(mtu);
+    let mut peer = ethernet(there.name, there.mac, mtu);
     peer.attributes
         .push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
-    let mut message = here.message(mtu);
+    let mut message = ethernet(here.name, here.mac, mtu);
     message.attributes.extend([
         LinkAttribute::Controller(master),
         LinkAttribute::LinkInfo(vec![

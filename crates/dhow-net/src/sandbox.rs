@@ -21,7 +21,7 @@ const CONTAINER_LINK: &str = "eth0";
 const HOST_LINK_PREFIX: &str = "veth";
 /// Hexadecimal digits after it.
 const HOST_LINK_DIGITS: usize = 7;
-/// The first link after the loopback one. Asking for it saves asking which it became.
+/// The first link after the loopback one. Relying on it saves a question, which would wait for the kernel's one lock.
 const CONTAINER_LINK_INDEX: u32 = 2;
 /// How often a name that is taken is replaced by another of 16^7.
 const NAME_ATTEMPTS: usize = 8;
@@ -50,7 +50,7 @@ pub(crate) struct Maker {
     home: File,
     /// A socket in it.
     pub socket: Socket,
-    /// The index that a container's link gets. `None` where the kernel puts links of its own into every namespace (tunnels'
+    /// The index that a container's link has. `None` where the kernel puts links of its own into every namespace (tunnels'
     /// fallback devices): then it is looked up.
     index: Option<u32>,
 }
@@ -127,15 +127,27 @@ impl Maker {
             }
         };
         let mut batch = Batch::default();
-        rtnl::no_ipv6_addresses(&mut batch, Link::Index(index));
+        rtnl::no_ipv6_addresses(&mut batch, Link::Both(index, CONTAINER_LINK));
         rtnl::up(&mut batch, Link::Index(index));
         rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
         rtnl::new_address(&mut batch, index, bridge.container_net(ip));
         rtnl::new_default_route(&mut batch, bridge.info.gateway);
-        entered
-            .socket
-            .transact(&batch, |_| {})
-            .doing(|| format!("cannot give a container the address {ip}"))?;
+        match entered.socket.transact(&batch, |_| {}) {
+            Ok(()) => {}
+            Err(refusal)
+                if refusal.message == 1
+                    && errno(&refusal.error) == Some(libc::EEXIST)
+                    && self.index.is_some() =>
+            {
+                // What was set is another link's. The namespace is given up, and the pair with it.
+                self.index = None;
+                return self.endpoint(bridge, ip, mac);
+            }
+            Err(refusal) => {
+                return Err(io::Error::from(refusal))
+                    .doing(|| format!("cannot give a container the address {ip}"));
+            }
+        }
         Ok(Endpoint {
             netns: entered.netns,
             ip,
@@ -157,12 +169,10 @@ impl Maker {
                 PairEnd {
                     name: &name,
                     mac: host_mac(random),
-                    index: None,
                 },
                 PairEnd {
                     name: CONTAINER_LINK,
                     mac,
-                    index: self.index,
                 },
                 netns.as_fd(),
                 bridge.index,
@@ -175,11 +185,6 @@ impl Maker {
             rtnl::up(&mut batch, Link::Name(&name));
             match self.socket.transact(&batch, |_| {}) {
                 Ok(()) => return Ok(name),
-                Err(refusal)
-                    if errno(&refusal.error) == Some(libc::EBUSY) && self.index.is_some() =>
-                {
-                    self.index = None;
-                }
                 Err(refusal)
                     if errno(&refusal.error) == Some(libc::EEXIST)
                         && refusal.message == 1
