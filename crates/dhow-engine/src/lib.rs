@@ -12,7 +12,6 @@
 
 mod attach;
 mod bind;
-mod cgroup;
 mod config;
 mod container;
 mod copy_up;
@@ -70,6 +69,7 @@ pub use error::{EngineError, Result};
 pub use events::{EventBus, EventFilter, EventSubscription};
 pub use info::EngineInfo;
 pub use list::ListOptions;
+pub use lock::DataRootLock;
 pub use logs::{LogOptions, LogStream};
 pub use recovery::RecoveryReport;
 pub use remove::RemoveOptions;

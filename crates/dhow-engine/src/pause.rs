@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cgroup::Cgroup;
+use dhow_runtime::cgroup::Cgroup;
 
 use crate::container::Container;
 use crate::engine::Engine;
@@ -11,13 +11,13 @@ use crate::spec::cgroup_path;
 use crate::state::Event;
 
 impl Engine {
-    pub(crate) fn cgroup(&self, container: &Container) -> Cgroup {
+    pub(crate) fn cgroup(&self, container: &Container) -> Result<Cgroup> {
         let definition = container.definition();
         let path = cgroup_path(
             container.id.as_str(),
             &definition.host_config.resources.cgroup_parent,
         );
-        Cgroup::new(path, self.inner.host.cgroup_version)
+        Cgroup::open(&path).map_err(EngineError::io(format!("container {}", container.id)))
     }
 
     pub async fn pause(&self, name: &str) -> Result<()> {
@@ -28,7 +28,7 @@ impl Engine {
             .state()
             .after(Event::Pause)
             .map_err(|refusal| container.refused(&Event::Pause, refusal))?;
-        let cgroup = self.cgroup(&container);
+        let cgroup = self.cgroup(&container)?;
         tokio::task::spawn_blocking(move || cgroup.freeze())
             .await
             .map_err(|e| EngineError::System(e.to_string()))?
@@ -60,7 +60,7 @@ impl Engine {
 
     /// Thaws a container that is paused, whoever holds its operation lock.
     pub(crate) async fn thaw(&self, container: &Arc<Container>) -> Result<()> {
-        let cgroup = self.cgroup(container);
+        let cgroup = self.cgroup(container)?;
         tokio::task::spawn_blocking(move || cgroup.thaw())
             .await
             .map_err(|e| EngineError::System(e.to_string()))?

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use dhow_image::Digest;
 use dhow_net::LiveEndpoint;
+use dhow_runtime::cgroup::Cgroup;
 use dhow_runtime::{Shim, read_exit_record};
 
-use crate::cgroup::Cgroup;
 use crate::container::Container;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
@@ -224,7 +224,10 @@ impl Engine {
 
     /// Nothing of a container whose shim is gone may run on.
     fn clear_cgroup(&self, container: &Container) {
-        if let Err(e) = self.cgroup(container).kill_and_remove() {
+        let cleared = self
+            .cgroup(container)
+            .and_then(|cgroup| end_cgroup(&cgroup).map_err(EngineError::io("cgroup")));
+        if let Err(e) = cleared {
             tracing::warn!(container = %container.id, error = %e, "its cgroup could not be removed");
         }
     }
@@ -301,9 +304,14 @@ impl Engine {
     /// A process whose record is gone was being removed by force.
     fn stop_stray(&self, id: &str) {
         let path = crate::spec::cgroup_path(id, "");
-        let cgroup = Cgroup::new(path, self.inner.host.cgroup_version);
-        if let Err(e) = cgroup.kill_and_remove() {
+        if let Err(e) = Cgroup::open(&path).and_then(|cgroup| end_cgroup(&cgroup)) {
             tracing::warn!(container = id, error = %e, "a stray cgroup could not be removed");
         }
     }
+}
+
+/// Ends all that is in a group, and the group.
+fn end_cgroup(cgroup: &Cgroup) -> std::io::Result<()> {
+    cgroup.kill()?;
+    cgroup.remove()
 }

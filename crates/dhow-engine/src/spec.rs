@@ -55,12 +55,12 @@ pub struct SpecInput<'a> {
 }
 
 /// The cgroup that a container is put into, under its `CgroupParent` or the daemon's.
-pub fn cgroup_path(id: &str, parent: &str) -> PathBuf {
+pub fn cgroup_path(id: &str, parent: &str) -> String {
     let parent = match parent.trim_matches('/') {
         "" => "dhow",
         parent => parent,
     };
-    Path::new("/").join(parent).join(id)
+    format!("/{parent}/{id}")
 }
 
 pub fn generate(input: &SpecInput<'_>) -> Result<Spec> {
@@ -80,7 +80,9 @@ pub fn generate(input: &SpecInput<'_>) -> Result<Spec> {
 
     let mut linux = Linux::default();
     linux.set_resources(Some(resources));
-    linux.set_cgroups_path(Some(cgroup_path(input.id, &host.resources.cgroup_parent)));
+    linux.set_cgroups_path(Some(
+        cgroup_path(input.id, &host.resources.cgroup_parent).into(),
+    ));
     linux.set_namespaces(Some(namespaces::all(host, input.host, input.shared)?));
     linux.set_devices(Some(devices.nodes).filter(|d| !d.is_empty()));
     linux.set_sysctl(sysctls(definition));

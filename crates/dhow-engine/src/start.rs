@@ -110,6 +110,7 @@ impl Engine {
             .map_err(EngineError::io("removing the last run's exit record"))?;
         self.write_etc_files(container, sandbox.endpoint.as_ref())?;
         make_bind_sources(&definition)?;
+        self.check_subpaths(&definition)?;
         // A named volume that was removed by hand comes back empty.
         for (name, anonymous) in definition.volumes() {
             self.ensure_volume(name, Default::default(), anonymous)
@@ -157,6 +158,36 @@ impl Engine {
         if let Err(e) = schema::save_life(&self.inner.store, container).await {
             tracing::error!(container = %container.id, error = %e, "its state could not be stored");
         }
+    }
+
+    /// A volume's content is its containers': a link in it must not lead out of it.
+    fn check_subpaths(&self, definition: &Definition) -> Result<()> {
+        for mount in &definition.mounts {
+            let MountKind::Volume { name, subpath, .. } = &mount.kind else {
+                continue;
+            };
+            if subpath.is_empty() {
+                continue;
+            }
+            let root = self.inner.volumes.data_dir(name);
+            let failed = |e: rustix::io::Errno| {
+                EngineError::invalid(format!(
+                    "cannot access path {subpath} of volume {name}: {e}"
+                ))
+            };
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            let none = rustix::fs::Mode::empty();
+            let data = rustix::fs::open(&root, flags, none).map_err(failed)?;
+            rustix::fs::openat2(
+                &data,
+                subpath.as_str(),
+                flags,
+                none,
+                rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS,
+            )
+            .map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The image's layers, topmost first.

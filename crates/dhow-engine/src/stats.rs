@@ -6,7 +6,8 @@ use dhow_api::{
     BlkioStatEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
 };
 
-use crate::cgroup::Cgroup;
+use dhow_runtime::cgroup::Cgroup;
+
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 
@@ -27,15 +28,16 @@ impl Engine {
             stats.read = dhow_api::time::rfc3339_nano(0);
             return Ok(stats);
         };
-        let cgroup = self.cgroup(&container);
+        let cgroup = self.cgroup(&container)?;
+        let v2 = self.inner.host.cgroup_version == 2;
         let (cpus, memory) = (self.inner.host.cpus, self.inner.host.memory);
         let own_network = container.definition().host_config.network_mode != "host";
         tokio::task::spawn_blocking(move || {
             stats.read = dhow_api::time::rfc3339_nano(dhow_api::time::now());
-            stats.cpu_stats = cpu(&cgroup, cpus);
-            stats.memory_stats = memory_use(&cgroup, memory);
+            stats.cpu_stats = cpu(&cgroup, v2, cpus);
+            stats.memory_stats = memory_use(&cgroup, v2, memory);
             stats.pids_stats = pids(&cgroup);
-            stats.blkio_stats = block_io(&cgroup);
+            stats.blkio_stats = block_io(&cgroup, v2);
             if own_network {
                 stats.networks = interfaces(pid);
             }
@@ -46,18 +48,20 @@ impl Engine {
     }
 }
 
+/// A file of the group in the hierarchy that has the controller; "" is version 2's own.
+fn read(cgroup: &Cgroup, controller: &str, file: &str) -> Option<String> {
+    std::fs::read_to_string(cgroup.directory_of(controller)?.join(file)).ok()
+}
+
 fn number(cgroup: &Cgroup, controller: &str, file: &str) -> u64 {
-    cgroup
-        .read(controller, file)
-        .ok()
+    read(cgroup, controller, file)
         .and_then(|t| t.trim().parse().ok())
         .unwrap_or(0)
 }
 
 /// A file of `name value` lines.
 fn table(cgroup: &Cgroup, controller: &str, file: &str) -> BTreeMap<String, u64> {
-    cgroup
-        .read(controller, file)
+    read(cgroup, controller, file)
         .unwrap_or_default()
         .lines()
         .filter_map(|l| {
@@ -67,14 +71,14 @@ fn table(cgroup: &Cgroup, controller: &str, file: &str) -> BTreeMap<String, u64>
         .collect()
 }
 
-fn cpu(cgroup: &Cgroup, cpus: u32) -> CpuStats {
+fn cpu(cgroup: &Cgroup, v2: bool, cpus: u32) -> CpuStats {
     let mut stats = CpuStats {
         system_cpu_usage: system_usage(),
         online_cpus: cpus,
         ..CpuStats::default()
     };
     let throttle;
-    if cgroup.is_v2() {
+    if v2 {
         let t = table(cgroup, "", "cpu.stat");
         let micros = |name: &str| t.get(name).copied().unwrap_or(0) * 1000;
         stats.cpu_usage = CpuUsage {
@@ -87,8 +91,7 @@ fn cpu(cgroup: &Cgroup, cpus: u32) -> CpuStats {
     } else {
         let t = table(cgroup, "cpuacct", "cpuacct.stat");
         let ticks = |name: &str| t.get(name).copied().unwrap_or(0) * TICK;
-        let each: Vec<u64> = cgroup
-            .read("cpuacct", "cpuacct.usage_percpu")
+        let each: Vec<u64> = read(cgroup, "cpuacct", "cpuacct.usage_percpu")
             .unwrap_or_default()
             .split_whitespace()
             .filter_map(|n| n.parse().ok())
@@ -126,12 +129,12 @@ fn system_usage() -> u64 {
         * TICK
 }
 
-fn memory_use(cgroup: &Cgroup, host: u64) -> MemoryStats {
+fn memory_use(cgroup: &Cgroup, v2: bool, host: u64) -> MemoryStats {
     let bounded = |limit: u64| match limit {
         0 => host,
         limit => limit.min(host),
     };
-    if cgroup.is_v2() {
+    if v2 {
         return MemoryStats {
             usage: number(cgroup, "", "memory.current"),
             limit: bounded(number(cgroup, "", "memory.max")),
@@ -155,20 +158,20 @@ fn memory_use(cgroup: &Cgroup, host: u64) -> MemoryStats {
 fn pids(cgroup: &Cgroup) -> PidsStats {
     PidsStats {
         current: number(cgroup, "pids", "pids.current"),
-        limit: match cgroup.read("pids", "pids.max").as_deref().map(str::trim) {
-            Ok("max") => u64::MAX,
-            Ok(text) => text.parse().unwrap_or(0),
-            Err(_) => 0,
+        limit: match read(cgroup, "pids", "pids.max").as_deref().map(str::trim) {
+            Some("max") => u64::MAX,
+            Some(text) => text.parse().unwrap_or(0),
+            None => 0,
         },
     }
 }
 
-fn block_io(cgroup: &Cgroup) -> BlkioStats {
+fn block_io(cgroup: &Cgroup, v2: bool) -> BlkioStats {
     let mut bytes = Vec::new();
     let mut operations = Vec::new();
-    if cgroup.is_v2() {
+    if v2 {
         // `8:0 rbytes=1 wbytes=2 rios=3 wios=4`
-        for line in cgroup.read("", "io.stat").unwrap_or_default().lines() {
+        for line in read(cgroup, "", "io.stat").unwrap_or_default().lines() {
             let mut words = line.split(' ');
             let Some((major, minor)) = words.next().and_then(device) else {
                 continue;
@@ -191,8 +194,8 @@ fn block_io(cgroup: &Cgroup) -> BlkioStats {
             }
         }
     } else {
-        let read = |file: &str| -> Vec<BlkioStatEntry> {
-            let text = cgroup.read("blkio", file).unwrap_or_default();
+        let table = |file: &str| -> Vec<BlkioStatEntry> {
+            let text = read(cgroup, "blkio", file).unwrap_or_default();
             text.lines()
                 .filter_map(|l| {
                     let mut words = l.split(' ');
@@ -208,8 +211,8 @@ fn block_io(cgroup: &Cgroup) -> BlkioStats {
                 })
                 .collect()
         };
-        bytes = read("blkio.throttle.io_service_bytes");
-        operations = read("blkio.throttle.io_serviced");
+        bytes = table("blkio.throttle.io_service_bytes");
+        operations = table("blkio.throttle.io_serviced");
     }
     let some = |v: Vec<BlkioStatEntry>| Some(v).filter(|v| !v.is_empty());
     BlkioStats {

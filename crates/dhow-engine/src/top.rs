@@ -91,7 +91,7 @@ impl Engine {
             )));
         }
         let columns = parse_args(ps_args)?;
-        let cgroup = self.cgroup(&container);
+        let cgroup = self.cgroup(&container)?;
         let memory = self.inner.host.memory;
         tokio::task::spawn_blocking(move || {
             let pids = cgroup

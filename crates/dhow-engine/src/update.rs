@@ -36,13 +36,14 @@ impl Engine {
             }
             definition.host_config.restart_policy = request.restart_policy;
         }
+        let mut warnings = Vec::new();
         if container.state().run().is_some() {
             let limits = resources::limits(
                 &definition.host_config.resources,
                 self.inner.host.cgroup_version,
             )?;
-            let cgroup = self.cgroup(&container);
-            tokio::task::spawn_blocking(move || cgroup.update(&limits))
+            let cgroup = self.cgroup(&container)?;
+            warnings = tokio::task::spawn_blocking(move || cgroup.update(&limits))
                 .await
                 .map_err(|e| EngineError::System(e.to_string()))?
                 .map_err(EngineError::io(format!(
@@ -59,7 +60,9 @@ impl Engine {
         .await?;
         container.view().definition = std::sync::Arc::new(definition);
         self.container_event(&container, "update", &[]);
-        Ok(ContainerUpdateResponse { warnings: None })
+        Ok(ContainerUpdateResponse {
+            warnings: Some(warnings).filter(|w| !w.is_empty()),
+        })
     }
 }
 

@@ -153,11 +153,14 @@ fn from_record(record: &MountRecord, input: &SpecInput<'_>) -> Result<Mount> {
             return tmpfs(&record.destination, options, record.read_only);
         }
         MountKind::Bind { source, .. } => PathBuf::from(source),
-        MountKind::Volume { name, subpath, .. } => input
-            .volumes_dir
-            .join(name)
-            .join("_data")
-            .join(subpath.trim_start_matches('/')),
+        MountKind::Volume { name, subpath, .. } => {
+            let data = input.volumes_dir.join(name).join("_data");
+            if subpath.is_empty() {
+                data
+            } else {
+                data.join(subpath)
+            }
+        }
     };
     let propagation = match record.propagation.as_str() {
         "" => "rprivate",

@@ -272,7 +272,7 @@ impl Cgroup {
     }
 
     /// The group's directory in the hierarchy with `controller`; "" is version 2's own.
-    fn directory_of(&self, controller: &str) -> Option<PathBuf> {
+    pub fn directory_of(&self, controller: &str) -> Option<PathBuf> {
         let hierarchy = self.layout.hierarchy_of(controller)?;
         Some(hierarchy.root.join(&self.path))
     }
