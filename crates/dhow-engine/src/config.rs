@@ -14,6 +14,8 @@ pub struct EngineConfig {
     pub net: NetConfig,
     pub dns: DnsConfig,
     pub log: LogDefaults,
+    /// The registry's client: mirrors, insecure registries, what is embedded.
+    pub distribution: dhow_distribution::Config,
     /// The seconds between a stop's signal and its SIGKILL.
     pub stop_timeout: i64,
     /// The daemon's own labels, `key=value`.
@@ -56,6 +58,7 @@ impl EngineConfig {
             net: NetConfig::default(),
             dns: DnsConfig::default(),
             log: LogDefaults::default(),
+            distribution: dhow_distribution::Config::default(),
             stop_timeout: 10,
             labels: Vec::new(),
             debug: false,

@@ -35,6 +35,7 @@ pub(crate) struct Inner {
     pub config: EngineConfig,
     pub store: Store,
     pub images: Images,
+    pub distribution: dhow_distribution::Client,
     pub network: Network,
     pub spawner: Spawner,
     pub events: EventBus,
@@ -70,6 +71,7 @@ impl Engine {
         let migrations = [dhow_image::Images::schema(), schema::SCHEMA_1];
         let store = Store::open(&config.data_root.join("metadata.db"), &migrations)?;
         let images = Images::open(&config.data_root, store.clone())?;
+        let distribution = dhow_distribution::Client::new(config.distribution.clone())?;
         let (trash, trashed) =
             Trash::open(config.trash_dir()).map_err(EngineError::io("opening the trash"))?;
         let volumes = Volumes::new(config.volumes_dir(), schema::volumes(&store).await?);
@@ -82,6 +84,7 @@ impl Engine {
                 config,
                 store,
                 images,
+                distribution,
                 network,
                 spawner,
                 events: EventBus::default(),
@@ -104,6 +107,11 @@ impl Engine {
 
     pub fn images(&self) -> &Images {
         &self.inner.images
+    }
+
+    /// The registry's client.
+    pub fn distribution(&self) -> &dhow_distribution::Client {
+        &self.inner.distribution
     }
 
     pub fn events(&self) -> &EventBus {

@@ -33,6 +33,8 @@ pub enum EngineError {
     #[error(transparent)]
     Image(#[from] dhow_image::ImageError),
     #[error(transparent)]
+    Distribution(#[from] dhow_distribution::DistributionError),
+    #[error(transparent)]
     Net(#[from] dhow_net::Error),
 }
 
