@@ -350,7 +350,7 @@ pub async fn list_and_inspect(w: Arc<World>) {
             .map(|c| c.id)
             .collect()
     };
-    assert_eq!(ids(&ListOptions::default()), [first.clone()]);
+    assert_eq!(ids(&ListOptions::default()), std::slice::from_ref(&first));
     let all = ListOptions {
         all: true,
         ..Default::default()
@@ -361,10 +361,13 @@ pub async fn list_and_inspect(w: Arc<World>) {
         filters: Filters::parse(text).unwrap(),
         ..Default::default()
     };
-    assert_eq!(ids(&filtered(r#"{"label":["a=1"]}"#)), [first.clone()]);
+    assert_eq!(
+        ids(&filtered(r#"{"label":["a=1"]}"#)),
+        std::slice::from_ref(&first)
+    );
     assert_eq!(
         ids(&filtered(r#"{"status":["created"]}"#)),
-        [second.clone()]
+        std::slice::from_ref(&second)
     );
     assert_eq!(ids(&filtered(r#"{"ancestor":["busybox"]}"#)).len(), 2);
     let line = &engine.list(&ListOptions::default()).unwrap()[0];

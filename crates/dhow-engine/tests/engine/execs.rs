@@ -24,7 +24,7 @@ pub async fn exec_has_output_exit_code_and_environment(w: Arc<World>) {
     assert!(!engine.exec_inspect(&exec).unwrap().running);
     assert_eq!(
         engine.inspect(&id).unwrap().exec_ids.unwrap(),
-        [exec.clone()]
+        std::slice::from_ref(&exec)
     );
     let session = engine
         .exec_start(&exec, ExecStartRequest::default())
