@@ -42,6 +42,11 @@ pub enum Error {
     #[error("no available IPv4 addresses on this network's address pools: all of {0} are in use")]
     Exhausted(Ipv4Net),
 
+    #[error(
+        "bridge {0} has no port left: a Linux bridge carries at most 1023 containers, those kept ready among them"
+    )]
+    BridgeFull(String),
+
     #[error("invalid MAC address: {0}: a link needs a unicast address")]
     UnusableMac(crate::mac::MacAddr),
 

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use crate::conntrack;
 use crate::endpoint::{LiveEndpoint, PortBinding, PortRequest, Protocol, Published};
 use crate::error::{Doing, Error, PortError, Result};
-use crate::netlink::{Batch, Socket, attributes, messages};
+use crate::netlink::{Batch, Socket, messages};
+use crate::nft::inspect;
 use crate::nft::ruleset::{self, BridgeRules, Forward};
 use crate::nft::wire;
 use crate::ports::{Ports, forwards};
@@ -389,7 +390,7 @@ impl Firewall {
                     touched |= messages(datagram).any(|message| {
                         message.port != self.own_port
                             && wire::kind(message.kind).is_some()
-                            && names_table(message.payload, &self.table)
+                            && inspect::names_table(message.payload, &self.table)
                     });
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -424,33 +425,14 @@ impl Firewall {
 
     /// Whether the table has as many rules and entries as it should.
     fn is_intact(&mut self) -> io::Result<bool> {
-        let table = self.table.clone();
-        let mut rules = 0;
-        self.socket
-            .dump(&wire::dump(wire::GET_RULE, Some(&table), None), |message| {
-                if wire::kind(message.kind) == Some(wire::NEW_RULE)
-                    && names_table(message.payload, &table)
-                {
-                    rules += 1;
-                }
-            })?;
-        if rules != ruleset::rule_count(&self.bridges) {
+        let (socket, table) = (&mut self.socket, &self.table);
+        if inspect::count_rules(socket, table)? != ruleset::rule_count(&self.bridges) {
             return Ok(false);
         }
         let all = self.ports.forwards();
         for map in ruleset::MAPS {
-            let mut elements = 0;
-            self.socket.dump(
-                &wire::dump(wire::GET_SET_ELEMENTS, Some(&table), Some(map.name)),
-                |message| {
-                    let bytes = message.payload.get(wire::GENERIC_HEADER..).unwrap_or(&[]);
-                    elements += attributes(bytes)
-                        .filter(|(kind, _)| *kind == wire::ELEMENTS)
-                        .map(|(_, list)| attributes(list).count())
-                        .sum::<usize>();
-                },
-            )?;
-            if elements != ruleset::element_count(map, &all) {
+            let expected = ruleset::element_count(map, &all);
+            if inspect::count_elements(socket, table, map.name)? != expected {
                 return Ok(false);
             }
         }
@@ -459,52 +441,18 @@ impl Firewall {
 
     /// Says so when another program's rules drop what is forwarded: an acceptance in our table doesn't overrule that.
     fn warn_of_others(&mut self) {
-        let table = self.table.clone();
-        let mut dropping = Vec::new();
-        let dumped = self
-            .socket
-            .dump(&wire::dump(wire::GET_CHAIN, None, None), |message| {
-                dropping
-                    .extend(dropping_forward_chain(message.payload).filter(|(t, _)| *t != table));
-            });
-        if let Err(refusal) = dumped {
-            tracing::debug!(error = %refusal.error, "cannot list other programs' chains");
-        }
-        for (table, chain) in dropping {
-            tracing::warn!(
-                table,
-                chain,
-                "the policy of this chain drops forwarded packets: published ports and containers' way out need rules there \
-                 that accept them"
-            );
+        match inspect::dropping_forward_chains(&mut self.socket) {
+            Ok(chains) => {
+                for (table, chain) in chains {
+                    tracing::warn!(
+                        table,
+                        chain,
+                        "the policy of this chain drops forwarded packets: published ports and containers' way out need \
+                         rules there that accept them"
+                    );
+                }
+            }
+            Err(error) => tracing::debug!(%error, "cannot list other programs' chains"),
         }
     }
-}
-
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value)
-        .trim_end_matches('\0')
-        .to_owned()
-}
-
-fn names_table(payload: &[u8], table: &str) -> bool {
-    payload.first() == Some(&wire::AF_INET)
-        && attributes(payload.get(wire::GENERIC_HEADER..).unwrap_or(&[]))
-            .any(|(kind, value)| kind == wire::TABLE_NAME && text(value) == table)
-}
-
-/// Table and name of a chain that drops by policy what is forwarded.
-fn dropping_forward_chain(payload: &[u8]) -> Option<(String, String)> {
-    let bytes = payload.get(wire::GENERIC_HEADER..)?;
-    let of = |wanted| {
-        attributes(bytes)
-            .find(|(kind, _)| *kind == wanted)
-            .map(|(_, value)| value)
-    };
-    let hook = attributes(of(wire::CHAIN_HOOK)?)
-        .find(|(kind, _)| *kind == wire::HOOK_NUMBER)?
-        .1;
-    let forward = hook == (wire::Hook::Forward as u32).to_be_bytes();
-    let drops = of(wire::CHAIN_POLICY)? == (wire::Verdict::Drop as u32).to_be_bytes();
-    (forward && drops).then_some((text(of(wire::TABLE_NAME)?), text(of(wire::CHAIN_NAME)?)))
 }

@@ -11,7 +11,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 
 use crate::bridge::Bridge;
 use crate::endpoint::Endpoint;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PairEnd, PortMode};
@@ -189,6 +189,10 @@ impl Maker {
                     if errno(&refusal.error) == Some(libc::EEXIST)
                         && refusal.message == 1
                         && attempt < NAME_ATTEMPTS => {}
+                // br_add_if, when there is no port number left.
+                Err(refusal) if errno(&refusal.error) == Some(libc::EXFULL) => {
+                    return Err(Error::BridgeFull(bridge.info.name.clone()));
+                }
                 Err(refusal) => {
                     return Err(io::Error::from(refusal))
                         .doing(|| format!("cannot make a port of bridge {}", bridge.info.name));

@@ -320,3 +320,35 @@ fn warm_endpoints_are_taken_in_order_and_replaced() {
         network.destroy().await;
     });
 }
+
+#[test]
+fn a_bridge_without_a_port_left() {
+    on_a_host(|_| async move {
+        let network = open(NetConfig {
+            warm: 0,
+            ..NetConfig::default()
+        })
+        .await;
+        let mut commands = String::new();
+        for number in 0..512 {
+            commands += &format!("link add d{number} master dhow0 type veth peer name e{number}\n");
+            if number > 0 {
+                commands += &format!("link set e{number} master dhow0\n");
+            }
+        }
+        let batch = std::env::temp_dir().join(format!("dhow-net-{}", std::process::id()));
+        std::fs::write(&batch, commands).unwrap();
+        run(&format!("ip -batch {}", batch.display()));
+        std::fs::remove_file(&batch).unwrap();
+        let error = wish(&network, None, None).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("bridge dhow0 has no port left"),
+            "{error}"
+        );
+        run("ip link del d7");
+        wish(&network, None, None).await.unwrap();
+        network.destroy().await;
+    });
+}

@@ -15,7 +15,8 @@ use ipnet::Ipv4Net;
 use crate::endpoint::{PortBinding, Protocol};
 use crate::netlink::Batch;
 
-use super::wire::{Element, Field, Hook, Map, R0, R1, R2, Rule, Transaction, Verdict};
+use super::rule::{R0, R1, R2, Rule, Verdict};
+use super::wire::{Element, Field, Hook, Map, Transaction};
 
 /// Ports on any address of the host.
 pub(crate) const PORTS: Map = Map {

@@ -1,8 +1,9 @@
-//! The nf_tables messages that the rule set needs: attributes, expressions, objects.
+//! The nf_tables messages that the rule set needs: attributes, tables, chains, maps and their entries.
 //!
 //! Numbers are `linux/netfilter/nf_tables.h`'s. What netfilter interprets (handles, flags, register numbers) is big-endian;
 //! what is compared with a packet or register is the bytes as they are there.
 
+use super::rule::Rule;
 use crate::netlink::{Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST, align};
 
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -49,16 +50,17 @@ pub(crate) const ELEMENTS: u16 = 3;
 const ELEMENT_KEY: u16 = 1;
 const ELEMENT_DATA: u16 = 2;
 const ELEMENT_KEY_END: u16 = 10;
-const LIST_ELEMENT: u16 = 1;
+pub(super) const LIST_ELEMENT: u16 = 1;
 const DATA_VALUE: u16 = 1;
-const DATA_VERDICT: u16 = 2;
 const NLA_F_NESTED: u16 = 0x8000;
 
 const SET_INTERVAL: u32 = 4;
 const SET_MAP: u32 = 8;
 const SET_CONCAT: u32 = 0x80;
 
+/// Families of tables: of IPv4, and of both.
 pub(crate) const AF_INET: u8 = 2;
+pub(crate) const NFPROTO_INET: u8 = 1;
 
 /// A message's kind as it comes from the kernel, if it is of this subsystem.
 pub(crate) fn kind(message: u16) -> Option<u16> {
@@ -77,11 +79,11 @@ pub(crate) fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.resize(align(bytes.len()), 0);
 }
 
-fn number(bytes: &mut Vec<u8>, kind: u16, value: u32) {
+pub(super) fn number(bytes: &mut Vec<u8>, kind: u16, value: u32) {
     attribute(bytes, kind, &value.to_be_bytes());
 }
 
-fn string(bytes: &mut Vec<u8>, kind: u16, text: &str) {
+pub(super) fn string(bytes: &mut Vec<u8>, kind: u16, text: &str) {
     let mut value = text.as_bytes().to_vec();
     value.push(0);
     attribute(bytes, kind, &value);
@@ -96,7 +98,7 @@ pub(crate) fn nested(bytes: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<
     bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
 }
 
-fn value(bytes: &mut Vec<u8>, kind: u16, data: &[u8]) {
+pub(super) fn value(bytes: &mut Vec<u8>, kind: u16, data: &[u8]) {
     nested(bytes, kind, |bytes| attribute(bytes, DATA_VALUE, data));
 }
 
@@ -133,7 +135,7 @@ impl Transaction {
     }
 
     fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
-        push(&mut self.batch, kind, flags, |bytes| {
+        push(&mut self.batch, kind, flags, AF_INET, |bytes| {
             string(bytes, TABLE_NAME, &self.table);
             fill(bytes);
         });
@@ -236,20 +238,20 @@ impl Transaction {
     }
 }
 
-fn push(batch: &mut Batch, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+fn push(batch: &mut Batch, kind: u16, flags: u16, family: u8, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = batch.begin(
         NFNL_SUBSYS_NFTABLES << 8 | kind,
         NLM_F_REQUEST | NLM_F_ACK | flags,
     );
-    batch.bytes.extend_from_slice(&[AF_INET, 0, 0, 0]);
+    batch.bytes.extend_from_slice(&[family, 0, 0, 0]);
     fill(&mut batch.bytes);
     batch.finish(start);
 }
 
-/// A request for all objects of a kind in the IPv4 family; of a table, of a set, if named.
-pub(crate) fn dump(kind: u16, table: Option<&str>, set: Option<&str>) -> Batch {
+/// A request for all objects of a kind in a family; of a table, of a set, if named.
+pub(crate) fn dump(kind: u16, family: u8, table: Option<&str>, set: Option<&str>) -> Batch {
     let mut batch = Batch::default();
-    push(&mut batch, kind, NLM_F_DUMP, |bytes| {
+    push(&mut batch, kind, NLM_F_DUMP, family, |bytes| {
         if let Some(table) = table {
             string(bytes, TABLE_NAME, table);
         }
@@ -321,217 +323,4 @@ pub(crate) struct Element {
     /// Last key of a range.
     pub key_end: Option<Vec<u8>>,
     pub data: Vec<u8>,
-}
-
-/// A 32-bit register; consecutive ones make a key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Register(pub u32);
-
-/// The first; it overlaps the 128-bit register that names fit in.
-pub(crate) const R0: Register = Register(8);
-pub(crate) const R1: Register = Register(9);
-pub(crate) const R2: Register = Register(10);
-/// The first 128-bit register.
-const WIDE: Register = Register(1);
-const VERDICT: Register = Register(0);
-
-/// What becomes of a packet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Verdict {
-    Drop,
-    Accept,
-}
-
-/// The expressions of one rule, in order: each narrows the packets or acts on them.
-#[derive(Debug, Default)]
-pub(crate) struct Rule {
-    bytes: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Compare {
-    Equal = 0,
-    Different = 1,
-}
-
-impl Rule {
-    pub fn new() -> Self {
-        Rule::default()
-    }
-
-    fn expression(mut self, name: &str, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
-        nested(&mut self.bytes, LIST_ELEMENT, |bytes| {
-            string(bytes, 1, name);
-            nested(bytes, 2, fill);
-        });
-        self
-    }
-
-    fn meta(self, key: u32, register: Register) -> Self {
-        self.expression("meta", |bytes| {
-            number(bytes, 1, register.0);
-            number(bytes, 2, key);
-        })
-    }
-
-    fn compare(self, register: Register, how: Compare, data: &[u8]) -> Self {
-        self.expression("cmp", |bytes| {
-            number(bytes, 1, register.0);
-            number(bytes, 2, how as u32);
-            value(bytes, 3, data);
-        })
-    }
-
-    fn link_name(self, key: u32, how: Compare, name: &str) -> Self {
-        let mut padded = [0; 16];
-        // Names are at most 15 bytes.
-        padded[..name.len()].copy_from_slice(name.as_bytes());
-        self.meta(key, WIDE).compare(WIDE, how, &padded)
-    }
-
-    pub fn arrives_by(self, name: &str) -> Self {
-        self.link_name(6, Compare::Equal, name)
-    }
-
-    pub fn arrives_not_by(self, name: &str) -> Self {
-        self.link_name(6, Compare::Different, name)
-    }
-
-    pub fn leaves_by(self, name: &str) -> Self {
-        self.link_name(7, Compare::Equal, name)
-    }
-
-    pub fn leaves_not_by(self, name: &str) -> Self {
-        self.link_name(7, Compare::Different, name)
-    }
-
-    fn network_header(self, offset: u32, length: u32, register: Register) -> Self {
-        self.payload(1, offset, length, register)
-    }
-
-    fn payload(self, base: u32, offset: u32, length: u32, register: Register) -> Self {
-        self.expression("payload", |bytes| {
-            number(bytes, 1, register.0);
-            number(bytes, 2, base);
-            number(bytes, 3, offset);
-            number(bytes, 4, length);
-        })
-    }
-
-    fn masked(self, register: Register, mask: [u8; 4]) -> Self {
-        self.expression("bitwise", |bytes| {
-            number(bytes, 1, register.0);
-            number(bytes, 2, register.0);
-            number(bytes, 3, 4);
-            value(bytes, 4, &mask);
-            value(bytes, 5, &[0; 4]);
-        })
-    }
-
-    fn in_network(self, offset: u32, net: ipnet::Ipv4Net) -> Self {
-        self.network_header(offset, 4, R0)
-            .masked(R0, net.netmask().octets())
-            .compare(R0, Compare::Equal, &net.network().octets())
-    }
-
-    /// The IPv4 source is in the network.
-    pub fn source_in(self, net: ipnet::Ipv4Net) -> Self {
-        self.in_network(12, net)
-    }
-
-    /// The IPv4 destination is in the network.
-    pub fn destination_in(self, net: ipnet::Ipv4Net) -> Self {
-        self.in_network(16, net)
-    }
-
-    /// The destination is an address of this host.
-    pub fn destination_local(self) -> Self {
-        const RTN_LOCAL: u32 = 2;
-        self.expression("fib", |bytes| {
-            number(bytes, 1, R0.0);
-            // The type of the destination address.
-            number(bytes, 2, 3);
-            number(bytes, 3, 2);
-        })
-        .compare(R0, Compare::Equal, &RTN_LOCAL.to_ne_bytes())
-    }
-
-    fn connection(self, key: u32, any_of: u32) -> Self {
-        self.expression("ct", |bytes| {
-            number(bytes, 1, R0.0);
-            number(bytes, 2, key);
-        })
-        .masked(R0, any_of.to_ne_bytes())
-        .compare(R0, Compare::Different, &[0; 4])
-    }
-
-    /// The packet belongs to a connection that was let in.
-    pub fn established_or_related(self) -> Self {
-        self.connection(0, 2 | 4)
-    }
-
-    /// The connection's destination has been translated (IPS_DST_NAT).
-    pub fn translated(self) -> Self {
-        self.connection(2, 0x20)
-    }
-
-    pub fn load_destination(self, register: Register) -> Self {
-        self.network_header(16, 4, register)
-    }
-
-    pub fn load_protocol(self, register: Register) -> Self {
-        self.meta(16, register)
-    }
-
-    /// The transport's destination port, which TCP, UDP and SCTP have at the same place.
-    pub fn load_destination_port(self, register: Register) -> Self {
-        self.payload(2, 2, 2, register)
-    }
-
-    /// Replaces the key in the registers from R0 on by the data; a packet without an entry doesn't match.
-    pub fn look_up(self, map: &Map) -> Self {
-        self.expression("lookup", |bytes| {
-            string(bytes, 1, map.name);
-            number(bytes, 2, R0.0);
-            number(bytes, 3, R0.0);
-        })
-    }
-
-    /// Translates the destination to the address in R0 and, if `port`, the port in R1.
-    pub fn translate_destination(self, port: bool) -> Self {
-        self.expression("nat", |bytes| {
-            number(bytes, 1, 1);
-            number(bytes, 2, u32::from(AF_INET));
-            number(bytes, 3, R0.0);
-            number(bytes, 4, R0.0);
-            if port {
-                number(bytes, 5, R1.0);
-                number(bytes, 6, R1.0);
-            }
-        })
-    }
-
-    /// Gives the connection the address of the link that it leaves by.
-    pub fn masquerade(self) -> Self {
-        self.expression("masq", |_| {})
-    }
-
-    fn verdict(self, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
-        self.expression("immediate", |bytes| {
-            number(bytes, 1, VERDICT.0);
-            nested(bytes, 2, |bytes| nested(bytes, DATA_VERDICT, fill));
-        })
-    }
-
-    pub fn decide(self, verdict: Verdict) -> Self {
-        self.verdict(|bytes| number(bytes, 1, verdict as u32))
-    }
-
-    pub fn jump(self, chain: &str) -> Self {
-        const NFT_JUMP: i32 = -3;
-        self.verdict(|bytes| {
-            attribute(bytes, 1, &NFT_JUMP.to_be_bytes());
-            string(bytes, 2, chain);
-        })
-    }
 }

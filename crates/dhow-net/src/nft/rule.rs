@@ -1,0 +1,222 @@
+//! The expressions that rules are made of, as a builder: each narrows the packets, loads a register or acts.
+//!
+//! Numbers are `linux/netfilter/nf_tables.h`'s; the order of expressions is what `nft --debug=netlink` shows for the same rule.
+
+use ipnet::Ipv4Net;
+
+use super::wire::{AF_INET, LIST_ELEMENT, Map, attribute, nested, number, string, value};
+
+const DATA_VERDICT: u16 = 2;
+
+/// A 32-bit register; consecutive ones make a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Register(pub u32);
+
+/// The first; it overlaps the 128-bit register that names fit in.
+pub(crate) const R0: Register = Register(8);
+pub(crate) const R1: Register = Register(9);
+pub(crate) const R2: Register = Register(10);
+/// The first 128-bit register.
+const WIDE: Register = Register(1);
+const VERDICT: Register = Register(0);
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verdict {
+    Drop,
+    Accept,
+}
+
+/// The expressions of one rule, in order: each narrows the packets or acts on them.
+#[derive(Debug, Default)]
+pub(crate) struct Rule {
+    pub(super) bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Compare {
+    Equal = 0,
+    Different = 1,
+}
+
+impl Rule {
+    pub fn new() -> Self {
+        Rule::default()
+    }
+
+    fn expression(mut self, name: &str, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
+        nested(&mut self.bytes, LIST_ELEMENT, |bytes| {
+            string(bytes, 1, name);
+            nested(bytes, 2, fill);
+        });
+        self
+    }
+
+    fn meta(self, key: u32, register: Register) -> Self {
+        self.expression("meta", |bytes| {
+            number(bytes, 1, register.0);
+            number(bytes, 2, key);
+        })
+    }
+
+    fn compare(self, register: Register, how: Compare, data: &[u8]) -> Self {
+        self.expression("cmp", |bytes| {
+            number(bytes, 1, register.0);
+            number(bytes, 2, how as u32);
+            value(bytes, 3, data);
+        })
+    }
+
+    fn link_name(self, key: u32, how: Compare, name: &str) -> Self {
+        let mut padded = [0; 16];
+        // Names are at most 15 bytes.
+        padded[..name.len()].copy_from_slice(name.as_bytes());
+        self.meta(key, WIDE).compare(WIDE, how, &padded)
+    }
+
+    pub fn arrives_by(self, name: &str) -> Self {
+        self.link_name(6, Compare::Equal, name)
+    }
+
+    pub fn arrives_not_by(self, name: &str) -> Self {
+        self.link_name(6, Compare::Different, name)
+    }
+
+    pub fn leaves_by(self, name: &str) -> Self {
+        self.link_name(7, Compare::Equal, name)
+    }
+
+    pub fn leaves_not_by(self, name: &str) -> Self {
+        self.link_name(7, Compare::Different, name)
+    }
+
+    fn network_header(self, offset: u32, length: u32, register: Register) -> Self {
+        self.payload(1, offset, length, register)
+    }
+
+    fn payload(self, base: u32, offset: u32, length: u32, register: Register) -> Self {
+        self.expression("payload", |bytes| {
+            number(bytes, 1, register.0);
+            number(bytes, 2, base);
+            number(bytes, 3, offset);
+            number(bytes, 4, length);
+        })
+    }
+
+    fn masked(self, register: Register, mask: [u8; 4]) -> Self {
+        self.expression("bitwise", |bytes| {
+            number(bytes, 1, register.0);
+            number(bytes, 2, register.0);
+            number(bytes, 3, 4);
+            value(bytes, 4, &mask);
+            value(bytes, 5, &[0; 4]);
+        })
+    }
+
+    fn in_network(self, offset: u32, net: Ipv4Net) -> Self {
+        self.network_header(offset, 4, R0)
+            .masked(R0, net.netmask().octets())
+            .compare(R0, Compare::Equal, &net.network().octets())
+    }
+
+    /// The IPv4 source is in the network.
+    pub fn source_in(self, net: Ipv4Net) -> Self {
+        self.in_network(12, net)
+    }
+
+    /// The IPv4 destination is in the network.
+    pub fn destination_in(self, net: Ipv4Net) -> Self {
+        self.in_network(16, net)
+    }
+
+    /// The destination is an address of this host.
+    pub fn destination_local(self) -> Self {
+        const RTN_LOCAL: u32 = 2;
+        self.expression("fib", |bytes| {
+            number(bytes, 1, R0.0);
+            // The type of the destination address.
+            number(bytes, 2, 3);
+            number(bytes, 3, 2);
+        })
+        .compare(R0, Compare::Equal, &RTN_LOCAL.to_ne_bytes())
+    }
+
+    fn connection(self, key: u32, any_of: u32) -> Self {
+        self.expression("ct", |bytes| {
+            number(bytes, 1, R0.0);
+            number(bytes, 2, key);
+        })
+        .masked(R0, any_of.to_ne_bytes())
+        .compare(R0, Compare::Different, &[0; 4])
+    }
+
+    /// The packet belongs to a connection that was let in.
+    pub fn established_or_related(self) -> Self {
+        self.connection(0, 2 | 4)
+    }
+
+    /// The connection's destination has been translated (IPS_DST_NAT).
+    pub fn translated(self) -> Self {
+        self.connection(2, 0x20)
+    }
+
+    pub fn load_destination(self, register: Register) -> Self {
+        self.network_header(16, 4, register)
+    }
+
+    pub fn load_protocol(self, register: Register) -> Self {
+        self.meta(16, register)
+    }
+
+    /// The transport's destination port, which TCP, UDP and SCTP have at the same place.
+    pub fn load_destination_port(self, register: Register) -> Self {
+        self.payload(2, 2, 2, register)
+    }
+
+    /// Replaces the key in the registers from R0 on by the data; a packet without an entry doesn't match.
+    pub fn look_up(self, map: &Map) -> Self {
+        self.expression("lookup", |bytes| {
+            string(bytes, 1, map.name);
+            number(bytes, 2, R0.0);
+            number(bytes, 3, R0.0);
+        })
+    }
+
+    /// Translates the destination to the address in R0 and, if `port`, the port in R1.
+    pub fn translate_destination(self, port: bool) -> Self {
+        self.expression("nat", |bytes| {
+            number(bytes, 1, 1);
+            number(bytes, 2, u32::from(AF_INET));
+            number(bytes, 3, R0.0);
+            number(bytes, 4, R0.0);
+            if port {
+                number(bytes, 5, R1.0);
+                number(bytes, 6, R1.0);
+            }
+        })
+    }
+
+    /// Gives the connection the address of the link that it leaves by.
+    pub fn masquerade(self) -> Self {
+        self.expression("masq", |_| {})
+    }
+
+    fn verdict(self, fill: impl FnOnce(&mut Vec<u8>)) -> Self {
+        self.expression("immediate", |bytes| {
+            number(bytes, 1, VERDICT.0);
+            nested(bytes, 2, |bytes| nested(bytes, DATA_VERDICT, fill));
+        })
+    }
+
+    pub fn decide(self, verdict: Verdict) -> Self {
+        self.verdict(|bytes| number(bytes, 1, verdict as u32))
+    }
+
+    pub fn jump(self, chain: &str) -> Self {
+        const NFT_JUMP: i32 = -3;
+        self.verdict(|bytes| {
+            attribute(bytes, 1, &NFT_JUMP.to_be_bytes());
+            string(bytes, 2, chain);
+        })
+    }
+}
