@@ -65,7 +65,7 @@ impl Forwarding {
     }
 
     /// Passes what was and will be caught on to a container.
-    pub fn to_container(mut self, client: Arc<Client>, id: String) -> Task {
+    pub fn forward_to(mut self, client: Arc<Client>, id: String) -> Task {
         Task::spawn(async move {
             while let Some(name) = self.caught.recv().await {
                 // A container that has ended needs no signal any more.

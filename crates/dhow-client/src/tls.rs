@@ -1,7 +1,7 @@
 //! TLS to a daemon: which files, and what is checked. Nothing here runs for a daemon without TLS.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -23,21 +23,21 @@ pub struct TlsOptions {
     pub key: Option<PathBuf>,
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| Error::TlsFile {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })
 }
 
-fn pem_error(path: &PathBuf, error: rustls::pki_types::pem::Error) -> Error {
+fn pem_error(path: &Path, error: rustls::pki_types::pem::Error) -> Error {
     Error::TlsFile {
-        path: path.clone(),
+        path: path.to_owned(),
         source: std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()),
     }
 }
 
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let pem = read(path)?;
     CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()

@@ -100,7 +100,7 @@ pub async fn attach(session: &Session, args: &Args) -> Result<()> {
     };
     attachment::check_tty(streams.stdin, streams.tty)?;
     let _forwarding = match sig_proxy {
-        true => Some(Forwarding::catch()?.to_container(client.clone(), container.id.clone())),
+        true => Some(Forwarding::catch()?.forward_to(client.clone(), container.id.clone())),
         false => None,
     };
     let wait = client
@@ -179,7 +179,7 @@ async fn start_attached(session: &Session, args: &Args) -> Result<()> {
     attachment::check_tty(streams.stdin, streams.tty)?;
     let _forwarding = match config.tty {
         true => None,
-        false => Some(Forwarding::catch()?.to_container(client.clone(), id.clone())),
+        false => Some(Forwarding::catch()?.forward_to(client.clone(), id.clone())),
     };
     let condition = match container.host_config.auto_remove {
         true => WaitCondition::Removed,

@@ -86,7 +86,7 @@ async fn start_to_end(session: &Session, args: &Args) -> Result<()> {
     };
     let client = session.client().await?;
     let id = create_container(session, client, args, &definition).await?;
-    let _forwarding = forwarding.map(|caught| caught.to_container(client.clone(), id.clone()));
+    let _forwarding = forwarding.map(|caught| caught.forward_to(client.clone(), id.clone()));
     if !attach {
         client
             .container_start(&id, streams.detach_keys.as_deref())

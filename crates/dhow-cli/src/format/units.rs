@@ -25,7 +25,7 @@ pub fn parse_bytes(text: &str) -> Result<i64, String> {
     }
     let power = match suffix.as_bytes() {
         [] | b"b" => 0,
-        [unit, rest @ ..] if matches!(rest, b"" | b"b" | b"ib") => {
+        [unit] | [unit, b'b'] | [unit, b'i', b'b'] => {
             match b"kmgtp".iter().position(|known| known == unit) {
                 Some(position) => position as i32 + 1,
                 None => return Err(format!("invalid suffix: '{suffix}'")),
