@@ -17,11 +17,11 @@ fn main() -> ExitCode {
         .unwrap_or(OsStr::new("dhow"));
     let word = |n: usize| arguments.get(n).and_then(|word| word.to_str());
     match (called.to_str(), word(1), word(2)) {
-        (Some("docker"), ..) => client(),
+        (Some("docker"), ..) => dhow_cli::main(arguments),
         (Some("dhowd"), ..) => dhow_daemon::main(arguments.into_iter().skip(1)),
         (_, Some("daemon"), _) => dhow_daemon::main(arguments.into_iter().skip(2)),
         (_, Some("registry"), Some("serve")) => registry(arguments.into_iter().skip(3)),
-        _ => client(),
+        _ => dhow_cli::main(arguments),
     }
 }
 
@@ -62,9 +62,4 @@ fn registry(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn client() -> ExitCode {
-    eprintln!("usage: dhow daemon | dhow registry serve");
-    ExitCode::from(125)
 }
