@@ -13,6 +13,7 @@ use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PortMode};
+use crate::sandbox::host_link_number;
 
 /// The bridge as the kernel has it.
 #[derive(Clone, Debug)]
@@ -211,7 +212,7 @@ pub(crate) fn remove_stale_ports(
         .doing(|| format!("cannot list the ports of bridge {}", bridge.info.name))?;
     let mut removed = 0;
     for port in ports {
-        let ours = port.kind.as_deref() == Some("veth") && crate::sandbox::is_host_link(&port.name);
+        let ours = port.kind.as_deref() == Some("veth") && host_link_number(&port.name).is_some();
         if ours && !live(&port.name) {
             removed += usize::from(remove_link(socket, &port.name)?);
         }

@@ -456,3 +456,79 @@ impl Firewall {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rustix::thread::UnshareFlags;
+
+    use super::*;
+    use crate::endpoint::PortRequest;
+
+    #[test]
+    fn knows_whether_the_table_is_intact() {
+        std::thread::spawn(|| {
+            // SAFETY: only this thread's network namespace changes.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+            let bridge = BridgeRules {
+                name: "dhow0".to_owned(),
+                subnet: "172.17.0.0/16".parse().unwrap(),
+                masquerade: true,
+                icc: true,
+            };
+            let any = Ipv4Addr::UNSPECIFIED;
+            let mut firewall = Firewall::open("dhow", vec![bridge], any, &[]).unwrap();
+            assert!(firewall.is_intact().unwrap());
+            let port = |container_port, port| PortRequest {
+                protocol: Protocol::Tcp,
+                container_port,
+                host_ip: None,
+                host_ports: Some((port, port)),
+            };
+            let mut requests: Vec<_> = (8000..8100).map(|p| port(p, p)).collect();
+            requests.extend((9000..9700).map(|p| port(80, p)));
+            let container = Ipv4Addr::new(172, 17, 0, 2);
+            firewall.publish(container, "a", &requests).unwrap();
+            assert!(firewall.is_intact().unwrap());
+            // Our own changes ask for no repair.
+            firewall.watch();
+            assert_eq!(firewall.repair.due, None);
+            for damage in [
+                "delete element ip dhow ports { tcp . 9000 }",
+                "flush map ip dhow port_ranges",
+                "flush chain ip dhow filter-forward",
+                "delete table ip dhow",
+            ] {
+                assert!(Command::new("nft").arg(damage).status().unwrap().success());
+                assert!(!firewall.is_intact().unwrap_or(false), "{damage}");
+                firewall.watch();
+                assert!(firewall.repair.due.take().is_some(), "{damage}");
+                firewall.replace().unwrap();
+                assert!(firewall.is_intact().unwrap(), "{damage}");
+            }
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn repairs_slow_down_for_who_keeps_removing_the_table() {
+        let mut repair = Repair::default();
+        let mut now = Instant::now();
+        let mut delays = Vec::new();
+        for _ in 0..20 {
+            repair.ask(now);
+            repair.ask(now);
+            delays.push(repair.delay);
+            assert!(!repair.is_due(now) && repair.is_due(now + repair.delay));
+            now += repair.delay;
+            repair.due = None;
+            repair.last = Some(now);
+        }
+        assert_eq!(delays[..2], [FIRST_REPAIR, 2 * FIRST_REPAIR]);
+        assert_eq!(delays[19], LONGEST_REPAIR);
+        repair.ask(now + 2 * QUIET);
+        assert_eq!(repair.delay, FIRST_REPAIR);
+    }
+}

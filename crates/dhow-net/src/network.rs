@@ -230,8 +230,7 @@ struct ReleaseOnDrop<'a> {
 
 impl Drop for ReleaseOnDrop<'_> {
     fn drop(&mut self) {
-        self.sandboxes
-            .release(self.ip, std::mem::take(&mut self.host_link));
+        self.sandboxes.release(self.ip, &self.host_link);
     }
 }
 

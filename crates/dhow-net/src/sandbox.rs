@@ -21,6 +21,8 @@ const CONTAINER_LINK: &str = "eth0";
 const HOST_LINK_PREFIX: &str = "veth";
 /// Hexadecimal digits after it.
 const HOST_LINK_DIGITS: usize = 7;
+/// How many names there are.
+const HOST_LINKS: u32 = 1 << (4 * HOST_LINK_DIGITS);
 /// The first link after the loopback one. Relying on it saves a question, which would wait for the kernel's one lock.
 const CONTAINER_LINK_INDEX: u32 = 2;
 /// How often a name that is taken is replaced by another of 16^7.
@@ -33,14 +35,19 @@ const SWITCHES: [(&str, &str); 2] = [
     ("ping_group_range", "0 2147483647"),
 ];
 
-/// Whether a link's name is of the kind that we make.
-pub(crate) fn is_host_link(name: &str) -> bool {
-    name.strip_prefix(HOST_LINK_PREFIX).is_some_and(|digits| {
-        digits.len() == HOST_LINK_DIGITS
-            && digits
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
+/// The number in a host link's name, if it is a name of the kind that we make.
+pub(crate) fn host_link_number(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix(HOST_LINK_PREFIX)?;
+    let ours = digits.len() == HOST_LINK_DIGITS
+        && digits
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    ours.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// The name of a host link.
+pub(crate) fn host_link_name(number: u32) -> String {
+    format!("{HOST_LINK_PREFIX}{number:0HOST_LINK_DIGITS$x}")
 }
 
 /// What a thread that makes sandboxes works with.
@@ -162,7 +169,9 @@ impl Maker {
     fn pair(&mut self, bridge: &Bridge, netns: &OwnedFd, mac: MacAddr) -> Result<String> {
         for attempt in 1.. {
             let random = random_bytes().doing(|| "cannot get random bytes".to_owned())?;
-            let name = host_link_name(random);
+            let [.., a, b, c, d] = random;
+            let number = u32::from_ne_bytes([a, b, c, d]) % HOST_LINKS;
+            let name = host_link_name(number);
             let mut batch = Batch::default();
             rtnl::new_pair(
                 &mut batch,
@@ -207,20 +216,14 @@ fn own_namespace() -> io::Result<File> {
     File::open("/proc/thread-self/ns/net")
 }
 
-fn random_bytes() -> io::Result<[u8; 8]> {
-    let mut bytes = [0; 8];
+fn random_bytes() -> io::Result<[u8; 10]> {
+    let mut bytes = [0; 10];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(bytes)
 }
 
-fn host_link_name(random: [u8; 8]) -> String {
-    let mut name = format!("{HOST_LINK_PREFIX}{:016x}", u64::from_ne_bytes(random));
-    name.truncate(HOST_LINK_PREFIX.len() + HOST_LINK_DIGITS);
-    name
-}
-
 /// A random unicast, locally administered address.
-fn host_mac(random: [u8; 8]) -> MacAddr {
+fn host_mac(random: [u8; 10]) -> MacAddr {
     let [a, b, c, d, e, f, ..] = random;
     MacAddr([a & 0xfc | 2, b, c, d, e, f])
 }
@@ -243,7 +246,7 @@ mod tests {
             for _ in 0..2 {
                 let mac = MacAddr::of_ipv4(ip);
                 let endpoint = maker.endpoint(&bridge, ip, mac).unwrap();
-                assert!(is_host_link(&endpoint.host_link));
+                assert!(host_link_number(&endpoint.host_link).is_some());
                 assert_eq!(maker.index, None);
             }
         })
@@ -253,12 +256,20 @@ mod tests {
 
     #[test]
     fn names_of_host_links() {
-        let name = host_link_name([0; 8]);
-        assert_eq!(name, "veth0000000");
-        assert!(is_host_link(&name));
-        for other in ["veth0", "veth000000g", "eth0000000", "veth00000000"] {
-            assert!(!is_host_link(other), "{other}");
+        for (number, name) in [(0, "veth0000000"), (0xabc_def1, "vethabcdef1")] {
+            assert_eq!(host_link_name(number), name);
+            assert_eq!(host_link_number(name), Some(number));
         }
-        assert!(host_mac([0xff; 8]).is_usable());
+        for other in [
+            "veth0",
+            "veth000000g",
+            "veth000000A",
+            "veth+000001",
+            "eth0000000",
+            "veth00000000",
+        ] {
+            assert_eq!(host_link_number(other), None, "{other}");
+        }
+        assert!(host_mac([0xff; 10]).is_usable());
     }
 }

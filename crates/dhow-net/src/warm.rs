@@ -18,7 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::ipam::Ipam;
 use crate::mac::MacAddr;
-use crate::sandbox::Maker;
+use crate::sandbox::{Maker, host_link_name, host_link_number};
 
 /// How long after one was taken the next is made, while enough are left: the start that took it needs the processors more.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -44,12 +44,21 @@ struct State {
     ipam: Ipam,
     warm: VecDeque<Endpoint>,
     jobs: VecDeque<Job>,
-    /// Links of endpoints that have ended. The kernel removes one with its namespace, unless something still holds this open:
-    /// before the address is used again, the thread makes sure.
-    retired: HashMap<Ipv4Addr, String>,
+    /// Links of endpoints that have ended, by number: there are as many as the subnet has addresses. The kernel removes one with
+    /// its namespace, unless something still holds this open: before the address is used again, the thread makes sure.
+    retired: HashMap<Ipv4Addr, u32>,
     /// When warm endpoints are to be made, if any are. After a failure none are, until somebody takes one.
     refill: Option<Instant>,
     closed: bool,
+}
+
+impl State {
+    fn retire(&mut self, ip: Ipv4Addr, host_link: &str) {
+        self.ipam.release(ip);
+        if let Some(number) = host_link_number(host_link) {
+            self.retired.insert(ip, number);
+        }
+    }
 }
 
 /// What the thread and its clients share.
@@ -157,12 +166,9 @@ impl Sandboxes {
     }
 
     /// The address of an endpoint that has ended is free again.
-    pub fn release(&self, ip: Ipv4Addr, host_link: String) {
+    pub fn release(&self, ip: Ipv4Addr, host_link: &str) {
         let mut state = self.lock();
-        state.ipam.release(ip);
-        if !host_link.is_empty() {
-            state.retired.insert(ip, host_link);
-        }
+        state.retire(ip, host_link);
         let wanted = state.warm.len() < self.target;
         if wanted {
             state.refill.get_or_insert(Instant::now() + PAUSE);
@@ -194,8 +200,7 @@ impl Sandboxes {
         if ordinary && !state.closed && state.warm.len() < self.target {
             state.warm.push_back(endpoint);
         } else {
-            state.ipam.release(endpoint.ip);
-            state.retired.insert(endpoint.ip, endpoint.host_link);
+            state.retire(endpoint.ip, &endpoint.host_link);
         }
     }
 
@@ -305,7 +310,9 @@ impl Sandboxes {
     fn make_at(&self, maker: &mut Maker, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
         let former = self.lock().retired.remove(&ip);
         let made = match former {
-            Some(link) => bridge::remove_link(&mut maker.socket, &link).map(|_| ()),
+            Some(number) => {
+                bridge::remove_link(&mut maker.socket, &host_link_name(number)).map(|_| ())
+            }
             None => Ok(()),
         }
         .and_then(|()| maker.endpoint(&self.bridge, ip, mac));
