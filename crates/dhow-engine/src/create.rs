@@ -85,7 +85,7 @@ impl Engine {
         check_platform(&image, platform, warnings)?;
         merge::merge(&mut config, &image.config.config);
         validate::check(&config, &host, &self.inner.host)?;
-        self.settle_host(&mut host);
+        self.settle_host(&mut host, warnings);
         self.settle_config(id, &mut config, &host)?;
 
         let inherited = self.inherited_mounts(&host)?;
@@ -133,7 +133,18 @@ impl Engine {
     }
 
     /// Puts Docker's defaults where inspect shows them.
-    fn settle_host(&self, host: &mut HostConfig) {
+    fn settle_host(&self, host: &mut HostConfig, warnings: &mut Vec<String>) {
+        let limits = &mut host.resources;
+        if limits.memory > 0 && limits.memory_swap != -1 && !self.inner.host.swap_limit {
+            limits.memory_swap = -1;
+            warnings.push(
+                "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
+                    .to_owned(),
+            );
+        }
+        if limits.memory > 0 && limits.memory_swap == 0 {
+            limits.memory_swap = limits.memory.saturating_mul(2);
+        }
         if host.network_mode.is_empty() || host.network_mode == "default" {
             host.network_mode = "bridge".to_owned();
         }

@@ -129,6 +129,30 @@ impl Engine {
         self.inner.tasks.wait().await;
     }
 
+    /// Tells that a container has come to its network, or left it.
+    pub(crate) fn network_event(&self, container: &Container, action: &str) {
+        use crate::definition::NetworkMode;
+        let (name, driver) = match container.definition().network_mode() {
+            NetworkMode::Bridge => ("bridge", "bridge"),
+            NetworkMode::Host => ("host", "host"),
+            NetworkMode::None => ("none", "null"),
+            NetworkMode::Container(_) | NetworkMode::Named(_) => return,
+        };
+        let attributes = [
+            ("container".to_owned(), container.id.to_string()),
+            ("name".to_owned(), name.to_owned()),
+            ("type".to_owned(), driver.to_owned()),
+        ];
+        self.events().publish(
+            "network",
+            action,
+            Actor {
+                id: self.network_id(name),
+                attributes: attributes.into(),
+            },
+        );
+    }
+
     /// Publishes an event about a container, with the attributes that Docker gives it.
     pub(crate) fn container_event(
         &self,

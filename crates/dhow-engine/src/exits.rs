@@ -50,10 +50,18 @@ impl Engine {
             let mut view = container.view();
             (view.life.endpoint.take(), view.life.restart_count)
         };
-        // Given back before anyone learns of the end: a client that waited may use the port at once.
-        if let Some(endpoint) = &endpoint {
-            self.leave(endpoint).await;
+        match endpoint {
+            // Given back before anyone learns of the end: a client that waited may use the port at once.
+            Some(endpoint) if !endpoint.ports.is_empty() => self.leave(&endpoint).await,
+            Some(endpoint) => {
+                let engine = self.clone();
+                self.inner
+                    .tasks
+                    .spawn(async move { engine.leave(&endpoint).await });
+            }
+            None => {}
         }
+        self.network_event(container, "disconnect");
         let policy = definition.restart_policy().unwrap_or_default();
         let wants = !self.inner.closing.is_cancelled() && policy.wants(record.code, restart_count);
         self.inner

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dhow_image::Digest;
 use dhow_net::LiveEndpoint;
 use dhow_runtime::cgroup::Cgroup;
-use dhow_runtime::{Shim, read_exit_record};
+use dhow_runtime::{Shim, Started, read_exit_record};
 
 use crate::container::Container;
 use crate::engine::Engine;
@@ -36,6 +36,10 @@ pub struct RecoveryReport {
     /// Directories without a record, and deletions that were cut short.
     pub trashed: usize,
 }
+
+/// How long a shim may take to answer, and to finish a start that it has begun.
+const SHIM_PATIENCE: Duration = Duration::from_secs(5);
+const SHIM_PAUSE: Duration = Duration::from_millis(20);
 
 /// The endpoints that may still be in use, for the network to take over.
 pub fn live_endpoints(stored: &[StoredContainer]) -> Vec<LiveEndpoint> {
@@ -141,9 +145,7 @@ impl Engine {
         let may_run = !matches!(before, State::Created(_) | State::Exited(_))
             || self.socket_exists(container);
         if may_run {
-            let connected =
-                Shim::connect(&self.inner.config.exec_root, container.id.as_str()).await;
-            match connected {
+            match self.reach_shim(container).await {
                 Ok((shim, Some(started))) => {
                     container.view().shim = Some(shim.clone());
                     let resumed = container.transition(Event::Started {
@@ -157,7 +159,7 @@ impl Engine {
                     self.save_or_log(container).await;
                     return Found::Running;
                 }
-                // It had not come to an exec when its daemon ended: nobody knows of it.
+                // It does not come to an exec: its daemon ended in the middle, and nobody knows of it.
                 Ok((shim, None)) => drop(shim),
                 Err(e) => {
                     tracing::debug!(container = %container.id, error = %e, "no shim");
@@ -211,6 +213,22 @@ impl Engine {
                 }
                 Found::Idle
             }
+        }
+    }
+
+    /// Connects to a shim, and gives one that is just starting its container the time to do so.
+    async fn reach_shim(&self, container: &Container) -> std::io::Result<(Shim, Option<Started>)> {
+        let deadline = tokio::time::Instant::now() + SHIM_PATIENCE;
+        loop {
+            let connecting = Shim::connect(&self.inner.config.exec_root, container.id.as_str());
+            let connected = tokio::time::timeout_at(deadline, connecting)
+                .await
+                .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+            if connected.1.is_some() || tokio::time::Instant::now() >= deadline {
+                return Ok(connected);
+            }
+            drop(connected);
+            tokio::time::sleep(SHIM_PAUSE).await;
         }
     }
 

@@ -58,6 +58,7 @@ impl Engine {
             Ok(sandbox) => sandbox,
             Err(e) => return Err(self.start_failed(container, None, e).await),
         };
+        self.network_event(container, "connect");
         let endpoint = sandbox.endpoint.clone();
         match self.launch(container, sandbox).await {
             Ok(()) => Ok(()),
@@ -73,6 +74,7 @@ impl Engine {
     ) -> EngineError {
         if let Some(endpoint) = endpoint {
             self.leave(&endpoint).await;
+            self.network_event(container, "disconnect");
         }
         let exit_code = match &error {
             EngineError::Start { exit_code, .. } => *exit_code,
