@@ -59,6 +59,9 @@ pub struct View {
     /// Clients that attached before the start, each with its end of a socket.
     pub pending: Vec<(AttachStreams, OwnedFd)>,
     pub execs: Vec<String>,
+    /// The task that watches over the process. It ends when the last run's shim has cleared away what the
+    /// next one will make again: its cgroup and its socket.
+    pub keeper: Option<tokio::task::JoinHandle<()>>,
     /// Holds the image's layers.
     pub pin: Option<dhow_image::Pin>,
 }
@@ -116,6 +119,7 @@ impl Container {
                 shim: None,
                 pending: Vec::new(),
                 execs: Vec::new(),
+                keeper: None,
                 pin: None,
             }),
             progress: watch::Sender::new(progress),

@@ -20,7 +20,8 @@ impl Engine {
     pub(crate) fn keep(&self, container: Arc<Container>, shim: Shim) {
         let engine = self.clone();
         let mut exit = shim.exit();
-        self.inner.tasks.spawn(async move {
+        let kept = container.clone();
+        let keeper = self.inner.tasks.spawn(async move {
             let record = tokio::select! {
                 () = engine.inner.closing.cancelled() => return,
                 record = exit.wait_for(Option::is_some) => match record {
@@ -38,6 +39,7 @@ impl Engine {
                 tracing::debug!(container = %container.id, error = %e, "its shim has gone already");
             }
         });
+        kept.view().keeper = Some(keeper);
     }
 
     /// Does all that an exit asks for. `record` may also be one that a new daemon has found.

@@ -17,6 +17,9 @@ use crate::spec::{self, Shared, SpecInput};
 use crate::state::Event;
 use crate::{schema, user, validate};
 
+/// How long the shim of the last run may take to clear away.
+const SHIM_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// What a start that failed is known by to a client: Docker's command line takes its exit code from these
 /// words.
 fn start_error(error: &StartError) -> EngineError {
@@ -54,6 +57,12 @@ impl Engine {
             )));
         }
         container.apply(Event::Start)?;
+        let keeper = container.view().keeper.take();
+        if let Some(keeper) = keeper
+            && tokio::time::timeout(SHIM_PATIENCE, keeper).await.is_err()
+        {
+            tracing::warn!(container = %container.id, "the last run's shim does not end");
+        }
         let sandbox = match self.enter(container).await {
             Ok(sandbox) => sandbox,
             Err(e) => return Err(self.start_failed(container, None, e).await),
