@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::definition::Definition;
 use crate::error::{EngineError, Result};
+use crate::health::Health;
 use crate::id::ContainerId;
 use crate::restart::Backoff;
 use crate::state::{Ended, Event, Refusal, State};
@@ -59,6 +60,8 @@ pub struct View {
     /// Clients that attached before the start, each with its end of a socket.
     pub pending: Vec<(AttachStreams, OwnedFd)>,
     pub execs: Vec<String>,
+    /// What its health check says, if it has one and has been started.
+    pub health: Option<Health>,
     /// The task that watches over the process. It ends when the last run's shim has cleared away what the
     /// next one will make again: its cgroup and its socket.
     pub keeper: Option<tokio::task::JoinHandle<()>>,
@@ -119,6 +122,7 @@ impl Container {
                 shim: None,
                 pending: Vec::new(),
                 execs: Vec::new(),
+                health: None,
                 keeper: None,
                 pin: None,
             }),

@@ -302,7 +302,11 @@ impl Engine {
     }
 
     /// The process of an exec: the container's own, with what the request changes.
-    fn exec_process(&self, container: &Container, request: &ExecCreateRequest) -> Result<Process> {
+    pub(crate) fn exec_process(
+        &self,
+        container: &Container,
+        request: &ExecCreateRequest,
+    ) -> Result<Process> {
         let definition = container.definition();
         let (config, host) = (&definition.config, &definition.host_config);
         let user_text = match request.user.as_str() {

@@ -7,19 +7,21 @@ use crate::container::{Container, Life};
 use crate::definition::NetworkMode;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
+use crate::health::Health;
 use crate::ports;
 use crate::state::State;
 
 impl Engine {
     pub fn inspect(&self, name: &str) -> Result<ContainerInspect> {
         let container = self.inner.containers.find(name)?;
-        let (name, definition, life, execs) = {
+        let (name, definition, life, execs, health) = {
             let view = container.view();
             (
                 view.name.clone(),
                 view.definition.clone(),
                 view.life.clone(),
                 view.execs.clone(),
+                view.health.clone(),
             )
         };
         let mut command = definition.command().into_iter();
@@ -53,7 +55,7 @@ impl Engine {
             created: rfc3339_nano(container.created),
             path: command.next().unwrap_or_default(),
             args: command.collect(),
-            state: show_state(&life),
+            state: show_state(&life, health),
             image: definition.image_id.clone(),
             resolv_conf_path: files.resolv_conf.display().to_string(),
             hostname_path: files.hostname.display().to_string(),
@@ -124,7 +126,7 @@ impl Engine {
     }
 }
 
-fn show_state(life: &Life) -> ContainerState {
+fn show_state(life: &Life, health: Option<Health>) -> ContainerState {
     let state = &life.state;
     let mut shown = ContainerState {
         status: state.status().to_owned(),
@@ -134,6 +136,11 @@ fn show_state(life: &Life) -> ContainerState {
         dead: matches!(state, State::Dead(_)),
         started_at: rfc3339_nano(0),
         finished_at: rfc3339_nano(0),
+        health: health.map(|h| dhow_api::Health {
+            status: h.status.name().to_owned(),
+            failing_streak: h.failing_streak,
+            log: Some(h.log.into()),
+        }),
         ..ContainerState::default()
     };
     if let Some(run) = state.run() {

@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod exec;
 mod exits;
+mod health;
 mod host;
 mod id;
 mod images;

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dhow_api::{
-    ContainerSummary, EndpointSettings, Filters, SummaryHostConfig, SummaryNetworkSettings,
+    ContainerSummary, EndpointSettings, Filters, HealthSummary, SummaryHostConfig,
+    SummaryNetworkSettings,
 };
 
 use crate::container::{Container, Life};
 use crate::definition::Definition;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
+use crate::health::HealthStatus;
 use crate::ports;
 use crate::state::State;
 
@@ -49,6 +51,7 @@ struct Row {
     name: Arc<str>,
     definition: Arc<Definition>,
     life: Life,
+    health: Option<(HealthStatus, i64)>,
 }
 
 impl Engine {
@@ -93,7 +96,7 @@ impl Engine {
             .all()
             .into_iter()
             .filter_map(|container| {
-                let (name, definition, life) = {
+                let (name, definition, life, health) = {
                     let view = container.view();
                     if !everything && !view.life.state.is_live() {
                         return None;
@@ -102,6 +105,7 @@ impl Engine {
                         view.name.clone(),
                         view.definition.clone(),
                         view.life.clone(),
+                        view.health.as_ref().map(|h| (h.status, h.failing_streak)),
                     )
                 };
                 Some(Row {
@@ -109,6 +113,7 @@ impl Engine {
                     name,
                     definition,
                     life,
+                    health,
                 })
             })
             .filter(|row| before.is_none_or(|b| row.container.created < b))
@@ -144,6 +149,7 @@ impl Engine {
             name,
             definition,
             life,
+            health,
         } = row;
         let key = format!("{}\0{}", definition.config.image, definition.image_id);
         let image = images
@@ -165,7 +171,11 @@ impl Engine {
             ports: ports::summary(definition, published),
             labels: definition.config.labels.clone(),
             state: life.state.status().to_owned(),
-            status: status_text(&life.state, now),
+            status: status_text(&life.state, health.map(|(status, _)| status), now),
+            health: health.map(|(status, failing_streak)| HealthSummary {
+                status: status.name().to_owned(),
+                failing_streak,
+            }),
             host_config: SummaryHostConfig {
                 network_mode: definition.host_config.network_mode.clone(),
                 annotations: definition.host_config.annotations.clone(),
@@ -259,7 +269,8 @@ fn matches(row: &Row, filters: &Filters, exited: &[i32], ancestors: &[String]) -
     if filters.contains("ancestor") && !ancestors.contains(&row.definition.image_id) {
         return false;
     }
-    if !any("health", &|health| health == "none")
+    let health = row.health.map_or("none", |(status, _)| status.name());
+    if !any("health", &|wanted| wanted == health)
         || !any("is-task", &|t| matches!(t, "false" | "0"))
     {
         return false;
@@ -318,10 +329,17 @@ fn command(definition: &Definition) -> String {
 }
 
 /// `Up 5 minutes (Paused)`, `Exited (0) 3 hours ago`.
-pub fn status_text(state: &State, now: i64) -> String {
+fn status_text(state: &State, health: Option<HealthStatus>, now: i64) -> String {
     let since = |at: i64| human_duration((now - at).max(0) / 1_000_000_000);
     match state {
-        State::Running(run) => format!("Up {}", since(run.started_at)),
+        State::Running(run) => {
+            let up = since(run.started_at);
+            match health {
+                None => format!("Up {up}"),
+                Some(HealthStatus::Starting) => format!("Up {up} (health: starting)"),
+                Some(status) => format!("Up {up} ({})", status.name()),
+            }
+        }
         State::Paused(run) => format!("Up {} (Paused)", since(run.started_at)),
         State::Restarting(e) => {
             format!("Restarting ({}) {} ago", e.exit_code, since(e.finished_at))
@@ -396,11 +414,11 @@ mod tests {
         };
         let now = 5_000_000_000;
         assert_eq!(
-            status_text(&State::Running(run.clone()), now),
+            status_text(&State::Running(run.clone()), None, now),
             "Up 5 seconds"
         );
         assert_eq!(
-            status_text(&State::Paused(run), now),
+            status_text(&State::Paused(run), None, now),
             "Up 5 seconds (Paused)"
         );
         let ended = Ended {
@@ -409,11 +427,11 @@ mod tests {
             ..Ended::default()
         };
         assert_eq!(
-            status_text(&State::Exited(ended), now),
+            status_text(&State::Exited(ended), None, now),
             "Exited (3) 4 seconds ago"
         );
         assert_eq!(
-            status_text(&State::Created(Ended::default()), now),
+            status_text(&State::Created(Ended::default()), None, now),
             "Created"
         );
     }

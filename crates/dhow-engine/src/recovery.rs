@@ -155,6 +155,7 @@ impl Engine {
                     if let Err(refusal) = resumed {
                         tracing::error!(container = %container.id, ?refusal, "a running process was not expected");
                     }
+                    self.watch_health(container, &shim);
                     self.keep(container.clone(), shim);
                     self.save_or_log(container).await;
                     return Found::Running;

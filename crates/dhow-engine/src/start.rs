@@ -156,6 +156,7 @@ impl Engine {
             at: started.started_at,
         })?;
         self.container_event(container, "start", &[]);
+        self.watch_health(container, &shim);
         self.keep(container.clone(), shim);
         // A crash before this is written finds the process by its shim.
         let (engine, container) = (self.clone(), container.clone());
