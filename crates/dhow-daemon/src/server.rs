@@ -112,6 +112,8 @@ impl Server {
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
+            // As Go writes them: shell scripts look for `Api-Version`.
+            .title_case_headers(true)
             .serve_connection(TokioIo::new(socket), service);
         let mut stopped = Box::pin(self.stop.clone().cancelled_owned());
         let mut stopping = false;
