@@ -66,8 +66,21 @@ fn spec(config: &str, host: &str, cgroup_version: u8) -> Value {
     value
 }
 
+/// As JSON with sorted keys, whichever map serde_json was built with.
 fn shown(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap()
+    serde_json::to_string_pretty(&sorted(value)).unwrap()
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let keys: std::collections::BTreeMap<_, _> =
+                map.iter().map(|(k, v)| (k.clone(), sorted(v))).collect();
+            keys.into_iter().collect()
+        }
+        Value::Array(list) => list.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 const TRUE: &str = r#"{"Hostname":"0123456789ab","Cmd":["true"]}"#;
