@@ -46,10 +46,7 @@ impl SpawnerProcess {
     pub fn into_handle(self) -> io::Result<Spawner> {
         rustix::io::ioctl_fionbio(&self.socket, true)?;
         Ok(Spawner {
-            socket: Arc::new(AsyncFd::with_interest(
-                self.socket,
-                Interest::READABLE | Interest::WRITABLE,
-            )?),
+            socket: Arc::new(register(self.socket)?),
         })
     }
 }
@@ -206,7 +203,7 @@ impl Shared {
 impl Shim {
     /// Connects to a running container's shim after a restart of the daemon; the second value is `None`
     /// for a container that is still being started. `NotFound` and `ConnectionRefused` mean that there is
-    /// no shim any more: see [`crate::read_exit_record`], and without one [`crate::cgroup::Cgroup::kill_and_remove`].
+    /// no shim any more: see [`crate::read_exit_record`], and without one [`crate::cgroup::Cgroup::kill`] and `remove`.
     pub async fn connect(runtime_dir: &Path, id: &str) -> io::Result<(Shim, Option<Started>)> {
         let shim = Shim::over(shim::socket::connect(runtime_dir, id)?)?;
         match shim
@@ -235,7 +232,7 @@ impl Shim {
 
     fn over(socket: OwnedFd) -> io::Result<Shim> {
         let shared = Arc::new(Shared {
-            socket: AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)?,
+            socket: register(socket)?,
             sending: tokio::sync::Mutex::new(()),
             numbers: AtomicU64::new(1),
             state: Mutex::default(),
@@ -389,6 +386,12 @@ impl Shim {
         }
         answered.await.unwrap_or(Err(Failure::Os(libc::ECONNRESET)))
     }
+}
+
+fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd keeps its descriptor open, and the same, for as long as it lives.
+    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }
+        .map_err(Into::into)
 }
 
 async fn read_events(shared: Arc<Shared>) {

@@ -8,12 +8,14 @@
 
 pub mod cgroup;
 pub mod client;
+mod init;
 mod packet;
 pub mod protocol;
 pub mod record;
 pub mod seccomp;
 mod shim;
 mod spawner;
+mod sys;
 
 pub use client::{Shim, Spawner, SpawnerProcess, fork_spawner};
 pub use protocol::{

@@ -63,6 +63,23 @@ impl Cgroup {
         Ok(group)
     }
 
+    /// Makes the group at `path`, as yet without limits: see [`Cgroup::limit_fresh`]. Half of it may be there
+    /// after an error.
+    pub(crate) fn make_at(path: &str) -> io::Result<Cgroup> {
+        let mut group = Cgroup::at(path)?;
+        group.make()?;
+        Ok(group)
+    }
+
+    /// Sets the limits of a group that was just made; what can't be limited here is added to `warnings`.
+    pub(crate) fn limit_fresh(
+        &self,
+        resources: &LinuxResources,
+        warnings: &mut Vec<String>,
+    ) -> io::Result<()> {
+        self.limit(resources, warnings, true)
+    }
+
     /// A handle to the group at `path`, whether or not it is there.
     pub fn open(path: &str) -> io::Result<Cgroup> {
         Cgroup::at(path)

@@ -42,6 +42,23 @@ pub enum SeccompError {
     TooLong(usize),
 }
 
+/// Installs a filter as [`program`] has made it; an empty one is none.
+pub(crate) fn load_program(bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let instructions = bytes.chunks_exact(size_of::<libc::sock_filter>());
+    let program: Vec<libc::sock_filter> = instructions
+        .map(|bytes| libc::sock_filter {
+            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+            jt: bytes[2],
+            jf: bytes[3],
+            k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        })
+        .collect();
+    load(&program, 0)
+}
+
 /// Installs a compiled filter on the calling thread, for good. `flags` are SECCOMP_FILTER_FLAG_*.
 ///
 /// # Errors

@@ -1,0 +1,232 @@
+//! What a process is given and denied before its program runs, the same for an init and an exec.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Resource, Rlimit, Uid};
+
+use super::capabilities::Sets;
+use super::program::Program;
+use super::user::Identity;
+use super::{Reporter, Stdio, failed, program, user};
+use crate::protocol::StartError;
+use crate::{seccomp, sys};
+
+/// To be called while the host's /proc is there. Lowering needs CAP_SYS_RESOURCE: without, it stays.
+pub(crate) fn set_oom_score(score: Option<i32>, reporter: &Reporter) {
+    if let Some(score) = score
+        && let Err(error) = std::fs::write("/proc/self/oom_score_adj", score.to_string())
+    {
+        reporter.warn(format!(
+            "the OOM score adjustment stays as it is, {score} can't be set: {error}"
+        ));
+    }
+}
+
+/// Puts the streams in their places; a terminal becomes the session's controlling one.
+pub(crate) fn connect_stdio(stdio: Stdio, terminal: Option<OwnedFd>) -> Result<(), StartError> {
+    let what = || failed("connecting the standard streams");
+    match (stdio, terminal) {
+        (
+            Stdio::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            },
+            _,
+        ) => {
+            let stdin = match stdin {
+                Some(stdin) => stdin,
+                None => {
+                    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+                        .map_err(failed("opening the container's /dev/null"))?
+                }
+            };
+            rustix::stdio::dup2_stdin(&stdin).map_err(what())?;
+            rustix::stdio::dup2_stdout(&stdout).map_err(what())?;
+            rustix::stdio::dup2_stderr(&stderr).map_err(what())?;
+        }
+        (Stdio::Terminal { .. }, Some(terminal)) => {
+            rustix::process::ioctl_tiocsctty(&terminal)
+                .map_err(failed("taking control of the terminal"))?;
+            rustix::stdio::dup2_stdin(&terminal).map_err(what())?;
+            rustix::stdio::dup2_stdout(&terminal).map_err(what())?;
+            rustix::stdio::dup2_stderr(&terminal).map_err(what())?;
+        }
+        (Stdio::Terminal { .. }, None) => {
+            return Err(StartError::Other("the terminal is missing".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Gives the process its identity and its limits and takes everything else, and finds its program.
+pub(crate) fn confine(
+    process: &Process,
+    filter: &[u8],
+    reporter: &mut Reporter,
+) -> Result<Program, StartError> {
+    set_rlimits(process.rlimits().as_deref().unwrap_or_default(), reporter)?;
+    let identity = user::resolve(process.user())?;
+    own_stdio(&identity);
+    let capabilities = Sets::new(process.capabilities().as_ref(), reporter)?;
+    set_security_label(process)?;
+    let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+    if no_new_privileges {
+        rustix::thread::set_no_new_privs(true).map_err(failed("setting no_new_privs"))?;
+    } else {
+        // A filter without no_new_privs needs CAP_SYS_ADMIN, which is about to go.
+        seccomp::load_program(filter).map_err(failed("loading the seccomp filter"))?;
+    }
+    reporter.phase("seccomp");
+    // Whatever the shim had open for itself, the program must not have.
+    match sys::close_range_cloexec() {
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+            return Err(failed("closing the shim's descriptors")(error));
+        }
+        _ => {}
+    }
+    capabilities.bound()?;
+    become_user(&identity)?;
+    capabilities.apply()?;
+    program::enter(process.cwd())?;
+    rustix::process::umask(Mode::from_raw_mode(process.user().umask().unwrap_or(0o022)));
+    let program = Program::find(process, &identity.home)?;
+    if no_new_privileges {
+        seccomp::load_program(filter).map_err(failed("loading the seccomp filter"))?;
+    }
+    Ok(program)
+}
+
+/// A program that is not root may open its streams again by name only if it owns them.
+fn own_stdio(identity: &Identity) {
+    if identity.uid == 0 {
+        return;
+    }
+    for stream in [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ] {
+        if let Ok(stat) = rustix::fs::fstat(stream)
+            && stat.st_rdev != rustix::fs::makedev(1, 3)
+        {
+            // A stream that can't change hands, such as one on a read-only filesystem, works as it is.
+            let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(identity.uid)), None);
+        }
+    }
+}
+
+fn become_user(identity: &Identity) -> Result<(), StartError> {
+    let groups: Vec<Gid> = identity
+        .groups
+        .iter()
+        .map(|gid| Gid::from_raw(*gid))
+        .collect();
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    rustix::thread::set_thread_groups(&groups)
+        .map_err(failed("setting the supplementary groups"))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)
+        .map_err(failed(format!("setting the group id {}", identity.gid)))?;
+    rustix::thread::set_keep_capabilities(true).map_err(failed("keeping the capabilities"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+        .map_err(failed(format!("setting the user id {}", identity.uid)))?;
+    rustix::thread::set_keep_capabilities(false).map_err(failed("keeping the capabilities"))
+}
+
+/// AppArmor's profile or SELinux' label, for the exec that is to come.
+fn set_security_label(process: &Process) -> Result<(), StartError> {
+    if let Some(profile) = process
+        .apparmor_profile()
+        .as_deref()
+        .filter(|profile| !profile.is_empty())
+    {
+        let value = format!("exec {profile}");
+        std::fs::write("/proc/self/attr/apparmor/exec", &value)
+            .or_else(|_| std::fs::write("/proc/self/attr/exec", &value))
+            .map_err(failed(format!("applying the AppArmor profile {profile}")))?;
+    }
+    if let Some(label) = process
+        .selinux_label()
+        .as_deref()
+        .filter(|label| !label.is_empty())
+    {
+        std::fs::write("/proc/self/attr/exec", label)
+            .map_err(failed(format!("applying the SELinux label {label}")))?;
+    }
+    Ok(())
+}
+
+fn resource(kind: PosixRlimitType) -> Resource {
+    match kind {
+        PosixRlimitType::RlimitCpu => Resource::Cpu,
+        PosixRlimitType::RlimitFsize => Resource::Fsize,
+        PosixRlimitType::RlimitData => Resource::Data,
+        PosixRlimitType::RlimitStack => Resource::Stack,
+        PosixRlimitType::RlimitCore => Resource::Core,
+        PosixRlimitType::RlimitRss => Resource::Rss,
+        PosixRlimitType::RlimitNproc => Resource::Nproc,
+        PosixRlimitType::RlimitNofile => Resource::Nofile,
+        PosixRlimitType::RlimitMemlock => Resource::Memlock,
+        PosixRlimitType::RlimitAs => Resource::As,
+        PosixRlimitType::RlimitLocks => Resource::Locks,
+        PosixRlimitType::RlimitSigpending => Resource::Sigpending,
+        PosixRlimitType::RlimitMsgqueue => Resource::Msgqueue,
+        PosixRlimitType::RlimitNice => Resource::Nice,
+        PosixRlimitType::RlimitRtprio => Resource::Rtprio,
+        PosixRlimitType::RlimitRttime => Resource::Rttime,
+    }
+}
+
+/// Raising a hard limit needs CAP_SYS_RESOURCE: without, the limit becomes what it may.
+fn set_rlimits(limits: &[PosixRlimit], reporter: &Reporter) -> Result<(), StartError> {
+    for limit in limits {
+        let resource = resource(limit.typ());
+        let bounded = |value: u64| (value != u64::MAX).then_some(value);
+        let (soft, hard) = (bounded(limit.soft()), bounded(limit.hard()));
+        match rustix::process::setrlimit(
+            resource,
+            Rlimit {
+                current: soft,
+                maximum: hard,
+            },
+        ) {
+            Ok(()) => {}
+            Err(Errno::PERM) => {
+                let top = rustix::process::getrlimit(resource).maximum;
+                let lower = |value: Option<u64>| match (value, top) {
+                    (Some(value), Some(top)) => Some(value.min(top)),
+                    (value, top) => value.or(top),
+                };
+                rustix::process::setrlimit(
+                    resource,
+                    Rlimit {
+                        current: lower(soft),
+                        maximum: lower(hard),
+                    },
+                )
+                .map_err(failed(format!("setting {}", limit.typ())))?;
+                reporter.warn(format!(
+                    "{} stays at {}: the daemon lacks CAP_SYS_RESOURCE to raise a hard limit",
+                    limit.typ(),
+                    top.map_or("unlimited".into(), |top| top.to_string())
+                ));
+            }
+            Err(error) => return Err(failed(format!("setting {}", limit.typ()))(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Joins the namespaces of a running process but its process id namespace, which the clone has done.
+pub(crate) fn join_namespaces(of: &OwnedFd) -> io::Result<()> {
+    let kinds = libc::CLONE_NEWNS
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWCGROUP;
+    sys::setns(of.as_fd(), kinds)
+}

@@ -1,0 +1,118 @@
+//! Further processes in a running container.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::launch::{self, Launched};
+use super::streams::Streams;
+use super::{Process, Shim, now};
+use crate::init::{self, ExecSetup, Reporter, failed};
+use crate::protocol::{ExecRequest, StartError, Started, Target};
+use crate::sys::{self, Cloned};
+
+impl Shim {
+    /// Starts an exec; returns when its program runs. When that fails nothing of it is left.
+    pub(super) fn exec(
+        &mut self,
+        request: &ExecRequest,
+        stream: Option<OwnedFd>,
+    ) -> Result<Started, StartError> {
+        let target = Target::Exec(request.exec_id.clone());
+        if self
+            .processes
+            .values()
+            .any(|process| process.target == target)
+        {
+            return Err(StartError::Other(format!(
+                "the exec {} exists already",
+                request.exec_id
+            )));
+        }
+        if self.init_ended() {
+            return Err(StartError::Other("the container is not running".into()));
+        }
+        let terminal = request.process.terminal().unwrap_or(false);
+        let (stdio, ends) = launch::stdio(terminal, request.open_stdin, request.tty_size)?;
+        let (reports, reports_child) = launch::report_sockets()?;
+        let into = self.cgroup.as_ref().and_then(|cgroup| cgroup.clone_into());
+        let own =
+            File::open("/proc/self/ns/pid").map_err(failed("opening the shim's pid namespace"))?;
+        sys::setns(self.init_pidfd.as_fd(), libc::CLONE_NEWPID)
+            .map_err(failed("joining the container's pid namespace"))?;
+        // SAFETY: the shim has a single thread.
+        let cloned = unsafe { sys::clone3(0, into) };
+        if matches!(cloned, Ok(Cloned::Child)) {
+            drop(reports);
+            drop(ends);
+            let setup = ExecSetup {
+                process: &request.process,
+                container: &self.init_pidfd,
+                seccomp: &self.seccomp,
+                stdio,
+            };
+            init::run_exec(setup, Reporter::new(reports_child, false));
+        }
+        sys::setns(own.as_fd(), libc::CLONE_NEWPID)
+            .map_err(failed("leaving the container's pid namespace"))?;
+        let pid = match cloned.map_err(failed("creating a process in the container"))? {
+            Cloned::Parent { pid, .. } => pid,
+            Cloned::Child => unreachable!("the child runs its program or ends"),
+        };
+        drop((reports_child, stdio));
+        let joined = match &self.cgroup {
+            Some(cgroup) if into.is_none() => cgroup
+                .join(pid as u32)
+                .map_err(failed("joining the container's cgroup")),
+            _ => Ok(()),
+        };
+        let launched = joined
+            .and_then(|()| launch::go_ahead(reports.as_fd()))
+            .and_then(|()| launch::follow(&reports, pid));
+        let Launched {
+            terminal: controller,
+            warnings,
+            ..
+        } = match launched {
+            Ok(launched) => launched,
+            Err(error) => {
+                // SAFETY: a signal to a child that is not reaped yet, or to nothing.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+                let _ = sys::reap(pid, true);
+                return Err(error);
+            }
+        };
+        let started = Started {
+            pid: pid as u32,
+            started_at: now(),
+            phases: Vec::new(),
+            warnings,
+        };
+        let number = self.next_process;
+        self.next_process += 1;
+        // Docker closes an exec's standard input when its client has nothing more to say.
+        let mut streams = Streams::new(number, terminal, true, None);
+        ends.connect(
+            &mut streams,
+            &mut self.poller,
+            controller,
+            request.open_stdin,
+        )?;
+        if let (Some(asked), Some(fd)) = (request.attach, stream) {
+            streams
+                .attach(&mut self.poller, asked, fd)
+                .map_err(failed("attaching a client"))?;
+        }
+        self.processes.insert(
+            number,
+            Process {
+                target,
+                pid,
+                started: started.clone(),
+                streams,
+                ended: None,
+                told: false,
+            },
+        );
+        Ok(started)
+    }
+}

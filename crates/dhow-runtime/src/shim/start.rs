@@ -1,0 +1,290 @@
+//! Starting the container: everything between the daemon's request and the exec of its program.
+//!
+//! While the init mounts, the shim sets limits and joins the cgroup, each on a processor of its own where
+//! there are two: joining waits for the kernel's RCU grace periods.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use oci_spec::runtime::LinuxNamespaceType;
+
+use super::launch::{self, Ends, Launched};
+use super::log::Log;
+use super::{Process, Shim, now, signals, socket};
+use crate::cgroup::Cgroup;
+use crate::init::{self, Reporter, Setup, failed, namespaces};
+use crate::protocol::{StartError, StartRequest, Started, Target};
+use crate::shim::poller::{Poller, Source};
+use crate::shim::streams::Streams;
+use crate::sys::{self, Cloned};
+
+/// How long each phase took, if anyone wants to know.
+pub(super) struct Phases {
+    last: Option<Instant>,
+    taken: Vec<(String, u64)>,
+}
+
+impl Phases {
+    pub fn new(trace: bool) -> Self {
+        Self {
+            last: trace.then(Instant::now),
+            taken: Vec::new(),
+        }
+    }
+
+    pub fn end(&mut self, name: &str) {
+        if let Some(last) = &mut self.last {
+            let now = Instant::now();
+            self.taken
+                .push((name.into(), now.duration_since(*last).as_nanos() as u64));
+            *last = now;
+        }
+    }
+}
+
+/// Starts the container. When that fails, nothing of it is left.
+pub(super) fn start(
+    request: &StartRequest,
+    seccomp: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    mut phases: Phases,
+) -> Result<Shim, StartError> {
+    let spec = &request.spec;
+    let mut fds = fds.into_iter();
+    let expected = usize::from(request.has_netns) + request.attach.len() + request.held_fds;
+    if fds.len() != expected {
+        return Err(StartError::Other(format!(
+            "{expected} descriptors were promised and {} came",
+            fds.len()
+        )));
+    }
+    let netns = if request.has_netns { fds.next() } else { None };
+    let attach: Vec<OwnedFd> = fds.by_ref().take(request.attach.len()).collect();
+    let held: Vec<OwnedFd> = fds.collect();
+
+    crate::record::remove_exit_record(&request.bundle).map_err(failed(format!(
+        "writing to the container's directory {}",
+        request.bundle.display()
+    )))?;
+    let cgroup = match spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.cgroups_path().as_deref())
+    {
+        Some(path) => Some(make_cgroup(path)?),
+        None => None,
+    };
+    let mut attempt = Attempt {
+        request,
+        cgroup,
+        pid: None,
+    };
+    phases.end("cgroup made");
+    let shim = attempt.run(seccomp, netns, attach, held, phases);
+    if shim.is_err() {
+        attempt.undo();
+    }
+    shim
+}
+
+/// A start under way, and what there is of it to be undone.
+struct Attempt<'a> {
+    request: &'a StartRequest,
+    cgroup: Option<Cgroup>,
+    pid: Option<i32>,
+}
+
+impl Attempt<'_> {
+    fn run(
+        &mut self,
+        seccomp: Vec<u8>,
+        netns: Option<OwnedFd>,
+        attach: Vec<OwnedFd>,
+        held: Vec<OwnedFd>,
+        mut phases: Phases,
+    ) -> Result<Shim, StartError> {
+        let request = self.request;
+        let spec = &request.spec;
+        let terminal = spec
+            .process()
+            .as_ref()
+            .and_then(|process| process.terminal())
+            .unwrap_or(false);
+        let (stdio, ends) = launch::stdio(terminal, request.open_stdin, request.tty_size)?;
+        let (reports, reports_child) = launch::report_sockets()?;
+        let signals = signals::child_descriptor().map_err(failed("preparing for signals"))?;
+        let mut warnings = Vec::new();
+        let into = self
+            .cgroup
+            .as_ref()
+            .and_then(|cgroup| cgroup.clone_into())
+            .map(|into| into.try_clone_to_owned());
+        let into = into.transpose().map_err(failed("opening the cgroup"))?;
+        if into.is_some() {
+            self.apply_limits(&mut warnings)?;
+        }
+        if let Some(path) = namespaces::path_of(spec, LinuxNamespaceType::Pid) {
+            join_pid_namespace(path)?;
+        }
+        let flags = namespaces::to_make(spec, netns.is_some());
+        // SAFETY: the shim has a single thread.
+        let (pid, pidfd) = match unsafe { sys::clone3(flags, into.as_ref().map(AsFd::as_fd)) }
+            .map_err(failed("creating the container's namespaces"))?
+        {
+            Cloned::Child => {
+                drop(reports);
+                drop(ends);
+                let reporter = Reporter::new(reports_child, phases.last.is_some());
+                init::run(
+                    Setup {
+                        request,
+                        netns: netns.as_ref(),
+                        seccomp: &seccomp,
+                        stdio,
+                    },
+                    reporter,
+                )
+            }
+            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        };
+        self.pid = Some(pid);
+        drop((reports_child, stdio, netns));
+        phases.end("clone");
+        // Held, the namespace's end is not the process's: the exit is seen before everything is unmounted.
+        let mount_namespace = File::open(format!("/proc/{pid}/ns/mnt"))
+            .map_err(failed("opening the mount namespace"))?;
+        if let Some(cgroup) = &self.cgroup
+            && into.is_none()
+        {
+            self.apply_limits(&mut warnings)?;
+            phases.end("cgroup limits");
+            cgroup
+                .join(pid as u32)
+                .map_err(failed("joining the cgroup"))?;
+            phases.end("cgroup joined");
+        }
+        launch::go_ahead(reports.as_fd())?;
+        let log = Log::open(&request.log).map_err(failed("opening the container's log"))?;
+        let listener = socket::listen(&request.runtime_dir, &request.id)
+            .map_err(failed("listening for later daemons"))?;
+        let mut poller = Poller::new().map_err(failed("preparing to wait"))?;
+        let mut streams = Streams::new(0, terminal, request.stdin_once, log);
+        phases.end("log and socket");
+
+        let launched = launch::follow(&reports, pid)?;
+        let started_at = now();
+        phases.end("init");
+        let Launched {
+            terminal,
+            warnings: more,
+            phases: init,
+        } = launched;
+        warnings.extend(more);
+        phases.taken.extend(init);
+        self.connect(&mut streams, &mut poller, ends, terminal, attach)?;
+        let wait = |error| failed("preparing to wait")(error);
+        let token = poller.name(Source::Signals);
+        poller
+            .add(&signals, token, rustix::event::epoll::EventFlags::IN)
+            .map_err(wait)?;
+        let token = poller.name(Source::Listener);
+        poller
+            .add(&listener, token, rustix::event::epoll::EventFlags::IN)
+            .map_err(wait)?;
+        let started = Started {
+            pid: pid as u32,
+            started_at,
+            phases: phases.taken,
+            warnings,
+        };
+        let own_pids = namespaces::has_own(spec, LinuxNamespaceType::Pid);
+        let process = Process {
+            target: Target::Init,
+            pid,
+            started,
+            streams,
+            ended: None,
+            told: false,
+        };
+        Ok(Shim::new(
+            request,
+            poller,
+            signals,
+            listener,
+            process,
+            pidfd,
+            mount_namespace.into(),
+            self.cgroup.take(),
+            held,
+            seccomp,
+            own_pids,
+        ))
+    }
+
+    fn apply_limits(&self, warnings: &mut Vec<String>) -> Result<(), StartError> {
+        let resources = self
+            .request
+            .spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.resources().as_ref());
+        if let (Some(cgroup), Some(resources)) = (&self.cgroup, resources) {
+            cgroup
+                .limit_fresh(resources, warnings)
+                .map_err(failed("setting the container's limits"))?;
+        }
+        Ok(())
+    }
+
+    fn connect(
+        &self,
+        streams: &mut Streams,
+        poller: &mut Poller,
+        ends: Ends,
+        terminal: Option<OwnedFd>,
+        attach: Vec<OwnedFd>,
+    ) -> Result<(), StartError> {
+        ends.connect(streams, poller, terminal, self.request.open_stdin)?;
+        for (asked, fd) in self.request.attach.iter().zip(attach) {
+            streams
+                .attach(poller, *asked, fd)
+                .map_err(failed("attaching a client"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what there is, in the opposite order; each step works also where nothing is.
+    fn undo(&mut self) {
+        socket::remove(&self.request.runtime_dir, &self.request.id);
+        if let Some(pid) = self.pid {
+            // SAFETY: a signal to a child that is not reaped yet, or to nothing.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // It may have been reaped when it ended by itself.
+            let _ = sys::reap(pid, true);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            // A leftover is found again by the daemon's recovery, and by the next start.
+            let _ = cgroup.kill().and_then(|()| cgroup.remove());
+        }
+    }
+}
+
+fn make_cgroup(path: &Path) -> Result<Cgroup, StartError> {
+    let path = path.to_string_lossy();
+    Cgroup::make_at(&path).map_err(|error| {
+        if let Ok(half) = Cgroup::open(&path) {
+            // The error that is reported is the one that came first.
+            let _ = half.remove();
+        }
+        failed("creating the cgroup")(error)
+    })
+}
+
+/// For the children to come; this process stays where it is.
+fn join_pid_namespace(path: &Path) -> Result<(), StartError> {
+    let what = || format!("joining the pid namespace {}", path.display());
+    let file = File::open(path).map_err(failed(what()))?;
+    sys::setns(file.as_fd(), libc::CLONE_NEWPID).map_err(failed(what()))
+}

@@ -1,0 +1,466 @@
+//! A process's standard streams: from its pipes or its terminal to the log and to every attached client, and
+//! from the clients to its standard input.
+//!
+//! Output is read only while no client has something left to take: a slow client slows the container down,
+//! as with Docker, and a client holds back one piece at most. A client that goes away is dropped, and what
+//! else happens to it never reaches the container.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+
+use super::log::{Log, Stream};
+use super::poller::{Poller, Source};
+use crate::protocol::AttachStreams;
+
+/// The most that is read at once, a pipe's usual capacity.
+pub(super) const PIECE: usize = 64 * 1024;
+/// How many pieces are read before others get their turn.
+const TURN: usize = 16;
+
+struct Output {
+    stream: Stream,
+    fd: OwnedFd,
+    token: u64,
+    watched: bool,
+}
+
+struct Input {
+    fd: OwnedFd,
+    token: u64,
+    pending: Vec<u8>,
+    /// Nobody has more to say: close when all is written.
+    closing: bool,
+    watched: bool,
+}
+
+struct Client {
+    fd: OwnedFd,
+    token: u64,
+    streams: AttachStreams,
+    /// What it has not taken yet.
+    pending: Vec<u8>,
+    /// Whether it may still have something for standard input.
+    reading: bool,
+    /// It hung up: nothing more can be sent to it.
+    gone: bool,
+    watched: Option<EventFlags>,
+}
+
+pub(super) struct Streams {
+    process: u32,
+    terminal: bool,
+    /// Whether the end of a client's input is the end of standard input.
+    stdin_once: bool,
+    outputs: Vec<Output>,
+    input: Option<Input>,
+    clients: Vec<Client>,
+    log: Option<Log>,
+    exited: bool,
+    finished: bool,
+}
+
+impl Streams {
+    pub fn new(process: u32, terminal: bool, stdin_once: bool, log: Option<Log>) -> Self {
+        Self {
+            process,
+            terminal,
+            stdin_once,
+            outputs: Vec::new(),
+            input: None,
+            clients: Vec::new(),
+            log,
+            exited: false,
+            finished: false,
+        }
+    }
+
+    /// A pipe's or terminal's end to read; it must not block.
+    pub fn add_output(
+        &mut self,
+        poller: &mut Poller,
+        stream: Stream,
+        fd: OwnedFd,
+    ) -> Result<(), Errno> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let token = poller.name(Source::Output(self.process));
+        poller.add(&fd, token, EventFlags::IN)?;
+        self.outputs.push(Output {
+            stream,
+            fd,
+            token,
+            watched: true,
+        });
+        Ok(())
+    }
+
+    /// A pipe's or terminal's end to write.
+    pub fn set_input(&mut self, poller: &mut Poller, fd: OwnedFd) -> Result<(), Errno> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let token = poller.name(Source::Input(self.process));
+        self.input = Some(Input {
+            fd,
+            token,
+            pending: Vec::new(),
+            closing: false,
+            watched: false,
+        });
+        Ok(())
+    }
+
+    pub fn attach(
+        &mut self,
+        poller: &mut Poller,
+        streams: AttachStreams,
+        fd: OwnedFd,
+    ) -> Result<(), Errno> {
+        if self.finished {
+            // Dropping the descriptor is the end of the output that was asked for.
+            return Ok(());
+        }
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let token = poller.name(Source::Client(self.process));
+        let reading = streams.stdin && self.input.is_some();
+        self.clients.push(Client {
+            fd,
+            token,
+            streams,
+            pending: Vec::new(),
+            reading,
+            gone: false,
+            watched: None,
+        });
+        self.update(poller);
+        Ok(())
+    }
+
+    pub fn close_input(&mut self, poller: &mut Poller) {
+        if let Some(input) = &mut self.input {
+            input.closing = true;
+        }
+        self.flush_input(poller);
+        self.update(poller);
+    }
+
+    /// The terminal's controlling end.
+    pub fn terminal(&self) -> Option<&OwnedFd> {
+        self.terminal
+            .then(|| self.outputs.first().map(|output| &output.fd))
+            .flatten()
+    }
+
+    /// Whether everything has been read, logged and taken.
+    pub fn is_done(&self) -> bool {
+        self.finished && self.clients.is_empty()
+    }
+
+    /// The process has ended: reads what is left. What still holds the other end is not waited for.
+    pub fn process_exited(&mut self, poller: &mut Poller, piece: &mut [u8]) {
+        self.exited = true;
+        if let Some(input) = self.input.take() {
+            self.forget_input(poller, input);
+        }
+        // More than any pipe holds; whatever writes on without end is left to the poller.
+        for _ in 0..TURN {
+            if self.outputs.is_empty() || self.blocked() {
+                break;
+            }
+            for token in self
+                .outputs
+                .iter()
+                .map(|output| output.token)
+                .collect::<Vec<_>>()
+            {
+                self.read_output(poller, token, piece);
+            }
+        }
+        self.update(poller);
+    }
+
+    pub fn output_ready(&mut self, poller: &mut Poller, token: u64, piece: &mut [u8]) {
+        self.read_output(poller, token, piece);
+        self.update(poller);
+    }
+
+    pub fn input_ready(&mut self, poller: &mut Poller) {
+        self.flush_input(poller);
+        self.update(poller);
+    }
+
+    pub fn client_ready(
+        &mut self,
+        poller: &mut Poller,
+        token: u64,
+        flags: EventFlags,
+        piece: &mut [u8],
+    ) {
+        let Some(at) = self.clients.iter().position(|client| client.token == token) else {
+            return;
+        };
+        if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
+            let client = &mut self.clients[at];
+            client.gone = true;
+            client.pending = Vec::new();
+        }
+        if flags.contains(EventFlags::OUT) {
+            self.clients[at].flush();
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP)
+            && self.clients[at].reading
+        {
+            self.read_client(poller, at, piece);
+        }
+        self.update(poller);
+    }
+
+    fn blocked(&self) -> bool {
+        self.clients.iter().any(|client| !client.pending.is_empty())
+    }
+
+    fn read_output(&mut self, poller: &mut Poller, token: u64, piece: &mut [u8]) {
+        for _ in 0..TURN {
+            if self.blocked() {
+                return;
+            }
+            let Some(at) = self.outputs.iter().position(|output| output.token == token) else {
+                return;
+            };
+            match rustix::io::read(&self.outputs[at].fd, &mut *piece) {
+                Ok(count) if count > 0 => self.deliver(self.outputs[at].stream, &piece[..count]),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !self.exited => return,
+                // The end; of a terminal it is EIO. After the exit an empty pipe is as good.
+                _ => {
+                    let output = self.outputs.swap_remove(at);
+                    poller.forget(output.token);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, stream: Stream, bytes: &[u8]) {
+        if let Some(log) = &mut self.log {
+            log.write(stream, bytes);
+        }
+        let header = [stream as u8, 0, 0, 0];
+        let length = (bytes.len() as u32).to_be_bytes();
+        for client in &mut self.clients {
+            let wanted = match stream {
+                Stream::Stdout => client.streams.stdout,
+                Stream::Stderr => client.streams.stderr,
+            };
+            if !wanted || client.gone {
+                continue;
+            }
+            if self.terminal {
+                client.send(&[bytes]);
+            } else {
+                client.send(&[&header, &length, bytes]);
+            }
+        }
+    }
+
+    fn read_client(&mut self, poller: &mut Poller, at: usize, piece: &mut [u8]) {
+        // Each round is taken by standard input whole before the next: what is pending bounds it.
+        while self
+            .input
+            .as_ref()
+            .is_some_and(|input| input.pending.is_empty() && !input.closing)
+        {
+            match rustix::net::recv(&self.clients[at].fd, &mut *piece, RecvFlags::DONTWAIT) {
+                Ok((count, _)) if count > 0 => {
+                    if let Some(input) = &mut self.input {
+                        input.pending.extend_from_slice(&piece[..count]);
+                    }
+                    self.flush_input(poller);
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                _ => {
+                    self.clients[at].reading = false;
+                    if self.stdin_once && !self.terminal {
+                        if let Some(input) = &mut self.input {
+                            input.closing = true;
+                        }
+                        self.flush_input(poller);
+                    } else {
+                        // Docker lets a client go that has nothing more to say, where others may come.
+                        self.clients[at].gone = true;
+                        self.clients[at].pending = Vec::new();
+                    }
+                    return;
+                }
+            }
+        }
+        if self.input.is_none() {
+            // Nobody reads it any more: taken and thrown away, so that the client sees no stall.
+            match rustix::net::recv(&self.clients[at].fd, &mut *piece, RecvFlags::DONTWAIT) {
+                Ok((count, _)) if count > 0 => {}
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                _ => self.clients[at].reading = false,
+            }
+        }
+    }
+
+    fn flush_input(&mut self, poller: &mut Poller) {
+        let Some(mut input) = self.input.take() else {
+            return;
+        };
+        let mut written = 0;
+        let closed = loop {
+            if written == input.pending.len() {
+                break input.closing;
+            }
+            match rustix::io::write(&input.fd, &input.pending[written..]) {
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break false,
+                // The process reads no more.
+                Err(_) => break true,
+            }
+        };
+        input.pending.drain(..written);
+        if input.pending.is_empty() {
+            input.pending = Vec::new();
+        }
+        if closed {
+            self.forget_input(poller, input)
+        } else {
+            self.input = Some(input)
+        }
+    }
+
+    fn forget_input(&mut self, poller: &mut Poller, input: Input) {
+        poller.forget(input.token);
+        if input.watched {
+            // Closing the descriptor would do it, but not for a duplicate of a terminal's.
+            let _ = poller.remove(&input.fd);
+        }
+    }
+
+    /// Brings what is waited for in line with the state, and finds out whether this is the end.
+    fn update(&mut self, poller: &mut Poller) {
+        if self.exited && self.outputs.is_empty() && !self.finished {
+            self.finished = true;
+            if let Some(mut log) = self.log.take() {
+                log.finish();
+            }
+        }
+        let finished = self.finished;
+        let input_free = self
+            .input
+            .as_ref()
+            .is_none_or(|input| input.pending.is_empty());
+        self.clients.retain_mut(|client| {
+            let over = finished && client.pending.is_empty() || client.gone && !client.reading;
+            if over || client.watch(poller, input_free).is_err() {
+                poller.forget(client.token);
+                return false;
+            }
+            true
+        });
+        let blocked = self.blocked();
+        for output in &mut self.outputs {
+            if output.watched == blocked {
+                // A pipe that is not waited for must leave the set: its end is always reported.
+                let result = if blocked {
+                    poller.remove(&output.fd)
+                } else {
+                    poller.add(&output.fd, output.token, EventFlags::IN)
+                };
+                output.watched = !blocked && result.is_ok();
+            }
+        }
+        if let Some(input) = &mut self.input {
+            let wanted = !input.pending.is_empty();
+            if wanted != input.watched {
+                let result = if wanted {
+                    poller.add(&input.fd, input.token, EventFlags::OUT)
+                } else {
+                    poller.remove(&input.fd)
+                };
+                input.watched = wanted && result.is_ok();
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Sends the parts as one; what does not fit is kept.
+    fn send(&mut self, parts: &[&[u8]]) {
+        let mut skip = 0;
+        if self.pending.is_empty() {
+            let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match rustix::io::retry_on_intr(|| {
+                rustix::net::sendmsg(
+                    &self.fd,
+                    &slices,
+                    &mut SendAncillaryBuffer::default(),
+                    flags,
+                )
+            }) {
+                Ok(sent) => skip = sent,
+                Err(Errno::AGAIN) => {}
+                Err(_) => {
+                    self.gone = true;
+                    return;
+                }
+            }
+        }
+        for part in parts {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            self.pending.extend_from_slice(&part[skipped..]);
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut sent = 0;
+        while sent < self.pending.len() {
+            match rustix::net::send(
+                &self.fd,
+                &self.pending[sent..],
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+            ) {
+                Ok(count) => sent += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => {
+                    self.gone = true;
+                    sent = self.pending.len();
+                }
+            }
+        }
+        self.pending.drain(..sent);
+        if self.pending.is_empty() {
+            self.pending = Vec::new();
+        }
+    }
+
+    /// A hang-up is always reported, so a client that hung up is waited for only while its input can go on.
+    fn watch(&mut self, poller: &Poller, input_free: bool) -> Result<(), Errno> {
+        let mut flags = EventFlags::empty();
+        if self.reading && input_free {
+            flags |= EventFlags::IN;
+        }
+        if !self.pending.is_empty() {
+            flags |= EventFlags::OUT;
+        }
+        let wanted = (!self.gone || !flags.is_empty()).then_some(flags);
+        match (self.watched, wanted) {
+            (None, Some(flags)) => poller.add(self.fd.as_fd(), self.token, flags)?,
+            (Some(now), Some(flags)) if now != flags => {
+                poller.modify(self.fd.as_fd(), self.token, flags)?
+            }
+            (Some(_), None) => poller.remove(self.fd.as_fd())?,
+            _ => {}
+        }
+        self.watched = wanted;
+        Ok(())
+    }
+}

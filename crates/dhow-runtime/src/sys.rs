@@ -1,0 +1,157 @@
+//! System calls that rustix has no wrapper for, under the kernel's names; no policy.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// include/uapi/linux/sched.h
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What a clone returns, in each of the two processes.
+pub(crate) enum Cloned {
+    Parent { pid: i32, pidfd: OwnedFd },
+    Child,
+}
+
+/// clone3(2) without shared memory: a fork into new namespaces and, on cgroup v2, into a cgroup.
+///
+/// # Safety
+/// The process must have a single thread: the child has a copy of the memory, with every lock as it was.
+pub(crate) unsafe fn clone3(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    let mut pidfd: i32 = -1;
+    let mut args = CloneArgs {
+        flags: namespaces as u64 | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..Default::default()
+    };
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: the arguments are initialized and of the size given; no stack is given, so the child goes on
+    // with a copy of this one, as after fork; the caller vouches for there being no other thread.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: CLONE_PIDFD stored a new descriptor that nothing else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent {
+                pid: pid as i32,
+                pidfd,
+            })
+        }
+    }
+}
+
+/// setns(2): with a pidfd, `kinds` is the set of namespaces to join.
+pub(crate) fn setns(fd: BorrowedFd<'_>, kinds: i32) -> io::Result<()> {
+    // SAFETY: takes integers only.
+    check(unsafe { libc::setns(fd.as_raw_fd(), kinds) })
+}
+
+/// A child that has ended, reaped: its process id and its code as a shell gives it, 128 + n after signal n.
+pub(crate) fn reap(pid: i32, wait: bool) -> io::Result<Option<(i32, i32)>> {
+    let mut status = 0;
+    loop {
+        // SAFETY: waitpid writes to the integer given.
+        match unsafe { libc::waitpid(pid, &mut status, if wait { 0 } else { libc::WNOHANG }) } {
+            0 => return Ok(None),
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => continue,
+                error => return Err(error),
+            },
+            ended => {
+                let code = if libc::WIFSIGNALED(status) {
+                    128 + libc::WTERMSIG(status)
+                } else {
+                    libc::WEXITSTATUS(status)
+                };
+                return Ok(Some((ended, code)));
+            }
+        }
+    }
+}
+
+/// include/uapi/linux/mount.h
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// mount_setattr(2), recursively; Linux 5.12.
+pub(crate) fn mount_setattr_recursive(
+    tree: BorrowedFd<'_>,
+    set: u64,
+    clear: u64,
+) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: set,
+        attr_clr: clear,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the path and the attributes live through the call, and the size is the attributes'.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    check(result as i32)
+}
+
+/// Marks every descriptor from 3 on close-on-exec; Linux 5.11.
+pub(crate) fn close_range_cloexec() -> io::Result<()> {
+    // SAFETY: changes flags of descriptors only.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    } as i32)
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// # Safety
+/// Nothing may use, or own, any of them any more.
+pub(crate) unsafe fn close_from(first: u32) {
+    // SAFETY: the caller gave the descriptors up.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! Real containers of busybox, through the spawner. Needs root and /bin/busybox (Debian's busybox-static).
+
+mod host;
+mod life;
+
+use std::process::ExitCode;
+
+use host::Host;
+
+type Test = (&'static str, fn(&Host, &tokio::runtime::Runtime));
+
+fn main() -> ExitCode {
+    if !rustix::process::getuid().is_root() {
+        eprintln!("skipped: containers need root");
+        return ExitCode::SUCCESS;
+    }
+    let spawner = dhow_runtime::fork_spawner().expect("fork the spawner");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let host =
+        runtime.block_on(async { Host::new(spawner.into_handle().expect("the spawner's handle")) });
+    let mut failed = Vec::new();
+    let tests: Vec<Test> = life::TESTS.to_vec();
+    for (name, test) in tests {
+        if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
+            continue;
+        }
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&host, &runtime))) {
+            Ok(()) => println!("test {name} ... ok"),
+            Err(_) => {
+                println!("test {name} ... FAILED");
+                failed.push(name);
+            }
+        }
+    }
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        println!("failed: {}", failed.join(", "));
+        ExitCode::FAILURE
+    }
+}
