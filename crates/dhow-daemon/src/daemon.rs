@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dhow_distribution::Client;
 use dhow_engine::{DnsConfig, Engine, EngineConfig, EngineError, LogDefaults};
 use dhow_net::{AddressPool, Ipv4Net, NetConfig};
 use dhow_runtime::{Spawner, SpawnerProcess};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError, Tls};
+use crate::hello;
 use crate::info;
 use crate::listen::{Host, ListenError, Listener};
 use crate::logging::{self, LevelHandle};
@@ -122,6 +124,7 @@ async fn run(
     let config = Arc::new(config);
     let state = AppState {
         engine: engine.clone(),
+        distribution: registry_client(&config)?,
         config: config.clone(),
         stop: stop.clone(),
         tasks: tasks.clone(),
@@ -222,6 +225,17 @@ async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, Daemon
         "engine open"
     );
     Ok(engine)
+}
+
+fn registry_client(config: &Config) -> Result<Client, DaemonError> {
+    let client = Client::new(dhow_distribution::Config {
+        mirrors: config.registry_mirrors.clone(),
+        insecure_registries: config.insecure_registries.clone(),
+        embedded: Some(hello::embedded()),
+        user_agent: format!("dhow/{} (linux)", info::VERSION),
+        ..dhow_distribution::Config::default()
+    });
+    client.map_err(|e| DaemonError::Config(ConfigError::Invalid(e.to_string())))
 }
 
 fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {

@@ -2,7 +2,9 @@
 
 use axum::response::{IntoResponse, Response};
 use dhow_api::ErrorResponse;
+use dhow_distribution::DistributionError;
 use dhow_engine::EngineError;
+use dhow_image::ImageError;
 use http::StatusCode;
 
 use crate::json::Json;
@@ -14,6 +16,13 @@ pub type Result<T> = std::result::Result<T, ApiError>;
 pub enum ApiError {
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Distribution(#[from] DistributionError),
+    /// A registry does not take the client's credentials.
+    #[error("{0}")]
+    Unauthorized(String),
     /// What the client sent can't be understood.
     #[error("{0}")]
     BadRequest(String),
@@ -55,8 +64,32 @@ impl ApiError {
                 exit_code: 126 | 127,
                 ..
             }) => StatusCode::BAD_REQUEST,
+            ApiError::Engine(EngineError::Image(e)) | ApiError::Image(e) => image_status(e),
+            ApiError::Distribution(e) => distribution_status(e),
+            ApiError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+fn image_status(e: &ImageError) -> StatusCode {
+    match e {
+        ImageError::NotFound(_) => StatusCode::NOT_FOUND,
+        ImageError::Reference(_) | ImageError::Invalid(_) | ImageError::Ambiguous(_) => {
+            StatusCode::BAD_REQUEST
+        }
+        ImageError::Conflict(_) => StatusCode::CONFLICT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn distribution_status(e: &DistributionError) -> StatusCode {
+    match e {
+        DistributionError::NotFound(_) => StatusCode::NOT_FOUND,
+        DistributionError::Invalid(_) | DistributionError::Reference(_) => StatusCode::BAD_REQUEST,
+        DistributionError::Image(e) => image_status(e),
+        // Also a refusal of credentials: a 401 of ours would be about this API.
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -270,9 +270,11 @@ impl Push {
                 )
             })
             .collect();
-        let sources = &sources;
-        stream::iter(jobs)
-            .map(|(layer, diff_id)| self.blob(layer, Some(diff_id.short()), sources))
+        let uploads: Vec<_> = jobs
+            .iter()
+            .map(|(layer, diff_id)| self.blob(layer, Some(diff_id.short()), &sources))
+            .collect();
+        stream::iter(uploads)
             .buffer_unordered(at_once)
             .try_collect::<Vec<()>>()
             .await?;

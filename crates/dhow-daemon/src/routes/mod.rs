@@ -5,8 +5,11 @@ pub mod containers;
 pub mod create;
 pub mod events;
 pub mod exec;
+pub mod image_create;
+pub mod image_push;
 pub mod images;
 pub mod networks;
+pub mod registry;
 pub mod session;
 pub mod system;
 pub mod volumes;
@@ -31,6 +34,8 @@ use crate::error::{ApiError, Result};
 #[derive(Clone)]
 pub struct AppState {
     pub engine: Engine,
+    /// The registries' client.
+    pub distribution: dhow_distribution::Client,
     pub config: Arc<Config>,
     /// Ends streams when the daemon ends.
     pub stop: CancellationToken,
