@@ -33,9 +33,9 @@ pub(crate) fn hold(protocol: Protocol, ip: Ipv4Addr, port: u16) -> io::Result<Op
     match protocol {
         Protocol::Tcp => {
             let fd = socket(SocketType::STREAM, ipproto::TCP)?;
-            // Connections of an earlier server that linger in TIME_WAIT don't matter, as long as it allowed that too. Whether
-            // somebody has the port now, only listening finds out then; and what has listened without the option and returned
-            // to being merely bound is in everybody's way (inet_csk_get_port).
+            // With the option, connections of an earlier server that linger in TIME_WAIT don't matter, but two can be bound
+            // that both have it. Of these one can listen; and whoever gave the option up then is in everybody's way, also when
+            // merely bound again (inet_csk_bind_conflict).
             sockopt::set_socket_reuseaddr(&fd, true)?;
             rustix::net::bind(&fd, &address)?;
             rustix::net::listen(&fd, 0)?;
@@ -181,6 +181,33 @@ mod tests {
         let listener = TcpListener::bind((LOCAL, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(in_use(hold(Protocol::Tcp, LOCAL, port)));
+    }
+
+    #[test]
+    fn of_two_at_once_one_gets_the_port() {
+        for _ in 0..300 {
+            let port = free_port();
+            let start = std::sync::Arc::new(std::sync::Barrier::new(2));
+            let racers = [(); 2].map(|()| {
+                let start = start.clone();
+                std::thread::spawn(move || {
+                    start.wait();
+                    hold(Protocol::Tcp, LOCAL, port)
+                })
+            });
+            let results = racers.map(|racer| racer.join().unwrap());
+            assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_program_that_bound_earlier_cannot_listen_later() {
+        let address = SocketAddrV4::new(LOCAL, free_port());
+        let fd = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&fd, true).unwrap();
+        rustix::net::bind(&fd, &address).unwrap();
+        let _held = hold(Protocol::Tcp, LOCAL, address.port()).unwrap().unwrap();
+        assert_eq!(rustix::net::listen(&fd, 1), Err(Errno::ADDRINUSE));
     }
 
     #[test]

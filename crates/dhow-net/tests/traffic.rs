@@ -218,16 +218,20 @@ fn a_udp_sender_that_never_pauses_reaches_the_new_container() {
         serve_udp(&b.netns, 53);
         let sender = udp_client(&w.world);
         let pause = sender.read_timeout().unwrap();
+        let short = std::time::Duration::from_millis(200);
         // Before anything is published the flow is tracked as one to the host itself.
-        sender
-            .set_read_timeout(Some(std::time::Duration::from_millis(100)))
-            .unwrap();
+        sender.set_read_timeout(Some(short)).unwrap();
         assert_eq!(ask_udp(&sender, (HOST, 5353)), None);
         sender.set_read_timeout(pause).unwrap();
         let first = network.publish(a.ip, &[udp(53, 5353)]).await.unwrap();
         assert_eq!(ask_udp(&sender, (HOST, 5353)), Some(WORLD));
-        network.disconnect(a.ip).await.unwrap();
+        // A flow that ends with the port, while the container goes on.
+        network.unpublish(a.ip, &first.bindings).await.unwrap();
         drop(first);
+        sender.set_read_timeout(Some(short)).unwrap();
+        assert_eq!(ask_udp(&sender, (HOST, 5353)), None);
+        sender.set_read_timeout(pause).unwrap();
+        network.disconnect(a.ip).await.unwrap();
         drop(a);
         let _second = network.publish(b.ip, &[udp(53, 5353)]).await.unwrap();
         assert_eq!(ask_udp(&sender, (HOST, 5353)), Some(WORLD));
