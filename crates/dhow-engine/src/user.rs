@@ -67,6 +67,9 @@ pub fn resolve(
     for wanted in group_add {
         groups.push(find_group(wanted, group)?);
     }
+    // The primary group counts as well: without it a process could regain by set-group-id programs what
+    // its group is denied (CVE-2022-36109).
+    groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
     Ok(ResolvedUser {
@@ -154,19 +157,19 @@ mod tests {
 
     #[test]
     fn every_form_of_a_user() {
-        assert_eq!(user(""), (0, 0, vec![10, 63], "/root".into()));
-        assert_eq!(user("web"), (33, 33, vec![63], "/var/www".into()));
-        assert_eq!(user("33"), (33, 33, vec![63], "/var/www".into()));
-        assert_eq!(user("web:wheel"), (33, 10, vec![], "/var/www".into()));
-        assert_eq!(user("4242"), (4242, 0, vec![], "/".into()));
-        assert_eq!(user("4242:4343"), (4242, 4343, vec![], "/".into()));
-        assert_eq!(user(":33"), (0, 33, vec![], "/root".into()));
+        assert_eq!(user(""), (0, 0, vec![0, 10, 63], "/root".into()));
+        assert_eq!(user("web"), (33, 33, vec![33, 63], "/var/www".into()));
+        assert_eq!(user("33"), (33, 33, vec![33, 63], "/var/www".into()));
+        assert_eq!(user("web:wheel"), (33, 10, vec![10], "/var/www".into()));
+        assert_eq!(user("4242"), (4242, 0, vec![0], "/".into()));
+        assert_eq!(user("4242:4343"), (4242, 4343, vec![4343], "/".into()));
+        assert_eq!(user(":33"), (0, 33, vec![33], "/root".into()));
     }
 
     #[test]
     fn added_groups() {
         let u = resolve("web", &["wheel".into(), "777".into()], PASSWD, GROUP).unwrap();
-        assert_eq!(u.groups, [10, 63, 777]);
+        assert_eq!(u.groups, [10, 33, 63, 777]);
     }
 
     #[test]

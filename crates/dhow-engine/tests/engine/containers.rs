@@ -17,14 +17,14 @@ pub async fn a_run_has_its_output_and_its_exit_code(w: Arc<World>) {
 }
 
 pub async fn exit_codes_and_states(w: Arc<World>) {
-    let id = w.create(&["sh", "-c", "kill -9 $$"], json!({})).await;
+    let id = w.create(&["sh", "-c", "exit 41"], json!({})).await;
     assert_eq!(w.status(&id), "created");
     w.start(&id).await;
-    assert_eq!(w.wait(&id).await, 137);
+    assert_eq!(w.wait(&id).await, 41);
     let state = w.engine().inspect(&id).unwrap().state;
     assert_eq!(
         (state.status.as_str(), state.exit_code, state.pid),
-        ("exited", 137, 0)
+        ("exited", 41, 0)
     );
     assert!(
         state.started_at > state.finished_at.replace("Z", "")
@@ -32,7 +32,7 @@ pub async fn exit_codes_and_states(w: Arc<World>) {
     );
     // And again: a new run of the same container.
     w.start(&id).await;
-    assert_eq!(w.wait(&id).await, 137);
+    assert_eq!(w.wait(&id).await, 41);
 }
 
 pub async fn stop_kill_and_their_events(w: Arc<World>) {

@@ -81,12 +81,11 @@ fn main() -> ExitCode {
                 continue;
             }
             let world = World::new(spawner.clone()).await;
-            let before = world::Leftovers::count();
             let outcome = tokio::spawn(test(world.clone())).await;
             let outcome = match outcome {
                 Ok(()) => {
                     world.clear().await;
-                    before.assert_same().await
+                    world::assert_nothing_left(&world).await
                 }
                 Err(e) => {
                     world.clear().await;

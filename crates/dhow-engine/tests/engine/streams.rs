@@ -79,8 +79,8 @@ pub async fn a_terminal(w: Arc<World>) {
     let mut stream = session.stream.unwrap();
     w.start(&id).await;
     type_in(&mut stream, "stty size; echo $TERM\n").await;
-    read_until(&mut stream, "30 90").await;
-    read_until(&mut stream, "xterm").await;
+    let seen = read_until(&mut stream, "xterm").await;
+    assert!(seen.contains("30 90"), "{seen}");
     w.engine().resize(&id, 40, 120).await.unwrap();
     type_in(&mut stream, "stty size\n").await;
     read_until(&mut stream, "40 120").await;
@@ -96,7 +96,7 @@ pub async fn a_terminal(w: Arc<World>) {
 }
 
 pub async fn logs_select_and_follow(w: Arc<World>) {
-    let script = "echo one; echo two >&2; echo three; sleep 0.3; echo four";
+    let script = "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three; sleep 0.2; echo four";
     let id = w.create(&["sh", "-c", script], json!({})).await;
     w.start(&id).await;
     let followed = w

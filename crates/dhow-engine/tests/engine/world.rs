@@ -37,6 +37,7 @@ pub struct World {
     dir: tempfile::TempDir,
     spawner: Spawner,
     engine: Mutex<Option<Engine>>,
+    made: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -49,6 +50,7 @@ impl World {
             dir,
             spawner,
             engine: Mutex::new(None),
+            made: Mutex::new(Vec::new()),
         });
         world.open().await;
         let images = world.engine().images().clone();
@@ -139,7 +141,9 @@ impl World {
             request[key] = value.clone();
         }
         let request: ContainerCreateRequest = serde_json::from_value(request).unwrap();
-        Ok(self.engine().create(name, request, None).await?.id)
+        let id = self.engine().create(name, request, None).await?.id;
+        self.made.lock().unwrap().push(id.clone());
+        Ok(id)
     }
 
     pub async fn start(&self, id: &str) {
@@ -251,45 +255,49 @@ pub async fn type_in(stream: &mut tokio::net::UnixStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
-/// What containers can leave behind on a machine.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Leftovers {
-    links: usize,
-    mounts: usize,
-    cgroups: usize,
+/// What a test's containers can leave behind on a machine: nothing is expected, and other programs'
+/// containers are none of its business.
+pub async fn assert_nothing_left(world: &World) -> Result<(), String> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = leftovers(world);
+        if left.is_empty() {
+            return Ok(());
+        }
+        if std::time::Instant::now() > deadline {
+            return Err(format!("left behind: {left:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
-impl Leftovers {
-    pub fn count() -> Leftovers {
-        let cgroups = ["/sys/fs/cgroup/pids/dhow", "/sys/fs/cgroup/dhow"]
-            .iter()
-            .filter_map(|d| std::fs::read_dir(d).ok())
-            .flat_map(|d| d.flatten())
-            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-            .count();
-        let links = std::fs::read_to_string("/proc/net/dev").unwrap();
-        Leftovers {
-            // Those of namespaces that are kept warm are no container's.
-            links: links.lines().filter(|l| l.contains("dhow-left")).count(),
-            mounts: std::fs::read_to_string("/proc/self/mounts")
-                .unwrap()
-                .lines()
-                .count(),
-            cgroups,
+fn leftovers(world: &World) -> Vec<String> {
+    let mut left = Vec::new();
+    for id in world.made.lock().unwrap().iter() {
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            for parent in [hierarchy.path(), PathBuf::from("/sys/fs/cgroup")] {
+                let group = parent.join("dhow").join(id);
+                if group.exists() {
+                    left.push(group.display().to_string());
+                }
+            }
+        }
+        for socket in std::fs::read_dir(world.dir.path().join("run"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if socket.file_name().to_string_lossy().contains(id.as_str()) {
+                left.push(socket.path().display().to_string());
+            }
         }
     }
-
-    pub async fn assert_same(&self) -> Result<(), String> {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        loop {
-            let now = Leftovers::count();
-            if now == *self {
-                return Ok(());
-            }
-            if std::time::Instant::now() > deadline {
-                return Err(format!("left behind: {now:?}, before: {self:?}"));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let own = world.dir.path().display().to_string();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let mounts = std::fs::read_to_string(process.path().join("mountinfo")).unwrap_or_default();
+        if mounts.contains(&own) {
+            left.push(format!("a mount of {}", process.path().display()));
         }
     }
+    left
 }
