@@ -7,8 +7,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use crate::cgroup::Layout;
 use crate::{packet, shim};
 
 /// Forks the spawner and returns the daemon's end of the connection to it.
@@ -57,6 +59,15 @@ fn run(socket: OwnedFd) -> ! {
 fn isolate(socket: &OwnedFd) {
     // Fails only for a process group leader, and a child that was just forked is none.
     let _ = rustix::process::setsid();
+    // A shim outlives the daemon: it must keep neither the daemon's output open nor a directory in use.
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+    let _ = rustix::process::chdir("/");
+    // Read once here, so that no shim has to; without cgroups a start says so.
+    let _ = Layout::get();
     let _ = rustix::thread::set_name(c"dhow-spawner");
     shim::signals::reset_for_spawner();
     close_all_but(socket);

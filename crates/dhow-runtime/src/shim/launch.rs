@@ -1,5 +1,6 @@
 //! Making a process and following its reports up to its exec.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -122,9 +123,14 @@ pub(super) fn follow(reports: impl AsFd, pid: i32) -> Result<Launched, StartErro
         phases: Vec::new(),
     };
     let mut ready = false;
-    while let Some(mut packet) =
-        packet::receive(&reports).map_err(failed("listening to the container's init"))?
-    {
+    loop {
+        let mut packet = match packet::receive(&reports) {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break,
+            // It ended without reading what it was told; what it had said itself still comes.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => continue,
+            Err(error) => return Err(failed("listening to the container's init")(error)),
+        };
         match serde_json::from_slice(&packet.json)
             .map_err(failed("understanding the container's init"))?
         {

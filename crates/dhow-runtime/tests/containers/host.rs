@@ -162,6 +162,27 @@ impl Container<'_> {
         })
     }
 
+    #[allow(dead_code, reason = "the tests do not measure")]
+    pub async fn start_traced(self) -> Result<Running, StartError> {
+        let (bundle, id, runtime_dir) = (
+            self.request.bundle.clone(),
+            self.request.id.clone(),
+            self.request.runtime_dir.clone(),
+        );
+        let (shim, started) = self
+            .host
+            .spawner
+            .start_traced(self.request, None, self.attach, Vec::new())
+            .await?;
+        Ok(Running {
+            shim,
+            started,
+            bundle,
+            id,
+            runtime_dir,
+        })
+    }
+
     /// Runs it to its end: code and both outputs.
     pub async fn run(mut self) -> (i32, String, String) {
         let client = self.attach(OUTPUT);

@@ -1,7 +1,11 @@
 //! Real containers of busybox, through the spawner. Needs root and /bin/busybox (Debian's busybox-static).
 
+mod confinement;
+mod exec;
 mod host;
 mod life;
+mod stdio;
+mod survival;
 
 use std::process::ExitCode;
 
@@ -28,8 +32,14 @@ fn main() -> ExitCode {
     let host =
         runtime.block_on(async { Host::new(spawner.into_handle().expect("the spawner's handle")) });
     let mut failed = Vec::new();
-    let tests: Vec<Test> = life::TESTS.to_vec();
-    for (name, test) in tests {
+    let all = [
+        life::TESTS,
+        stdio::TESTS,
+        exec::TESTS,
+        confinement::TESTS,
+        survival::TESTS,
+    ];
+    for (name, test) in all.concat() {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
             continue;
         }

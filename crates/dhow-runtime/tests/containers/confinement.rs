@@ -1,0 +1,403 @@
+//! What a container may and may not do, with Docker's defaults.
+
+use dhow_runtime::StartError;
+use oci_spec::runtime::*;
+use tokio::runtime::Runtime;
+
+use crate::host::*;
+
+pub const TESTS: &[crate::Test] = &[
+    (
+        "confinement::paths_are_masked_and_read_only",
+        paths_are_masked_and_read_only,
+    ),
+    ("confinement::devices", devices),
+    ("confinement::capabilities", capabilities),
+    ("confinement::seccomp", seccomp),
+    (
+        "confinement::identity_limits_and_names",
+        identity_limits_and_names,
+    ),
+    ("confinement::mounts", mounts),
+    (
+        "confinement::links_in_an_image_lead_nowhere_else",
+        links_in_an_image_lead_nowhere_else,
+    ),
+    (
+        "confinement::memory_and_process_limits",
+        memory_and_process_limits,
+    ),
+    (
+        "confinement::nothing_of_the_host_is_open",
+        nothing_of_the_host_is_open,
+    ),
+    ("confinement::many_layers", many_layers),
+    ("confinement::large_specifications", large_specifications),
+];
+
+fn run(runtime: &Runtime, container: Container<'_>) -> (i32, String, String) {
+    runtime.block_on(container.run())
+}
+
+fn paths_are_masked_and_read_only(host: &Host, runtime: &Runtime) {
+    let script = "wc -c </proc/keys; echo x >/proc/sys/kernel/domainname || echo refused; ls /sys/firmware | wc -l; touch /sys/x || echo refused; cat /proc/self/cgroup | grep -v ^0:: | cut -d: -f3 | sort -u; ls /sys/fs/cgroup/memory | grep -c cgroup.procs; mkdir /sys/fs/cgroup/memory/x || echo refused";
+    let (_, stdout, stderr) = run(runtime, host.container(&["sh", "-c", script]));
+    assert_eq!(
+        stdout, "0\nrefused\n0\nrefused\n/\n1\nrefused\n",
+        "{stderr}"
+    );
+}
+
+fn devices(host: &Host, runtime: &Runtime) {
+    let script = "ls /dev | grep -v core; stat -c '%a %t:%T' /dev/null; readlink /dev/fd; readlink /dev/ptmx; mknod /dev/disk b 254 0 && head -c 1 /dev/disk >/dev/null || echo refused; head -c 4 /dev/zero | wc -c";
+    let (_, stdout, stderr) = run(runtime, host.container(&["sh", "-c", script]));
+    assert_eq!(
+        stdout,
+        "fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n666 1:3\n/proc/self/fd\npts/ptmx\nrefused\n4\n",
+        "{stderr}"
+    );
+
+    let mut container = host.container(&[
+        "sh",
+        "-c",
+        "stat -c '%a %t:%T %u' /dev/extra/one; head -c 2 /dev/extra/one | wc -c",
+    ]);
+    container.linux().set_devices(Some(vec![
+        LinuxDeviceBuilder::default()
+            .path("/dev/extra/one")
+            .typ(LinuxDeviceType::C)
+            .major(1i64)
+            .minor(5i64)
+            .file_mode(0o640u32)
+            .uid(7u32)
+            .build()
+            .unwrap(),
+    ]));
+    assert_eq!(run(runtime, container).1, "640 1:5 7\n2\n");
+}
+
+fn capabilities(host: &Host, runtime: &Runtime) {
+    let grep = ["grep", "^Cap", "/proc/self/status"];
+    let (_, stdout, _) = run(runtime, host.container(&grep));
+    assert_eq!(
+        stdout,
+        "CapInh:\t0000000000000000\nCapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\n"
+    );
+    let mut container = host.container(&grep);
+    container.process().set_user(
+        UserBuilder::default()
+            .uid(1000u32)
+            .gid(1000u32)
+            .build()
+            .unwrap(),
+    );
+    let (_, stdout, _) = run(runtime, container);
+    assert!(
+        stdout.contains("CapEff:\t0000000000000000\n")
+            && stdout.contains("CapBnd:\t00000000a80425fb\n"),
+        "{stdout}"
+    );
+    let (code, _, _) = run(
+        runtime,
+        host.container(&["mount", "-t", "tmpfs", "tmpfs", "/tmp"]),
+    );
+    assert_ne!(code, 0);
+}
+
+fn seccomp(host: &Host, runtime: &Runtime) {
+    let profile = dhow_runtime::seccomp::default_profile(&CAPABILITIES.into_iter().collect());
+    for no_new_privileges in [false, true] {
+        let mut container = host.container(&[
+            "sh",
+            "-c",
+            "grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status; unshare -U true || echo refused",
+        ]);
+        container.linux().set_seccomp(Some(profile.clone()));
+        container
+            .process()
+            .set_no_new_privileges(Some(no_new_privileges));
+        let (_, stdout, _) = run(runtime, container);
+        assert_eq!(
+            stdout,
+            format!(
+                "NoNewPrivs:\t{}\nSeccomp:\t2\nrefused\n",
+                u8::from(no_new_privileges)
+            )
+        );
+    }
+    // An exec has it as well.
+    runtime.block_on(async {
+        let mut container = host.container(&["sleep", "1000"]);
+        container.linux().set_seccomp(Some(profile));
+        let running = container.start().await.unwrap();
+        let (_, stdout, _) = running
+            .exec("s", |request| {
+                request.process = process(&["grep", "^Seccomp:", "/proc/self/status"])
+            })
+            .await
+            .unwrap();
+        assert_eq!(stdout, "Seccomp:\t2\n");
+        running
+            .shim
+            .signal(dhow_runtime::Target::Init, 9)
+            .await
+            .unwrap();
+        running.exit().await;
+        running.shim.release().await.unwrap();
+    });
+}
+
+fn identity_limits_and_names(host: &Host, runtime: &Runtime) {
+    let mut container = host.container(&["sh", "-c", "id -u; id -g; id -G; pwd; echo $HOME; hostname; ulimit -n; umask; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; echo x >/dev/stderr"]);
+    container.process().set_user(
+        UserBuilder::default()
+            .uid(0u32)
+            .gid(0u32)
+            .username("anna")
+            .additional_gids(vec![77u32])
+            .build()
+            .unwrap(),
+    );
+    container.process().set_cwd("/made/for/it".into());
+    container.process().set_rlimits(Some(vec![
+        PosixRlimitBuilder::default()
+            .typ(PosixRlimitType::RlimitNofile)
+            .soft(512u64)
+            .hard(1024u64)
+            .build()
+            .unwrap(),
+    ]));
+    container.linux().set_sysctl(Some(
+        [(
+            "net.ipv4.ip_unprivileged_port_start".to_string(),
+            "7".to_string(),
+        )]
+        .into(),
+    ));
+    container
+        .request
+        .spec
+        .set_hostname(Some("dhow-host".into()));
+    let (code, stdout, stderr) = run(runtime, container);
+    assert_eq!(
+        stdout, "1000\n1000\n1000 29 77\n/made/for/it\n/home/anna\ndhow-host\n512\n0022\n7\n",
+        "{stderr}"
+    );
+    assert_eq!((code, stderr.as_str()), (0, "x\n"));
+
+    let mut container = host.container(&["true"]);
+    container.process().set_user(
+        UserBuilder::default()
+            .uid(0u32)
+            .gid(0u32)
+            .username("nobody-here")
+            .build()
+            .unwrap(),
+    );
+    let error = runtime.block_on(container.start()).err().unwrap();
+    assert!(
+        matches!(error, StartError::Other(m) if m == "unable to find user nobody-here: no matching entries in passwd file")
+    );
+    let mut container = host.container(&["sh", "-c", "ulimit -Hn"]);
+    container.process().set_rlimits(Some(vec![
+        PosixRlimitBuilder::default()
+            .typ(PosixRlimitType::RlimitNofile)
+            .soft(1u64 << 19)
+            .hard(1u64 << 20)
+            .build()
+            .unwrap(),
+    ]));
+    assert_eq!(
+        run(runtime, container).0,
+        0,
+        "a limit that can't be raised is no reason not to start"
+    );
+}
+
+fn mounts(host: &Host, runtime: &Runtime) {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("file"), "from outside\n").unwrap();
+    let mut container = host.container(&["sh", "-c", "cat /data/file /one/file.txt; touch /data/new && echo written; touch /read-only/x || echo refused; stat -c %a /scratch; touch /scratch/x && echo scratch; touch /x || echo root refused; grep ' /scratch ' /proc/mounts | cut -d' ' -f4 | tr , '\\n' | grep -E '^(size|nosuid)'"]);
+    container.mount(mount(
+        "bind",
+        outside.path(),
+        "/data",
+        &["rbind", "rw", "rprivate"],
+    ));
+    container.mount(mount(
+        "bind",
+        outside.path(),
+        "/read-only",
+        &["rbind", "ro", "rprivate"],
+    ));
+    container.mount(mount(
+        "bind",
+        outside.path().join("file"),
+        "/one/file.txt",
+        &["bind", "ro"],
+    ));
+    container.mount(mount(
+        "tmpfs",
+        "tmpfs",
+        "/scratch",
+        &["nosuid", "size=1024k", "mode=1770"],
+    ));
+    container.request.spec.set_root(Some(
+        RootBuilder::default()
+            .path("rootfs")
+            .readonly(true)
+            .build()
+            .unwrap(),
+    ));
+    let (_, stdout, stderr) = run(runtime, container);
+    assert_eq!(
+        stdout,
+        "from outside\nfrom outside\nwritten\nrefused\n1770\nscratch\nroot refused\nnosuid\nsize=1024k\n",
+        "{stderr}"
+    );
+    assert!(outside.path().join("new").exists());
+
+    let mut container = host.container(&["true"]);
+    container.mount(mount("bind", "/no/such/source", "/data", &["rbind"]));
+    let error = runtime.block_on(container.start()).err().unwrap();
+    assert!(error.to_string().contains("/no/such/source"), "{error}");
+    let mut container = host.container(&["true"]);
+    container.mount(mount("bind", outside.path(), "/proc/self", &["rbind"]));
+    let error = runtime.block_on(container.start()).err().unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("cannot be mounted because it is inside /proc"),
+        "{error}"
+    );
+}
+
+fn links_in_an_image_lead_nowhere_else(host: &Host, runtime: &Runtime) {
+    let outside = tempfile::tempdir().unwrap();
+    let mut container = host.container(&["sh", "-c", "cat /escape/mark"]);
+    let Some(upper) = (match &container.request.rootfs {
+        dhow_runtime::Rootfs::Overlay { upper, .. } => Some(upper.clone()),
+        _ => None,
+    }) else {
+        panic!()
+    };
+    let up = format!("../../../../../../../..{}", outside.path().display());
+    std::os::unix::fs::symlink(&up, upper.join("escape")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), upper.join("absolute")).unwrap();
+    let source = tempfile::tempdir().unwrap();
+    std::fs::write(source.path().join("mark"), "inside\n").unwrap();
+    container.mount(mount("bind", source.path(), "/escape", &["rbind"]));
+    container.mount(mount("bind", source.path(), "/absolute/deeper", &["rbind"]));
+    let (_, stdout, stderr) = run(runtime, container);
+    assert_eq!(stdout, "inside\n", "{stderr}");
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+fn memory_and_process_limits(host: &Host, runtime: &Runtime) {
+    let limited = |arguments: &[&str], memory: Option<i64>, pids: Option<i64>| {
+        let mut container = host.container(arguments);
+        let resources = container.linux().resources_mut().as_mut().unwrap();
+        resources.set_memory(memory.map(|limit| {
+            LinuxMemoryBuilder::default()
+                .limit(limit)
+                .swap(limit)
+                .build()
+                .unwrap()
+        }));
+        resources
+            .set_pids(pids.map(|limit| LinuxPidsBuilder::default().limit(limit).build().unwrap()));
+        container
+    };
+    let record = runtime.block_on(async {
+        let running = limited(
+            &["sh", "-c", "dd if=/dev/zero of=/dev/null bs=200M count=1"],
+            Some(32 << 20),
+            None,
+        )
+        .start()
+        .await
+        .unwrap();
+        let record = running.exit().await;
+        running.shim.release().await.unwrap();
+        record
+    });
+    assert!(record.oom_killed && record.code == 137, "{record:?}");
+    let (_, stdout, _) = run(
+        runtime,
+        limited(
+            &[
+                "sh",
+                "-c",
+                "for n in 1 2 3 4 5 6 7 8; do sleep 1 & done; echo all",
+            ],
+            None,
+            Some(4),
+        ),
+    );
+    assert_eq!(stdout, "", "the shell can't fork any more");
+}
+
+fn nothing_of_the_host_is_open(host: &Host, runtime: &Runtime) {
+    let (_, stdout, _) = run(
+        runtime,
+        host.container(&[
+            "sh",
+            "-c",
+            "ls /proc/self/fd | wc -l; grep -c . /proc/1/mountinfo; env",
+        ]),
+    );
+    let mut lines = stdout.lines();
+    assert_eq!(
+        lines.next(),
+        Some("4"),
+        "three streams and ls's own directory: {stdout}"
+    );
+    let mounts: u32 = lines.next().unwrap().parse().unwrap();
+    assert!(mounts < 45, "only the container's own mounts: {mounts}");
+}
+
+fn many_layers(host: &Host, runtime: &Runtime) {
+    let layers = tempfile::tempdir().unwrap();
+    let mut container = host.container(&["sh", "-c", "cat /layer/0 /layer/124; cat /which"]);
+    if let dhow_runtime::Rootfs::Overlay { lower, .. } = &mut container.request.rootfs {
+        for number in (0..125).rev() {
+            let path = layers.path().join(format!("{number:064x}")).join("diff");
+            std::fs::create_dir_all(path.join("layer")).unwrap();
+            std::fs::write(
+                path.join("layer").join(number.to_string()),
+                format!("layer {number}\n"),
+            )
+            .unwrap();
+            std::fs::write(path.join("which"), format!("{number}\n")).unwrap();
+            lower.insert(lower.len() - 1, path);
+        }
+    }
+    let (_, stdout, stderr) = run(runtime, container);
+    assert_eq!(stdout, "layer 0\nlayer 124\n124\n", "{stderr}");
+}
+
+fn large_specifications(host: &Host, runtime: &Runtime) {
+    let outside = tempfile::tempdir().unwrap();
+    let mut container = host.container(&[
+        "sh",
+        "-c",
+        "env | grep -c ^BIG; grep -c ' /many/' /proc/mounts",
+    ]);
+    for number in 0..200 {
+        container
+            .process()
+            .env_mut()
+            .as_mut()
+            .unwrap()
+            .push(format!("BIG{number}={}", "x".repeat(1000)));
+    }
+    for number in 0..1000 {
+        container.mount(mount(
+            "bind",
+            outside.path(),
+            &format!("/many/{number}"),
+            &["rbind"],
+        ));
+    }
+    assert_eq!(run(runtime, container).1, "200\n1000\n");
+}
