@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_distribution::Client;
 use dhow_engine::{DnsConfig, Engine, EngineConfig, EngineError, LogDefaults};
 use dhow_net::{AddressPool, Ipv4Net, NetConfig};
 use dhow_runtime::{Spawner, SpawnerProcess};
@@ -124,7 +123,7 @@ async fn run(
     let config = Arc::new(config);
     let state = AppState {
         engine: engine.clone(),
-        distribution: registry_client(&config)?,
+        distribution: engine.distribution().clone(),
         config: config.clone(),
         stop: stop.clone(),
         tasks: tasks.clone(),
@@ -207,6 +206,15 @@ async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, Daemon
             driver: config.log_driver.clone(),
             options: config.log_opts.clone(),
         },
+        distribution: dhow_distribution::Config {
+            mirrors: config.registry_mirrors.clone(),
+            insecure_registries: config.insecure_registries.clone(),
+            embedded: Some(hello::embedded()),
+            user_agent: format!("dhow/{} (linux; {})", info::VERSION, std::env::consts::ARCH),
+            max_concurrent_downloads: config.max_concurrent_downloads,
+            max_concurrent_uploads: config.max_concurrent_uploads,
+            ..dhow_distribution::Config::default()
+        },
         labels: config.labels.clone(),
         debug: config.debug,
         ..EngineConfig::new(&config.data_root, &config.exec_root)
@@ -225,17 +233,6 @@ async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, Daemon
         "engine open"
     );
     Ok(engine)
-}
-
-fn registry_client(config: &Config) -> Result<Client, DaemonError> {
-    let client = Client::new(dhow_distribution::Config {
-        mirrors: config.registry_mirrors.clone(),
-        insecure_registries: config.insecure_registries.clone(),
-        embedded: Some(hello::embedded()),
-        user_agent: format!("dhow/{} (linux)", info::VERSION),
-        ..dhow_distribution::Config::default()
-    });
-    client.map_err(|e| DaemonError::Config(ConfigError::Invalid(e.to_string())))
 }
 
 fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {

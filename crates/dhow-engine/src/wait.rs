@@ -54,8 +54,9 @@ impl Engine {
             let last = progress.borrow();
             WaitResponse {
                 status_code: i64::from(last.exit_code),
+                // Who waits for the removal learns from the start itself why that failed.
                 error: Some(last.error.clone())
-                    .filter(|e| !e.is_empty())
+                    .filter(|e| !e.is_empty() && condition != WaitCondition::Removed)
                     .map(|message| WaitExitError { message }),
             }
         })
