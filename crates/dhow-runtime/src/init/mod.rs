@@ -124,6 +124,8 @@ pub(crate) struct Setup<'a> {
 /// The init's life up to exec. Never returns: what goes wrong is reported and ends the process.
 pub(crate) fn run(setup: Setup<'_>, mut reporter: Reporter) -> ! {
     shim::signals::reset();
+    // Devices and mount points are made with the modes that they are to have.
+    rustix::process::umask(rustix::fs::Mode::empty());
     let error = match start(setup, &mut reporter) {
         Ok(never) => match never {},
         Err(error) => error,

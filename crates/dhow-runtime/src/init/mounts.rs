@@ -107,11 +107,16 @@ impl<'a> Plan<'a> {
         if is_bind(mount) {
             return self.bind(mount, &options, reporter);
         }
+        let beneath = open_beneath(&self.root, destination, OFlags::PATH, Mode::empty());
         let target = self.directory(destination)?;
         let mut data = options.data.clone();
-        if kind == "tmpfs" && !data.split(',').any(|option| option.starts_with("mode=")) {
-            // As it was beneath, unless something else is asked for.
-            let stat = rustix::fs::fstat(&target).map_err(failed(what()))?;
+        if kind == "tmpfs"
+            && !data.split(',').any(|option| option.starts_with("mode="))
+            && let Ok(beneath) = beneath
+        {
+            // As the image has it, unless something else is asked for; where it has nothing, the kernel's
+            // default lets everyone write.
+            let stat = rustix::fs::fstat(&beneath).map_err(failed(what()))?;
             let separator = if data.is_empty() { "" } else { "," };
             data = format!("mode={:o}{separator}{data}", stat.st_mode & 0o7777);
         }

@@ -132,7 +132,8 @@ fn prepare() -> io::Result<()> {
     let _ = rustix::thread::set_name(c"dhow-shim");
     // A session of its own: no terminal's signals, and none that are meant for the daemon.
     let _ = rustix::process::setsid();
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Groups and the exit record are for others to read; what is not says so where it is made.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // Until the exec, a container's init shares this program: nobody in there may look into it.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;

@@ -43,6 +43,8 @@ pub(crate) fn connect(runtime_dir: &Path, id: &str) -> io::Result<OwnedFd> {
 pub(crate) fn listen(runtime_dir: &Path, id: &str) -> io::Result<OwnedFd> {
     let directory = directory(runtime_dir)?;
     let socket = socket()?;
+    // bind(2) gives the file the mode that the socket has.
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
     let address = address(&directory, id)?;
     match rustix::net::bind(&socket, &address) {
         Err(rustix::io::Errno::ADDRINUSE) => {
