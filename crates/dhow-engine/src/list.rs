@@ -168,7 +168,11 @@ impl Engine {
             image_id: definition.image_id.clone(),
             command: command(definition),
             created: container.created / 1_000_000_000,
-            ports: ports::summary(definition, published),
+            // As in Docker, only what runs has ports.
+            ports: match life.state.run() {
+                Some(_) => ports::summary(definition, published),
+                None => Vec::new(),
+            },
             labels: definition.config.labels.clone(),
             state: life.state.status().to_owned(),
             status: status_text(&life.state, health.map(|(status, _)| status), now),

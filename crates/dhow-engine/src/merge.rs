@@ -42,6 +42,8 @@ pub fn merge(config: &mut ContainerConfig, image: &RunConfig) {
             .entry(path.clone())
             .or_insert(Empty {});
     }
+    // As in Docker, which clients compare with.
+    config.volumes = config.volumes.take().filter(|v| !v.is_empty());
     if config.stop_signal.is_empty() {
         config.stop_signal.clone_from(&image.stop_signal);
     }

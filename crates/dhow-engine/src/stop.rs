@@ -122,7 +122,10 @@ impl Engine {
         if patience != Some(Duration::ZERO) && wait_for_end(&mut ended, patience).await.is_ok() {
             return Ok(());
         }
-        self.send(container, &shim, SIGKILL).await?;
+        // A removal has sent it already.
+        if signal != SIGKILL {
+            self.send(container, &shim, SIGKILL).await?;
+        }
         wait_for_end(&mut ended, Some(KILL_PATIENCE))
             .await
             .map_err(|_| {

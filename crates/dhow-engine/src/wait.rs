@@ -54,9 +54,9 @@ impl Engine {
             let last = progress.borrow();
             WaitResponse {
                 status_code: i64::from(last.exit_code),
-                // Who waits for the removal learns from the start itself why that failed.
+                // Who waits for what a start will come to learns from the start itself why it failed.
                 error: Some(last.error.clone())
-                    .filter(|e| !e.is_empty() && condition != WaitCondition::Removed)
+                    .filter(|e| !e.is_empty() && condition == WaitCondition::NotRunning)
                     .map(|message| WaitExitError { message }),
             }
         })

@@ -92,6 +92,10 @@ fn adapt(request: &mut ContainerCreateRequest, version: ApiVersion) -> Result<Ve
         // Both zero and -1 have always meant without limit.
         host.resources.pids_limit = None;
     }
+    if host.resources.memory_swappiness == Some(-1) {
+        // The command line's way to say nothing.
+        host.resources.memory_swappiness = None;
+    }
     let address = request.mac_address.take().filter(|a| !a.is_empty());
     warnings.extend(adapt_mac_address(address, host, networking, version)?);
     warnings.extend(adapt_port_bindings(host, version));
@@ -243,12 +247,13 @@ mod tests {
     fn the_default_network_is_the_bridge() {
         let (request, warnings) = adapted(
             51,
-            r#"{"Image":"x","HostConfig":{"NetworkMode":"default","PidsLimit":-1},"NetworkingConfig":{"EndpointsConfig":{"default":{"Aliases":["a"]}}}}"#,
+            r#"{"Image":"x","HostConfig":{"NetworkMode":"default","PidsLimit":-1,"MemorySwappiness":-1},"NetworkingConfig":{"EndpointsConfig":{"default":{"Aliases":["a"]}}}}"#,
         )
         .unwrap();
         let host = request.host_config.unwrap();
         assert_eq!(host.network_mode, "bridge");
         assert_eq!(host.resources.pids_limit, None);
+        assert_eq!(host.resources.memory_swappiness, None);
         assert!(request.networking_config.unwrap().endpoints_config["bridge"].is_some());
         assert_eq!(warnings, [""; 0]);
     }
