@@ -18,10 +18,27 @@ pub(super) struct Directories {
 
 #[derive(Default)]
 struct State {
-    /// Known to be on the disk with all their parents. Directories are never removed while a server runs.
+    /// Known to be on the disk with all their parents, up to the root. Directories are never removed while
+    /// a server runs.
     durable: HashSet<PathBuf>,
     next: Group,
     flushing: bool,
+}
+
+impl State {
+    /// Takes note of flushed directories. One whose parent still waits for its own flush is not yet safe.
+    fn add_durable(&mut self, flushed: HashSet<PathBuf>) {
+        let mut flushed: Vec<_> = flushed.into_iter().collect();
+        flushed.sort(); // a parent comes before its children
+        for directory in flushed {
+            if directory
+                .parent()
+                .is_some_and(|parent| self.durable.contains(parent))
+            {
+                self.durable.insert(directory);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -31,10 +48,13 @@ struct Group {
 }
 
 impl Directories {
+    /// For a root that is on the disk.
     pub fn new(root: &Path) -> Directories {
+        let mut state = State::default();
+        state.durable.insert(root.to_owned());
         Directories {
             root: root.to_owned(),
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 
@@ -94,7 +114,7 @@ impl Directories {
                 .iter()
                 .try_for_each(|directory| File::open(directory)?.sync_all());
             if result.is_ok() {
-                self.state().durable.extend(group.directories);
+                self.state().add_durable(group.directories);
             }
             let result = result.map_err(Arc::new);
             for waiting in group.waiting {
@@ -135,6 +155,22 @@ mod tests {
             changed.is_empty(),
             "a directory that is on the disk needs no flush"
         );
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_safe_only_with_its_parents() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = Arc::new(Directories::new(root.path()));
+        let path = root.path().join("a/b");
+        std::fs::create_dir_all(&path).unwrap();
+        directories.sync(vec![path.clone()]).await.unwrap();
+        let mut changed = Vec::new();
+        directories.make(&path, &mut changed).unwrap();
+        assert!(
+            changed.contains(&root.path().join("a")),
+            "its parent may not be on the disk yet"
+        );
+        assert!(changed.contains(&root.path().to_owned()));
     }
 
     #[tokio::test]

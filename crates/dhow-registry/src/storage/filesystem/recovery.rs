@@ -52,7 +52,7 @@ pub(super) fn prepare(root: &Path) -> io::Result<File> {
         },
     )?;
     check_layout(root)?;
-    for directory in ["blobs/sha256", "blobs/sha512", "blobs", ""] {
+    for directory in ["blobs/sha256", "blobs/sha512", "blobs", "", ".."] {
         File::open(root.join(directory))?.sync_all()?;
     }
     Ok(lock)

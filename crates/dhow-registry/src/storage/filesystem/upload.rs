@@ -21,6 +21,8 @@ use crate::storage::{StorageError, Upload, UploadId};
 
 /// Bytes that are written and hashed at once. An upload holds at most two such batches.
 const BATCH: usize = 128 << 10;
+/// A client may send a byte at a time, and each piece has a cost of its own.
+const BATCH_PIECES: usize = 256;
 /// How long a request waits for one before it to let go of the same upload.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
@@ -36,7 +38,7 @@ pub(super) struct Session {
 }
 
 struct State {
-    /// Bytes in the file. What lies behind them in it is from a write that failed.
+    /// Bytes in the file.
     offset: u64,
     /// The hash of those bytes; none after a restart.
     hasher: Option<Hasher>,
@@ -280,6 +282,8 @@ impl Writer {
     fn append(&mut self, batch: &[Bytes]) -> io::Result<()> {
         for bytes in batch {
             if let Err(e) = self.file.write_all(bytes) {
+                // A part of it may be there: a restart would take that for content.
+                self.file.set_len(self.state.offset)?;
                 self.file.seek(SeekFrom::Start(self.state.offset))?;
                 return Err(e);
             }
@@ -304,7 +308,7 @@ impl Upload for FileUpload {
         self.offset += bytes.len() as u64;
         self.batched += bytes.len();
         self.batch.push(bytes);
-        if self.batched >= BATCH {
+        if self.batched >= BATCH || self.batch.len() >= BATCH_PIECES {
             self.send_batch().await
         } else {
             Ok(())

@@ -1,12 +1,12 @@
 //! Distribution specification, "Pushing Manifests".
 
-mod support;
-
+use crate::support::{
+    DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX, TestRegistry, image, sha512,
+};
 use dhow_image::Digest;
 use dhow_registry::{FilesystemLimits, RegistryConfig};
 use http::Method;
 use serde_json::json;
-use support::{DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX, TestRegistry, image, sha512};
 
 #[tokio::test]
 async fn a_manifest_is_pushed_by_tag_and_by_digest() {

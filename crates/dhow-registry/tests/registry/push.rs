@@ -1,14 +1,12 @@
 //! Distribution specification, "Push": blobs.
 
-mod support;
-
+use crate::support::{TestRegistry, files, noise, sha512};
 use dhow_image::Digest;
 use dhow_registry::{FilesystemLimits, RegistryConfig};
 use futures_util::stream;
 use http::{Method, Request};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use support::{TestRegistry, files, noise, sha512};
 
 fn with_digest(location: &str, digest: &Digest) -> String {
     format!("{location}?digest={digest}")

@@ -1,5 +1,4 @@
 //! A registry on a port of its own, and a client for it.
-#![allow(dead_code)] // each test file uses a part of this
 
 use std::net::SocketAddr;
 use std::path::Path;

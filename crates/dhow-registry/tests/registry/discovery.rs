@@ -1,10 +1,8 @@
 //! Distribution specification, "Content Discovery", and Docker's catalog.
 
-mod support;
-
+use crate::support::{Answer, OCI_IMAGE, OCI_INDEX, TestRegistry, image};
 use dhow_image::Digest;
 use serde_json::{Value, json};
-use support::{Answer, OCI_IMAGE, OCI_INDEX, TestRegistry, image};
 
 /// The path in a `Link` header to the next page.
 fn next(answer: &Answer) -> Option<String> {

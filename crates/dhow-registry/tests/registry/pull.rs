@@ -1,9 +1,7 @@
 //! Distribution specification, "Pull".
 
-mod support;
-
+use crate::support::{TestRegistry, noise};
 use http::Method;
-use support::{TestRegistry, noise};
 
 #[tokio::test]
 async fn the_base_tells_what_this_is() {
@@ -155,11 +153,11 @@ async fn a_manifest_is_pulled_by_tag_and_digest() {
         let path = format!("/v2/lib/a/manifests/{reference}");
         let answer = registry.get(&path).await.expect(200, "");
         assert_eq!(answer.body, manifest, "byte for byte as it was pushed");
-        assert_eq!(answer.header("content-type"), support::OCI_IMAGE);
+        assert_eq!(answer.header("content-type"), crate::support::OCI_IMAGE);
         assert_eq!(answer.header("docker-content-digest"), digest.to_string());
         let answer = registry.head(&path).await.expect(200, "");
         assert_eq!(answer.header("content-length"), manifest.len().to_string());
-        assert_eq!(answer.header("content-type"), support::OCI_IMAGE);
+        assert_eq!(answer.header("content-type"), crate::support::OCI_IMAGE);
     }
 }
 

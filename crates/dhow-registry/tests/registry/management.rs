@@ -1,9 +1,7 @@
 //! Distribution specification, "Content Management".
 
-mod support;
-
+use crate::support::TestRegistry;
 use dhow_image::Digest;
-use support::TestRegistry;
 
 #[tokio::test]
 async fn a_tag_is_deleted_and_its_manifest_stays() {
@@ -45,7 +43,7 @@ async fn a_manifest_is_deleted_with_its_tags() {
     registry.delete(&path).await.expect(404, "MANIFEST_UNKNOWN");
     // Pushed again, it doesn't bring back its tags.
     registry
-        .put_manifest(&path, support::OCI_IMAGE, manifest)
+        .put_manifest(&path, crate::support::OCI_IMAGE, manifest)
         .await
         .expect(201, "");
     registry

@@ -1,21 +1,19 @@
 //! The server around the service: TLS, the end.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::support::{TestRegistry, noise};
 use dhow_registry::{
     FilesystemLimits, FilesystemStorage, Registry, RegistryConfig, ServeError, Server, ServerConfig,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use support::{TestRegistry, noise};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
+        .join("tests/registry/fixtures")
         .join(name)
 }
 

@@ -1,13 +1,11 @@
 //! Clients that mean no good, and those that just fail.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{TestRegistry, files, noise};
 use dhow_image::Digest;
 use dhow_registry::{FilesystemLimits, RegistryConfig};
 use http::Method;
-use support::{TestRegistry, files, noise};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,16 +1,14 @@
 //! What was acknowledged outlives the server, however it ends.
 
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support::{TestRegistry, noise};
 use dhow_image::Digest;
 use dhow_registry::{FilesystemLimits, FilesystemStorage, Recovered, RegistryConfig};
 use http::Method;
-use support::{TestRegistry, noise};
 
 const ROOT: &str = "DHOW_REGISTRY_TEST_ROOT";
 
@@ -38,7 +36,7 @@ struct Killable {
 impl Killable {
     fn start(root: &Path) -> Killable {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "server_process", "--nocapture"])
+            .args(["--exact", "durability::server_process", "--nocapture"])
             .env(ROOT, root)
             .stdout(Stdio::piped())
             .spawn()
@@ -91,7 +89,7 @@ async fn an_upload_goes_on_after_a_kill() {
     let path = format!("{}{location}", server.base);
     let status = client.get(&path).await.expect(204, "");
     assert_eq!(status.header("range"), "0-599999");
-    let digest = support::sha512(&bytes);
+    let digest = crate::support::sha512(&bytes);
     client
         .ask(Method::PUT, &format!("{path}?digest={digest}"))
         .header("content-range", "600000-899999")
