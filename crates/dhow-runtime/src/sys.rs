@@ -67,6 +67,31 @@ pub(crate) fn setns(fd: BorrowedFd<'_>, kinds: i32) -> io::Result<()> {
     check(unsafe { libc::setns(fd.as_raw_fd(), kinds) })
 }
 
+/// Waits for a child's end, leaves it to be reaped, and returns its code as a shell gives it.
+pub(crate) fn code_of_ended(pid: i32) -> Option<i32> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: waitid writes to a siginfo of its own type, which is valid zeroed as well, and whose status is
+    // set for a child that ended.
+    unsafe {
+        if libc::waitid(
+            libc::P_PID,
+            pid as u32,
+            info.as_mut_ptr(),
+            libc::WEXITED | libc::WNOWAIT,
+        ) != 0
+        {
+            return None;
+        }
+        let info = info.assume_init();
+        let status = info.si_status();
+        Some(if info.si_code == libc::CLD_EXITED {
+            status
+        } else {
+            128 + status
+        })
+    }
+}
+
 /// A child that has ended, reaped: its process id and its code as a shell gives it, 128 + n after signal n.
 pub(crate) fn reap(pid: i32, wait: bool) -> io::Result<Option<(i32, i32)>> {
     let mut status = 0;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::launch::{self, Launched};
+use super::launch::{self, Ends, Launched};
 use super::streams::Streams;
 use super::{Process, Shim, now};
 use crate::init::{self, ExecSetup, Reporter, failed};
@@ -65,43 +65,27 @@ impl Shim {
                 .map_err(failed("joining the container's cgroup")),
             _ => Ok(()),
         };
-        let launched = joined
-            .and_then(|()| launch::go_ahead(reports.as_fd()))
-            .and_then(|()| launch::follow(&reports, pid));
-        let Launched {
-            terminal: controller,
-            warnings,
-            ..
-        } = match launched {
-            Ok(launched) => launched,
-            Err(error) => {
-                // SAFETY: a signal to a child that is not reaped yet, or to nothing.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-                let _ = sys::reap(pid, true);
-                return Err(error);
-            }
+        let told = joined.and_then(|()| launch::go_ahead(reports.as_fd()));
+        let launched = match told {
+            Ok(()) => launch::follow(&reports, pid),
+            Err(error) => Err(launch::blame(&reports, pid, error)),
         };
+        let connected =
+            launched.and_then(|launched| self.connect_exec(request, ends, launched, stream));
+        let (streams, warnings) = connected.inspect_err(|_| {
+            // SAFETY: a signal to a child that is not reaped yet.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // Nothing is left to be done for one that can't be reaped.
+            let _ = sys::reap(pid, true);
+        })?;
+        let number = self.next_process;
+        self.next_process += 1;
         let started = Started {
             pid: pid as u32,
             started_at: now(),
             phases: Vec::new(),
             warnings,
         };
-        let number = self.next_process;
-        self.next_process += 1;
-        // Docker closes an exec's standard input when its client has nothing more to say.
-        let mut streams = Streams::new(number, terminal, true, None);
-        ends.connect(
-            &mut streams,
-            &mut self.poller,
-            controller,
-            request.open_stdin,
-        )?;
-        if let (Some(asked), Some(fd)) = (request.attach, stream) {
-            streams
-                .attach(&mut self.poller, asked, fd)
-                .map_err(failed("attaching a client"))?;
-        }
         self.processes.insert(
             number,
             Process {
@@ -114,5 +98,29 @@ impl Shim {
             },
         );
         Ok(started)
+    }
+
+    fn connect_exec(
+        &mut self,
+        request: &ExecRequest,
+        ends: Ends,
+        launched: Launched,
+        stream: Option<OwnedFd>,
+    ) -> Result<(Streams, Vec<String>), StartError> {
+        let terminal = launched.terminal.is_some();
+        // Docker closes an exec's standard input when its client has nothing more to say.
+        let mut streams = Streams::new(self.next_process, terminal, true, None);
+        ends.connect(
+            &mut streams,
+            &mut self.poller,
+            launched.terminal,
+            request.open_stdin,
+        )?;
+        if let (Some(asked), Some(fd)) = (request.attach, stream) {
+            streams
+                .attach(&mut self.poller, asked, fd)
+                .map_err(failed("attaching a client"))?;
+        }
+        Ok((streams, launched.warnings))
     }
 }

@@ -147,12 +147,26 @@ pub(super) fn follow(reports: impl AsFd, pid: i32) -> Result<Launched, StartErro
         return Ok(launched);
     }
     // It ended on its way: killed, or out of memory under a limit that is too small for anything.
-    let code = match sys::reap(pid, true) {
-        Ok(Some((_, code))) => code,
-        _ => 0,
-    };
-    Err(StartError::Other(match code {
-        137 => "container init was killed before it could start the program (out of memory? is the memory limit too small?)".into(),
-        code => format!("container init exited unexpectedly with code {code}"),
+    Err(StartError::Other(match sys::code_of_ended(pid) {
+        Some(137) => "container init was killed before it could start the program (out of memory? is the memory limit too small?)".into(),
+        code => format!("container init exited unexpectedly with code {}", code.unwrap_or_default()),
     }))
+}
+
+/// Something failed here while the child was on its way: because the child had, and has said why, or not.
+/// Ends the child, without reaping it.
+pub(super) fn blame(reports: impl AsFd, pid: i32, error: StartError) -> StartError {
+    // SAFETY: a signal to a child that is not reaped yet.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    loop {
+        match packet::receive(&reports) {
+            Ok(Some(packet)) => {
+                if let Ok(Report::Failed(reason)) = serde_json::from_slice(&packet.json) {
+                    return reason;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            Ok(None) | Err(_) => return error,
+        }
+    }
 }

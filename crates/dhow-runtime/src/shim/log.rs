@@ -86,7 +86,6 @@ impl Log {
             Stream::Stderr => &mut self.stderr,
         };
         let mut entries = Vec::with_capacity(bytes.len() + 128);
-        let mut count = 0;
         while !bytes.is_empty() {
             let room = MAX_LINE - unfinished.bytes.len();
             let window = &bytes[..bytes.len().min(room)];
@@ -101,15 +100,14 @@ impl Log {
                 };
                 entry(&mut entries, &unfinished.bytes, stream, time);
                 unfinished.bytes.clear();
-                count += 1;
             }
         }
         // A long line's buffer is not kept by a container that wrote one once.
         if unfinished.bytes.is_empty() {
             unfinished.bytes = Vec::new();
         }
-        if count > 0 {
-            self.append(&entries, count);
+        if !entries.is_empty() {
+            self.append(&entries);
         }
     }
 
@@ -129,14 +127,35 @@ impl Log {
                     stream,
                     unfinished.since.unwrap_or(now),
                 );
-                self.append(&entries, 1);
+                self.append(&entries);
             }
         }
     }
 
-    /// Writes entries. When that fails, the disk being full, they are lost, the container goes on, and the
-    /// next entry that can be written is preceded by one that says how many are missing.
-    fn append(&mut self, entries: &[u8], count: u64) {
+    /// Writes entries, with a rotation wherever one before has filled the file.
+    fn append(&mut self, mut entries: &[u8]) {
+        let Some(max_size) = self.max_size else {
+            return self.append_unrotated(entries);
+        };
+        while !entries.is_empty() {
+            if self.size >= max_size && self.rotate().is_err() {
+                return self.lose(entries);
+            }
+            // An entry has no newline but its last byte: what is in the text is escaped.
+            let room = (max_size - self.size).min(entries.len() as u64) as usize;
+            let end = entries[room.saturating_sub(1)..]
+                .iter()
+                .position(|byte| *byte == b'\n');
+            let (now, later) =
+                entries.split_at(end.map_or(entries.len(), |end| room.saturating_sub(1) + end + 1));
+            self.append_unrotated(now);
+            entries = later;
+        }
+    }
+
+    /// When writing fails, the disk being full, the entries are lost, the container goes on, and the next
+    /// that can be written is preceded by one that says how many are missing.
+    fn append_unrotated(&mut self, entries: &[u8]) {
         let marked;
         let mut bytes = entries;
         if self.lost > 0 {
@@ -155,21 +174,21 @@ impl Log {
             marked = with_marker;
             bytes = &marked;
         }
-        let rotated = match self.max_size {
-            Some(max_size) if self.size >= max_size => self.rotate(),
-            _ => Ok(()),
-        };
-        match rotated.and_then(|()| self.file.write_all(bytes)) {
+        match self.file.write_all(bytes) {
             Ok(()) => {
                 self.size += bytes.len() as u64;
                 self.lost = 0;
             }
             Err(_) => {
-                self.lost += count;
+                self.lose(entries);
                 // Half an entry would spoil the next one. If this fails as well, readers skip the line.
                 let _ = self.file.set_len(self.size);
             }
         }
+    }
+
+    fn lose(&mut self, entries: &[u8]) {
+        self.lost += entries.iter().filter(|byte| **byte == b'\n').count() as u64;
     }
 
     /// `log` becomes `log.1`, that `log.2`, and so on up to the number of files to keep.
@@ -346,6 +365,25 @@ mod tests {
         assert_eq!(all.last().unwrap().1, "line 19\n");
         let first: u32 = all[0].1.trim().trim_start_matches("line ").parse().unwrap();
         assert_eq!(all.len() as u32, 20 - first);
+    }
+
+    #[test]
+    fn one_large_piece_rotates_as_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Log::open(&sink(dir.path(), Some(10_000), 2))
+            .unwrap()
+            .unwrap();
+        let piece: String = (1..=2000).map(|number| format!("{number}\n")).collect();
+        log.write(Stream::Stdout, piece.as_bytes());
+        let all: Vec<_> = ["log.1", "log"]
+            .iter()
+            .flat_map(|name| entries(&dir.path().join(name)))
+            .collect();
+        assert_eq!(all.last().unwrap().1, "2000\n");
+        assert!(all.len() < 400 && all.len() > 100, "{}", all.len());
+        let size = std::fs::metadata(dir.path().join("log.1")).unwrap().len();
+        assert!((10_000..10_100).contains(&size), "{size}");
+        assert!(!dir.path().join("log.2").exists());
     }
 
     #[test]

@@ -89,6 +89,12 @@ pub(super) fn start(
     shim
 }
 
+struct Beside {
+    mount_namespace: OwnedFd,
+    listener: OwnedFd,
+    log: Option<Log>,
+}
+
 /// A start under way, and what there is of it to be undone.
 struct Attempt<'a> {
     request: &'a StartRequest,
@@ -152,23 +158,15 @@ impl Attempt<'_> {
         self.pid = Some(pid);
         drop((reports_child, stdio, netns));
         phases.end("clone");
-        // Held, the namespace's end is not the process's: the exit is seen before everything is unmounted.
-        let mount_namespace = File::open(format!("/proc/{pid}/ns/mnt"))
-            .map_err(failed("opening the mount namespace"))?;
-        if let Some(cgroup) = &self.cgroup
-            && into.is_none()
-        {
-            self.apply_limits(&mut warnings)?;
-            phases.end("cgroup limits");
-            cgroup
-                .join(pid as u32)
-                .map_err(failed("joining the cgroup"))?;
-            phases.end("cgroup joined");
-        }
-        launch::go_ahead(reports.as_fd())?;
-        let log = Log::open(&request.log).map_err(failed("opening the container's log"))?;
-        let listener = socket::listen(&request.runtime_dir, &request.id)
-            .map_err(failed("listening for later daemons"))?;
+        let limit_beside = into.is_none();
+        let Beside {
+            mount_namespace,
+            listener,
+            log,
+        } = match self.beside_init(pid, &reports, limit_beside, &mut warnings, &mut phases) {
+            Ok(beside) => beside,
+            Err(error) => return Err(launch::blame(&reports, pid, error)),
+        };
         let mut poller = Poller::new().map_err(failed("preparing to wait"))?;
         let mut streams = Streams::new(0, terminal, request.stdin_once, log);
         phases.end("log and socket");
@@ -215,12 +213,45 @@ impl Attempt<'_> {
             listener,
             process,
             pidfd,
-            mount_namespace.into(),
+            mount_namespace,
             self.cgroup.take(),
             held,
             seccomp,
             own_pids,
         ))
+    }
+
+    /// What the shim does while the init mounts.
+    fn beside_init(
+        &self,
+        pid: i32,
+        reports: &OwnedFd,
+        limit: bool,
+        warnings: &mut Vec<String>,
+        phases: &mut Phases,
+    ) -> Result<Beside, StartError> {
+        // Held, the namespace's end is not the process's: the exit is seen before everything is unmounted.
+        let mount_namespace = File::open(format!("/proc/{pid}/ns/mnt"))
+            .map_err(failed("opening the mount namespace"))?
+            .into();
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|_| limit) {
+            self.apply_limits(warnings)?;
+            phases.end("cgroup limits");
+            cgroup
+                .join(pid as u32)
+                .map_err(failed("joining the cgroup"))?;
+            phases.end("cgroup joined");
+        }
+        launch::go_ahead(reports.as_fd())?;
+        let request = self.request;
+        let log = Log::open(&request.log).map_err(failed("opening the container's log"))?;
+        let listener = socket::listen(&request.runtime_dir, &request.id)
+            .map_err(failed("listening for later daemons"))?;
+        Ok(Beside {
+            mount_namespace,
+            listener,
+            log,
+        })
     }
 
     fn apply_limits(&self, warnings: &mut Vec<String>) -> Result<(), StartError> {

@@ -85,6 +85,15 @@ fn many_at_once(host: &Host, runtime: &Runtime) {
             });
         }
         execs.join_all().await;
+        for number in 0..100 {
+            let (code, stdout, _) = running
+                .exec(&format!("short-{number}"), |request| {
+                    request.process = process(&["echo", "short"])
+                })
+                .await
+                .unwrap();
+            assert_eq!((code, stdout.as_str()), (0, "short\n"));
+        }
         running.shim.signal(Target::Init, 9).await.unwrap();
         running.exit().await;
         running.shim.release().await.unwrap();

@@ -191,17 +191,15 @@ struct Count {
 }
 
 fn count(host: &Host) -> Count {
+    // Of this run's containers.
+    let own = format!("{:08x}", std::process::id());
     let entries = |path: &Path| {
-        std::fs::read_dir(path).map_or(0, |entries| {
-            entries
-                .flatten()
-                .filter(|entry| entry.path().is_dir())
-                .count()
-        })
+        let all = std::fs::read_dir(path).into_iter().flatten().flatten();
+        all.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own))
+            .count()
     };
-    let cgroups = std::fs::read_dir("/sys/fs/cgroup")
-        .unwrap()
-        .flatten()
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
+    let cgroups = hierarchies
         .map(|entry| entries(&entry.path().join("dhow-test")))
         .sum::<usize>()
         + entries(Path::new("/sys/fs/cgroup/dhow-test"));
