@@ -37,6 +37,20 @@ impl Exec {
     fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
         self.phase.lock().unwrap_or_else(|e| e.into_inner())
     }
+
+    /// An exec runs once.
+    fn check_created(&self) -> Result<()> {
+        let id = &self.id;
+        match *self.phase() {
+            Phase::Created => Ok(()),
+            Phase::Running { .. } => Err(EngineError::Conflict(format!(
+                "exec command {id} is already running"
+            ))),
+            Phase::Ended { .. } => Err(EngineError::Conflict(format!(
+                "exec command {id} has already run"
+            ))),
+        }
+    }
 }
 
 /// All execs, by id.
@@ -166,6 +180,14 @@ impl Engine {
         Ok(id)
     }
 
+    /// Fails if the exec can't be started now. Returns whether it has a terminal.
+    pub fn exec_startable(&self, id: &str) -> Result<bool> {
+        let exec = self.inner.execs.find(id)?;
+        exec.check_created()?;
+        self.exec_container(exec.container.as_str())?;
+        Ok(exec.request.tty)
+    }
+
     /// Starts the process. `None` for one that runs detached.
     pub async fn exec_start(
         &self,
@@ -173,19 +195,7 @@ impl Engine {
         options: ExecStartRequest,
     ) -> Result<Option<AttachSession>> {
         let exec = self.inner.execs.find(id)?;
-        match *exec.phase() {
-            Phase::Created => {}
-            Phase::Running { .. } => {
-                return Err(EngineError::Conflict(format!(
-                    "exec command {id} is already running"
-                )));
-            }
-            Phase::Ended { .. } => {
-                return Err(EngineError::Conflict(format!(
-                    "exec command {id} has already run"
-                )));
-            }
-        }
+        exec.check_created()?;
         let container = self.exec_container(exec.container.as_str())?;
         let shim = container.shim()?;
         let request = &exec.request;

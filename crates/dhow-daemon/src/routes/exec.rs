@@ -5,12 +5,12 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use dhow_api::{ApiVersion, ExecCreateRequest, ExecCreateResponse, ExecInspect, ExecStartRequest};
-use dhow_engine::EngineError;
 use http::{HeaderMap, StatusCode};
 
 use super::containers::terminal_size;
 use super::{AppState, session};
 use crate::error::{ApiError, Result};
+use crate::hijack;
 use crate::json::{Json, JsonBody};
 use crate::query::Params;
 use crate::version::Api;
@@ -51,20 +51,32 @@ async fn start(
     if !request.tty || version < ApiVersion::v1(42) {
         request.console_size = None;
     }
-    let (detach, tty) = (request.detach, request.tty);
     let engine = state.engine.clone();
-    let started = state
-        .finish(async move { engine.exec_start(&id, request).await })
-        .await;
-    match started {
-        Ok(Some(session)) => Ok(session::answer(&headers, version, session)),
-        Ok(None) => Ok(StatusCode::OK.into_response()),
-        // The client has its exit code from inspect, and reads why from the stream.
-        Err(ApiError::Engine(e @ EngineError::Start { .. })) if !detach => {
-            Ok(session::refuse(&headers, version, tty, &e.to_string()))
-        }
-        Err(e) => Err(e),
+    if request.detach {
+        state
+            .finish(async move { engine.exec_start(&id, request).await.map(drop) })
+            .await?;
+        return Ok(StatusCode::OK.into_response());
     }
+    let tty = engine.exec_startable(&id)?;
+    // The head goes out before the process starts: clients that read it through a buffer lose output that
+    // follows at once (docker-py reads past its buffer).
+    Ok(hijack::switch(
+        &headers,
+        version,
+        !tty,
+        move |client| async move {
+            let started = state
+                .finish(async move { engine.exec_start(&id, request).await })
+                .await;
+            match started {
+                Ok(Some(attached)) => session::run(client, attached).await,
+                Ok(None) => {}
+                // The client has its exit code from inspect, and reads why from the stream.
+                Err(e) => session::refuse(client, tty, &e.to_string()).await,
+            }
+        },
+    ))
 }
 
 async fn resize(

@@ -1,5 +1,7 @@
 //! What attach and exec have in common: a connection that becomes a process's streams.
 
+use std::time::Duration;
+
 use axum::response::Response;
 use dhow_api::ApiVersion;
 use dhow_engine::AttachSession;
@@ -9,14 +11,20 @@ use tokio::io::AsyncWriteExt;
 use crate::hijack::{self, RawStream};
 use crate::relay::{self, End, Input};
 
+/// What a replay gives the client's reading of the head: some clients read that through a buffer, and past
+/// the buffer what follows (docker-py).
+const HEAD_START: Duration = Duration::from_millis(5);
+
 /// The answer that hands the connection to a process.
 pub fn answer(request: &HeaderMap, version: ApiVersion, session: AttachSession) -> Response {
     let multiplexed = !session.tty;
     hijack::switch(request, version, multiplexed, |client| run(client, session))
 }
 
-async fn run(mut client: RawStream, mut session: AttachSession) {
+/// Runs a session to its end.
+pub async fn run(mut client: RawStream, mut session: AttachSession) {
     if let Some(mut replay) = session.replay.take() {
+        tokio::time::sleep(HEAD_START).await;
         while let Some(piece) = replay.next().await {
             let written = match piece {
                 Ok(piece) => client.write_all(&piece).await,
@@ -47,7 +55,7 @@ async fn run(mut client: RawStream, mut session: AttachSession) {
 }
 
 /// Says on the stream why there is no process: one frame of output, or plain text for a terminal.
-pub fn refuse(request: &HeaderMap, version: ApiVersion, tty: bool, message: &str) -> Response {
+pub async fn refuse(mut client: RawStream, tty: bool, message: &str) {
     let text = format!("{message}\r\n");
     let mut bytes = Vec::with_capacity(text.len() + 8);
     if !tty {
@@ -56,9 +64,7 @@ pub fn refuse(request: &HeaderMap, version: ApiVersion, tty: bool, message: &str
         bytes.extend_from_slice(&length.to_be_bytes());
     }
     bytes.extend_from_slice(text.as_bytes());
-    hijack::switch(request, version, !tty, move |mut client| async move {
-        // A client that is gone does not read why.
-        let _ = client.write_all(&bytes).await;
-        let _ = client.shutdown().await;
-    })
+    // A client that is gone does not read why.
+    let _ = client.write_all(&bytes).await;
+    let _ = client.shutdown().await;
 }
