@@ -346,7 +346,15 @@ impl LayerFetch {
         let mut download = Download::new(&self.session, &self.path, descriptor, attempts);
         let mut throttle = Throttle::new();
         let mut done = 0;
-        while let Some(piece) = download.next().await? {
+        loop {
+            let piece = match download.next().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(e) => {
+                    sink.abandon().await;
+                    return Err(e);
+                }
+            };
             done += piece.len() as u64;
             if throttle.is_due() {
                 self.report.amount(id, "Downloading", done, descriptor.size);

@@ -69,6 +69,13 @@ impl LayerSink {
         self.result.await.unwrap_or(Err(ImageError::Abandoned))
     }
 
+    /// The stream will not be completed: waits until all that was written of it is gone.
+    pub async fn abandon(self) {
+        drop(self.chunks);
+        // Whatever it says, there is no layer.
+        drop(self.result.await);
+    }
+
     /// As [`LayerSink::finish`], for threads that may block.
     pub fn finish_blocking(self) -> Result<NewLayer> {
         let _ = self.chunks.blocking_send(Chunk::End);
