@@ -54,14 +54,46 @@ impl Engine {
             .ok()
             .and_then(|i| i.config.config.labels.clone())
             .unwrap_or_default();
+        // What came from or went to a registry is known by its reference there, and by its repository.
+        let (actor, name) = match action {
+            "pull" | "push" => (name, repository(name)),
+            _ => (id, name),
+        };
         attributes.insert("name".into(), name.to_owned());
         self.events().publish(
             "image",
             action,
             Actor {
-                id: id.to_owned(),
+                id: actor.to_owned(),
                 attributes,
             },
         );
+    }
+}
+
+/// A reference without its tag or digest.
+fn repository(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or(reference);
+    match name.rsplit_once(':') {
+        // A colon before a slash is a registry's port.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories() {
+        for (reference, expected) in [
+            ("busybox:latest", "busybox"),
+            ("busybox@sha256:00", "busybox"),
+            ("localhost:5000/a/b", "localhost:5000/a/b"),
+            ("localhost:5000/a/b:1", "localhost:5000/a/b"),
+        ] {
+            assert_eq!(repository(reference), expected);
+        }
     }
 }
