@@ -113,9 +113,7 @@ impl RegistryError {
             RegistryError::ManifestTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             RegistryError::TooManyTags(_) => StatusCode::URI_TOO_LONG,
             RegistryError::Timeout => StatusCode::REQUEST_TIMEOUT,
-            RegistryError::Storage(e) if e.kind() == io::ErrorKind::StorageFull => {
-                StatusCode::INSUFFICIENT_STORAGE
-            }
+            RegistryError::Storage(e) if is_full(e) => StatusCode::INSUFFICIENT_STORAGE,
             RegistryError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
             RegistryError::NameInvalid(_)
             | RegistryError::TagInvalid(_)
@@ -170,8 +168,13 @@ impl RegistryError {
                 })
                 .collect(),
             // What the storage said may name paths: that is for the log.
-            RegistryError::Storage(_) => {
-                vec![json!({"code": self.code(), "message": "the registry's storage failed"})]
+            RegistryError::Storage(e) => {
+                let message = if is_full(e) {
+                    "the registry has no space left"
+                } else {
+                    "the registry's storage failed"
+                };
+                vec![json!({"code": self.code(), "message": message})]
             }
             _ => vec![json!({"code": self.code(), "message": self.to_string(), "detail": self.detail()})],
         };
@@ -218,6 +221,13 @@ impl RegistryError {
             _ => serde_json::Value::Null,
         }
     }
+}
+
+fn is_full(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// The `Range` header of an upload that holds `offset` bytes. The form can't say "none": clients read `0-0`
