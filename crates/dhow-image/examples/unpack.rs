@@ -123,7 +123,7 @@ fn make(path: &Path) {
         state ^= state << 17;
         state
     };
-    let words: Vec<[u8; 8]> = (0..4096).map(|_| next().to_le_bytes()).collect();
+    let words: Vec<[u8; 8]> = (0..1024).map(|_| next().to_le_bytes()).collect();
     for file in 0..FILES {
         // A few large files and many small ones, with the same sum whatever the order.
         let size = match file % 42 {
