@@ -28,6 +28,7 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroup;
 use crate::packet::{self, Outgoing};
 use crate::protocol::{StartError, StartRequest};
 use crate::shim;
@@ -86,14 +87,20 @@ impl Reporter {
             .map_err(failed("reporting to the shim"))
     }
 
-    /// Waits until the shim has put this process into its cgroup.
-    pub fn wait_for_cgroup(&self) -> Result<(), StartError> {
+    /// Waits until the shim has set the cgroup's limits.
+    pub fn wait_for_limits(&self) -> Result<(), StartError> {
         match packet::receive(&self.socket) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(StartError::Other("the shim is gone".into())),
             Err(error) => Err(failed("waiting for the shim")(error)),
         }
     }
+}
+
+fn join(cgroup: Option<&Cgroup>) -> Result<(), StartError> {
+    cgroup
+        .map_or(Ok(()), Cgroup::join_self)
+        .map_err(failed("joining the cgroup"))
 }
 
 /// Turns an operating system's error into one that says what was being done.
@@ -118,6 +125,8 @@ pub(crate) struct Setup<'a> {
     pub request: &'a StartRequest,
     pub netns: Option<&'a OwnedFd>,
     pub seccomp: &'a [u8],
+    /// To move into; on v2 the process was cloned into it.
+    pub cgroup: Option<&'a Cgroup>,
     pub stdio: Stdio,
 }
 
@@ -140,6 +149,8 @@ pub(crate) struct ExecSetup<'a> {
     pub process: &'a oci_spec::runtime::Process,
     pub container: &'a OwnedFd,
     pub seccomp: &'a [u8],
+    /// As for an init.
+    pub cgroup: Option<&'a Cgroup>,
     pub stdio: Stdio,
 }
 
@@ -162,9 +173,9 @@ fn start_exec(
     let process = setup.process;
     rustix::process::setsid().map_err(failed("creating a session"))?;
     process::set_oom_score(process.oom_score_adj(), reporter);
+    join(setup.cgroup)?;
     process::join_namespaces(setup.container)
         .map_err(failed("joining the container's namespaces"))?;
-    reporter.wait_for_cgroup()?;
     let terminal = match &setup.stdio {
         Stdio::Terminal { size } => {
             let root = rustix::fs::open(
@@ -220,8 +231,10 @@ fn start(
         Stdio::Pipes { .. } => None,
     };
     reporter.phase("devices");
-    reporter.wait_for_cgroup()?;
-    reporter.phase("cgroup");
+    reporter.wait_for_limits()?;
+    reporter.phase("waiting for the limits");
+    join(setup.cgroup)?;
+    reporter.phase("cgroup joined");
     plan.mount_cgroups(reporter)?;
     reporter.phase("cgroup mounts");
     rootfs::pivot(plan.into_root(), spec)?;

@@ -48,6 +48,7 @@ impl Shim {
                 process: &request.process,
                 container: &self.init_pidfd,
                 seccomp: &self.seccomp,
+                cgroup: self.cgroup.as_ref().filter(|_| into.is_none()),
                 stdio,
             };
             init::run_exec(setup, Reporter::new(reports_child, false));
@@ -59,17 +60,7 @@ impl Shim {
             Cloned::Child => unreachable!("the child runs its program or ends"),
         };
         drop((reports_child, stdio));
-        let joined = match &self.cgroup {
-            Some(cgroup) if into.is_none() => cgroup
-                .join(pid as u32)
-                .map_err(failed("joining the container's cgroup")),
-            _ => Ok(()),
-        };
-        let told = joined.and_then(|()| launch::go_ahead(reports.as_fd()));
-        let launched = match told {
-            Ok(()) => launch::follow(&reports, pid),
-            Err(error) => Err(launch::blame(&reports, pid, error)),
-        };
+        let launched = launch::follow(&reports, pid);
         let connected =
             launched.and_then(|launched| self.connect_exec(request, ends, launched, stream));
         let (streams, warnings) = connected.inspect_err(|_| {

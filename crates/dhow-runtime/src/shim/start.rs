@@ -1,7 +1,7 @@
 //! Starting the container: everything between the daemon's request and the exec of its program.
 //!
-//! While the init mounts, the shim sets limits and joins the cgroup, each on a processor of its own where
-//! there are two: joining waits for the kernel's RCU grace periods.
+//! While the init mounts, the shim sets limits, each on a processor of its own where there are two; the init
+//! then moves itself into the cgroup.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -148,6 +148,7 @@ impl Attempt<'_> {
                         request,
                         netns: netns.as_ref(),
                         seccomp: &seccomp,
+                        cgroup: self.cgroup.as_ref().filter(|_| into.is_none()),
                         stdio,
                     },
                     reporter,
@@ -234,13 +235,9 @@ impl Attempt<'_> {
         let mount_namespace = File::open(format!("/proc/{pid}/ns/mnt"))
             .map_err(failed("opening the mount namespace"))?
             .into();
-        if let Some(cgroup) = self.cgroup.as_ref().filter(|_| limit) {
+        if limit {
             self.apply_limits(warnings)?;
             phases.end("cgroup limits");
-            cgroup
-                .join(pid as u32)
-                .map_err(failed("joining the cgroup"))?;
-            phases.end("cgroup joined");
         }
         launch::go_ahead(reports.as_fd())?;
         let request = self.request;
