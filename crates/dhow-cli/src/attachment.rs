@@ -5,7 +5,7 @@ use dhow_client::{FrameReader, HijackWriter, Hijacked, StreamKind};
 use tokio::sync::mpsc;
 
 use crate::detach::Detector;
-use crate::error::{Error, Result, message};
+use crate::error::{Error, Result, message, plain};
 use crate::terminal::{self, RawMode};
 use crate::{signals, stdio};
 
@@ -33,7 +33,7 @@ pub enum End {
 /// Refuses a terminal where the user has none.
 pub fn check_tty(stdin: bool, tty: bool) -> Result<()> {
     if stdin && tty && !terminal::stdin_is_terminal() {
-        return Err(message("the input device is not a TTY"));
+        return Err(plain("the input device is not a TTY"));
     }
     Ok(())
 }

@@ -123,15 +123,6 @@ impl ConfigFile {
         Some(auth)
     }
 
-    pub fn registries(&self) -> Vec<String> {
-        let auths = self.root.get("auths").and_then(Value::as_object);
-        auths
-            .into_iter()
-            .flatten()
-            .map(|(k, _)| k.clone())
-            .collect()
-    }
-
     /// The program that keeps credentials of a registry, if one does.
     pub fn credential_helper(&self, registry: &str) -> Option<&str> {
         let helpers = self.map("credHelpers");

@@ -34,6 +34,14 @@ pub fn message(text: impl Into<String>) -> Error {
     Error::Message(text.into())
 }
 
+/// A sentence that no command adds anything to.
+pub fn plain(text: impl Into<String>) -> Error {
+    Error::Status {
+        code: 1,
+        message: text.into(),
+    }
+}
+
 impl Error {
     pub fn code(&self) -> u8 {
         match self {

@@ -78,7 +78,7 @@ impl Kind {
             },
             Kind::Decimal => units::parse_nano_cpus(value).map(drop),
             Kind::Filter if !value.contains('=') => {
-                Err("invalid filter (must be name=value)".to_owned())
+                Err("bad format of filter (expected name=value)".to_owned())
             }
             Kind::String | Kind::List | Kind::Filter | Kind::Map => Ok(()),
         }
@@ -103,6 +103,8 @@ pub struct Flag {
     pub help: &'static str,
     /// What help says the default is; empty for the value that is no value.
     pub default: &'static str,
+    /// Why a value does not fit, beyond what its kind says.
+    pub check: fn(&str) -> Result<(), String>,
 }
 
 impl Flag {
@@ -113,7 +115,13 @@ impl Flag {
             kind,
             help,
             default: "",
+            check: |_| Ok(()),
         }
+    }
+
+    pub const fn checked(mut self, check: fn(&str) -> Result<(), String>) -> Flag {
+        self.check = check;
+        self
     }
 
     pub const fn short(mut self, short: char) -> Flag {
@@ -206,7 +214,8 @@ pub fn parse(
         .map_err(|error| sentence(&error, words))?;
     for flag in flags.chain([HELP]) {
         for value in matches.get_many::<String>(flag.long).into_iter().flatten() {
-            flag.kind.check(value).map_err(|reason| {
+            let checked = flag.kind.check(value).and_then(|()| (flag.check)(value));
+            checked.map_err(|reason| {
                 format!(
                     "invalid argument {value:?} for \"{}\" flag: {reason}",
                     flag.names()
@@ -275,8 +284,10 @@ impl Args {
         self.text(long).and_then(parse_bool).unwrap_or(default)
     }
 
+    /// Nothing, too, for a flag that the command does not have.
     pub fn text(&self, long: &str) -> Option<&str> {
-        self.matches.get_one::<String>(long).map(String::as_str)
+        let value = self.matches.try_get_one::<String>(long).ok().flatten();
+        value.map(String::as_str)
     }
 
     /// The value, if there is one and it is not empty.
@@ -322,7 +333,8 @@ impl Args {
     }
 
     pub fn was_given(&self, long: &str) -> bool {
-        self.matches.value_source(long) == Some(ValueSource::CommandLine)
+        self.text(long).is_some()
+            && self.matches.value_source(long) == Some(ValueSource::CommandLine)
     }
 }
 

@@ -11,12 +11,12 @@ pub struct Reference {
     pub digest: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
     #[error("invalid reference format")]
     Format,
-    #[error("invalid reference format: repository name must be lowercase")]
-    Uppercase,
+    #[error("invalid reference format: repository name ({0}) must be lowercase")]
+    Uppercase(String),
     #[error("repository name must not be longer than 255 characters")]
     TooLong,
 }
@@ -100,14 +100,13 @@ impl Reference {
         if domain.is_some_and(|domain| !valid_domain(domain)) {
             return Err(ReferenceError::Format);
         }
+        if path.chars().any(char::is_uppercase) {
+            let hub = domain.is_none() && !path.contains('/');
+            let library = if hub { "library/" } else { "" };
+            return Err(ReferenceError::Uppercase(format!("{library}{path}")));
+        }
         if !path.split('/').all(valid_component) {
-            let lower = path.to_lowercase();
-            return Err(
-                match lower != path && lower.split('/').all(valid_component) {
-                    true => ReferenceError::Uppercase,
-                    false => ReferenceError::Format,
-                },
-            );
+            return Err(ReferenceError::Format);
         }
         if name.len() > NAME_LIMIT {
             return Err(ReferenceError::TooLong);
@@ -263,7 +262,10 @@ mod tests {
         ] {
             assert_eq!(Reference::parse(bad), Err(ReferenceError::Format), "{bad}");
         }
-        assert_eq!(Reference::parse("Busybox"), Err(ReferenceError::Uppercase));
+        assert_eq!(
+            Reference::parse("Busybox"),
+            Err(ReferenceError::Uppercase("library/Busybox".into()))
+        );
     }
 
     proptest! {

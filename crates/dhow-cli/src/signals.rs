@@ -40,7 +40,7 @@ impl Task {
 /// Signals are caught from now on, before the container they are for is known.
 pub struct Forwarding {
     caught: mpsc::Receiver<&'static str>,
-    _listeners: Vec<Task>,
+    listeners: Vec<Task>,
 }
 
 impl Forwarding {
@@ -58,16 +58,19 @@ impl Forwarding {
                 }
             }));
         }
-        Ok(Forwarding {
-            caught,
-            _listeners: listeners,
-        })
+        Ok(Forwarding { caught, listeners })
     }
 
     /// Passes what was and will be caught on to a container.
-    pub fn forward_to(mut self, client: Arc<Client>, id: String) -> Task {
+    pub fn forward_to(self, client: Arc<Client>, id: String) -> Task {
+        let Forwarding {
+            mut caught,
+            listeners,
+        } = self;
         Task::spawn(async move {
-            while let Some(name) = self.caught.recv().await {
+            // They listen for as long as this forwards.
+            let _listeners = listeners;
+            while let Some(name) = caught.recv().await {
                 // A container that has ended needs no signal any more.
                 let _ = client.container_kill(&id, Some(name)).await;
             }

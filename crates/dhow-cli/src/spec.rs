@@ -12,7 +12,7 @@ mod security;
 mod volumes;
 
 pub use container::{Definition, define};
-pub use environment::{read as read_environment, read_labels};
+pub use environment::{check as check_variable, read as read_environment, read_labels};
 pub use resources::restart_policy;
 
 /// Why a flag's value is refused; the texts are Docker's.

@@ -35,7 +35,7 @@ impl Host {
         let (protocol, rest) = match text.split_once("://") {
             Some((protocol, rest)) => (protocol, rest),
             None if text.starts_with('/') => ("unix", text),
-            None if text.contains(':') => ("tcp", text),
+            None if !text.is_empty() => ("tcp", text),
             None => return Err(malformed()),
         };
         match protocol {
@@ -124,7 +124,6 @@ mod tests {
             "",
             "unix://",
             "tcp://",
-            "box",
             "tcp://::1:5",
             "tcp://a:b",
             "tcp://a:99999",

@@ -42,7 +42,9 @@ pub const EXEC: &[Flag] = &[
         Kind::String,
         "Keys that detach from the process",
     ),
-    Flag::new("env", Kind::List, "Set an environment variable").short('e'),
+    Flag::new("env", Kind::List, "Set an environment variable")
+        .short('e')
+        .checked(crate::spec::check_variable),
     Flag::new(
         "env-file",
         Kind::List,

@@ -186,7 +186,7 @@ fn one(image: &ImageSummary, cut: bool, repository: &str, tag: &str, digest: &st
                 n => n.to_string(),
             },
         ),
-        ("VirtualSize", units::size(image.size)),
+        ("VirtualSize", units::long_size(image.size)),
         ("SharedSize", counted(image.shared_size)),
         ("UniqueSize", unique),
     ])
@@ -247,7 +247,7 @@ fn platform_json(text: &str) -> String {
 
 pub async fn tag(session: &Session, args: &Args) -> Result<()> {
     let bad = |what: &str, name: &str, error: &dyn std::fmt::Display| {
-        message(format!("{what} {name:?}: {error}"))
+        message(format!("{what} {name:?} {error}"))
     };
     let target = Reference::parse(&args.rest[1]).map_err(|error| {
         bad(

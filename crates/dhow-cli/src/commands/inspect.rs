@@ -144,7 +144,11 @@ async fn run(session: &Session, args: &Args, kinds: &[Kinds]) -> Result<()> {
         Some(format) => {
             for json in &mut found {
                 fill_in(json);
-                stdio::println(&format.execute(&json.to_template())?)?;
+                let text = format.execute(&json.to_template()).inspect_err(|_| {
+                    // As much as there was of the line, which is nothing.
+                    let _ = stdio::println("");
+                })?;
+                stdio::println(&text)?;
             }
             if found.is_empty() {
                 stdio::println("")?;

@@ -53,6 +53,18 @@ async fn each<'a, R>(names: &'a [String], action: impl Fn(&'a str) -> R) -> Resu
 where
     R: Future<Output = dhow_client::Result<()>>,
 {
+    each_but_missing(names, false, action).await
+}
+
+/// The same; a name that is not there may be no failure.
+async fn each_but_missing<'a, R>(
+    names: &'a [String],
+    forgive_missing: bool,
+    action: impl Fn(&'a str) -> R,
+) -> Result<()>
+where
+    R: Future<Output = dhow_client::Result<()>>,
+{
     let mut outcomes = stream::iter(names)
         .map(|name| {
             let done = action(name);
@@ -63,6 +75,7 @@ where
     while let Some((name, outcome)) = outcomes.next().await {
         match outcome {
             Ok(()) => stdio::println(name)?,
+            Err(error) if forgive_missing && error.is_not_found() => eprintln!("{error}"),
             Err(error) => failures.push(error.to_string()),
         }
     }
@@ -124,18 +137,9 @@ pub async fn rm(session: &Session, args: &Args) -> Result<()> {
     {
         return Err(message("container name cannot be empty"));
     }
-    each(&args.rest, |name| async move {
-        match client
-            .container_remove(name.trim_matches('/'), force, volumes, link)
-            .await
-        {
-            // Forced removal is about the result.
-            Err(error) if force && error.is_not_found() => {
-                eprintln!("{error}");
-                Ok(())
-            }
-            outcome => outcome,
-        }
+    // Forced removal is about the result: what is not there is as good as removed.
+    each_but_missing(&args.rest, force, |name| {
+        client.container_remove(name.trim_matches('/'), force, volumes, link)
     })
     .await
 }

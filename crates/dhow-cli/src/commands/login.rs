@@ -117,11 +117,6 @@ pub async fn login(session: &Session, args: &Args) -> Result<()> {
 pub async fn logout(session: &Session, args: &Args) -> Result<()> {
     let registry = registry(args.rest.first());
     let mut config = reload(session)?;
-    let known =
-        config.registries().contains(&registry) || config.credential_helper(&registry).is_some();
-    if !known {
-        return Ok(stdio::println(&format!("Not logged in to {registry}"))?);
-    }
     stdio::println(&format!("Removing login credentials for {registry}"))?;
     credentials::erase(&mut config, &registry)
 }

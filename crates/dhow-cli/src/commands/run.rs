@@ -8,7 +8,7 @@ use dhow_client::{AttachOptions, Client, WaitCondition, WaitHandle};
 
 use crate::attachment::{self, End, Streams};
 use crate::commands::pull;
-use crate::error::{Error, Result, message};
+use crate::error::{Error, Result, message, plain};
 use crate::flags::Args;
 use crate::progress::Output;
 use crate::reference::Reference;
@@ -27,26 +27,28 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
     start_to_end(session, args)
         .await
         .map_err(|error| match error {
-            Error::Exit(_) => error,
-            error => failed(program, &error.to_string()),
+            Error::Exit(_) | Error::Status { .. } => error,
+            Error::Client(error) => {
+                let text = error.to_string();
+                failed(program, status_of(&text), &text)
+            }
+            error => failed(program, NOT_RUN, &error.to_string()),
         })
 }
 
 /// The status that tells why a container did not run, found in the daemon's sentence as Docker does.
-fn failed(program: &str, text: &str) -> Error {
-    let code = match text {
-        text if text.contains("executable file not found")
-            || text.contains("no such file or directory") =>
-        {
-            NOT_FOUND
-        }
-        text if text.contains("permission denied") && !text.contains("daemon socket")
-            || text.contains("is a directory") =>
-        {
-            NOT_EXECUTABLE
-        }
-        _ => NOT_RUN,
-    };
+fn status_of(text: &str) -> u8 {
+    let says = |part: &str| text.contains(part);
+    if says("executable file not found") || says("no such file or directory") {
+        NOT_FOUND
+    } else if (says("permission denied") && !says("daemon socket")) || says("is a directory") {
+        NOT_EXECUTABLE
+    } else {
+        NOT_RUN
+    }
+}
+
+fn failed(program: &str, code: u8, text: &str) -> Error {
     Error::Status {
         code,
         message: format!("{program}: {text}\n\nRun '{program} run --help' for more information"),
@@ -60,7 +62,7 @@ async fn start_to_end(session: &Session, args: &Args) -> Result<()> {
     let detach = args.is_set("detach");
     if detach {
         if args.was_given("attach") {
-            return Err(message(
+            return Err(plain(
                 "conflicting options: cannot specify both --attach and --detach",
             ));
         }
@@ -287,7 +289,7 @@ mod tests {
                 125,
             ),
         ] {
-            assert_eq!(failed("dhow", text).code(), code, "{text}");
+            assert_eq!(status_of(text), code, "{text}");
         }
     }
 }

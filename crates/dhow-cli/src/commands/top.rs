@@ -4,10 +4,13 @@ use dhow_api::{ContainerUpdateRequest, Resources};
 
 use crate::error::{Result, message};
 use crate::flags::{Args, Flag, Kind};
-use crate::format::table::align;
+use crate::format::table::align_to;
 use crate::format::units;
 use crate::session::Session;
 use crate::{spec, stdio};
+
+/// The cells of a process list are wider than others, the gap not counted.
+const NARROWEST: usize = 17;
 
 pub async fn top(session: &Session, args: &Args) -> Result<()> {
     let arguments = args.rest[1..].join(" ");
@@ -19,7 +22,7 @@ pub async fn top(session: &Session, args: &Args) -> Result<()> {
         out += &process.join("\t");
         out.push('\n');
     }
-    Ok(stdio::print(&align(&out))?)
+    Ok(stdio::print(&align_to(&out, NARROWEST))?)
 }
 
 pub async fn port(session: &Session, args: &Args) -> Result<()> {
@@ -67,7 +70,7 @@ pub async fn port(session: &Session, args: &Args) -> Result<()> {
             Ok(())
         }
         _ => Err(message(format!(
-            "Error: No public port '{wanted}' published for {}",
+            "Error: No public port '{asked}' published for {}",
             args.rest[0]
         ))),
     }

@@ -1,12 +1,74 @@
 //! JSON that keeps the order in which it was written, so that `inspect` shows what the daemon sent.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use gotmpl::Value;
+
+/// Go has lists and maps that are null in JSON but print as empty ones. These two stand for them, and are
+/// known by their address.
+static NIL_LIST: LazyLock<Arc<[Value]>> = LazyLock::new(|| Arc::from(Vec::new()));
+static NIL_MAP: LazyLock<Arc<BTreeMap<Arc<str>, Value>>> =
+    LazyLock::new(|| Arc::new(BTreeMap::new()));
+
+/// The members of the API's answers that are such lists.
+const NULL_LISTS: &[&str] = &[
+    "Aliases",
+    "Args",
+    "Binds",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceWriteIOps",
+    "BlkioWeightDevice",
+    "CapAdd",
+    "CapDrop",
+    "Cmd",
+    "DNSNames",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "Entrypoint",
+    "Env",
+    "ExecIDs",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "MaskedPaths",
+    "Mounts",
+    "OnBuild",
+    "ReadonlyPaths",
+    "RepoDigests",
+    "RepoTags",
+    "SecurityOpt",
+    "Shell",
+    "Ulimits",
+    "VolumesFrom",
+];
+
+/// And such maps.
+const NULL_MAPS: &[&str] = &[
+    "Annotations",
+    "DriverOpts",
+    "ExposedPorts",
+    "Labels",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+    "Volumes",
+];
 
 /// A value with its members in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,10 +123,21 @@ impl Json {
             },
             Json::String(text) => Value::String(text.as_str().into()),
             Json::List(list) => Value::List(list.iter().map(Json::to_template).collect()),
-            Json::Map(members) => Value::Map(std::sync::Arc::new(
+            Json::Map(members) => Value::Map(Arc::new(
                 members
                     .iter()
-                    .map(|(key, value)| (key.as_str().into(), value.to_template()))
+                    .map(|(key, value)| {
+                        let value = match value {
+                            Json::Null if NULL_LISTS.contains(&key.as_str()) => {
+                                Value::List(NIL_LIST.clone())
+                            }
+                            Json::Null if NULL_MAPS.contains(&key.as_str()) => {
+                                Value::Map(NIL_MAP.clone())
+                            }
+                            value => value.to_template(),
+                        };
+                        (key.as_str().into(), value)
+                    })
                     .collect(),
             )),
         }
@@ -170,6 +243,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
 pub fn from_template(value: &Value) -> serde_json::Value {
     match value {
         Value::Nil | Value::Function(_) => serde_json::Value::Null,
+        Value::List(list) if Arc::ptr_eq(list, &NIL_LIST) => serde_json::Value::Null,
+        Value::Map(map) if Arc::ptr_eq(map, &NIL_MAP) => serde_json::Value::Null,
         Value::Bool(value) => (*value).into(),
         Value::Int(n) => (*n).into(),
         Value::Uint(n) => (*n).into(),
@@ -186,6 +261,18 @@ pub fn from_template(value: &Value) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn null_lists_print_as_empty_ones_and_stay_null_in_json() {
+        let json: Json =
+            serde_json::from_str(r#"{"Binds":null,"Volumes":null,"Empty":[]}"#).unwrap();
+        let value = json.to_template();
+        assert_eq!(value.to_string(), "map[Binds:[] Empty:[] Volumes:map[]]");
+        assert_eq!(
+            from_template(&value),
+            serde_json::json!({"Binds":null,"Volumes":null,"Empty":[]})
+        );
+    }
 
     #[test]
     fn order_and_emptiness_survive() {

@@ -45,9 +45,15 @@ impl Listing {
 
     /// Renders the rows. `table`, `table TEMPLATE`, `json` or `TEMPLATE`.
     pub fn render(&self, format: &str, rows: &[Row]) -> Result<String, FormatError> {
+        self.render_as(format, rows).map_err(FormatError::of_list)
+    }
+
+    fn render_as(&self, format: &str, rows: &[Row]) -> Result<String, FormatError> {
+        if format == "json" {
+            return Ok(rows.iter().map(|row| json(row) + "\n").collect());
+        }
         let (heading, template) = match format {
             "table" => (true, self.default),
-            "json" => (false, "{{json .}}"),
             text => match text.strip_prefix("table ") {
                 Some(template) => (true, template),
                 None => (false, text),
@@ -55,13 +61,17 @@ impl Listing {
         };
         let format = Format::parse(template, MissingKey::Error)?;
         let mut out = String::new();
-        if heading {
+        // Carried out even if it is not shown, so that a wrong name is found without a row, too.
+        let headings = {
             let headings = self
                 .columns
                 .iter()
                 .map(|(name, heading)| (Arc::from(*name), Value::String((*heading).into())))
                 .collect();
-            out.push_str(format.execute(&Value::Map(Arc::new(headings)))?.trim_end());
+            format.execute(&Value::Map(Arc::new(headings)))?
+        };
+        if heading {
+            out.push_str(headings.trim_end());
             out.push('\n');
         }
         for row in rows {
@@ -76,10 +86,25 @@ impl Listing {
     }
 }
 
+/// A row as Go's encoder writes it, which escapes what HTML would not like.
+fn json(row: &Row) -> String {
+    // A map of strings always becomes JSON.
+    serde_json::to_string(row)
+        .unwrap_or_default()
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+}
+
 /// Aligns the cells, which tabs divide.
 pub fn align(text: &str) -> String {
+    align_to(text, NARROWEST)
+}
+
+/// The same with cells of at least `narrowest`, the gap not counted.
+pub fn align_to(text: &str, narrowest: usize) -> String {
     let write = || -> io::Result<String> {
-        let mut writer = TabWriter::new(Vec::new()).minwidth(NARROWEST).padding(GAP);
+        let mut writer = TabWriter::new(Vec::new()).minwidth(narrowest).padding(GAP);
         writer.write_all(text.as_bytes())?;
         let bytes = writer
             .into_inner()

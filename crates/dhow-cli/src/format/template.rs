@@ -16,6 +16,21 @@ pub enum FormatError {
     Parse(TemplateError),
     #[error("template parsing error: {0}")]
     Execute(TemplateError),
+    #[error("failed to parse template: {0}")]
+    ParseList(TemplateError),
+    #[error("failed to execute template: {0}")]
+    ExecuteList(TemplateError),
+}
+
+impl FormatError {
+    /// Lists word it otherwise than `inspect` does.
+    pub fn of_list(self) -> FormatError {
+        match self {
+            FormatError::Parse(error) => FormatError::ParseList(error),
+            FormatError::Execute(error) => FormatError::ExecuteList(error),
+            other => other,
+        }
+    }
 }
 
 fn text(args: &[Value], at: usize) -> String {

@@ -146,7 +146,7 @@ fn attached(args: &Args) -> Result<Attached, Refusal> {
             "stdin" => attached.stdin = true,
             "stdout" => attached.stdout = true,
             "stderr" => attached.stderr = true,
-            _ => return Err("valid streams are STDIN, STDOUT and STDERR".to_owned()),
+            _ => check_stream(stream)?,
         }
     }
     Ok(attached)
@@ -172,25 +172,37 @@ fn console_size() -> [u32; 2] {
     }
 }
 
-/// `name:ip` or `name=ip`.
 fn extra_hosts(specs: &[&str]) -> Result<Option<Vec<String>>, Refusal> {
-    let mut all = Vec::new();
-    for spec in specs {
-        let split = spec.split_once('=').or_else(|| spec.split_once(':'));
-        let (name, ip) = match split {
-            Some((name, ip)) if !name.is_empty() => (name, ip),
-            _ => return Err(format!("bad format for add-host: {spec:?}")),
-        };
-        let bare = ip
-            .strip_prefix('[')
-            .and_then(|ip| ip.strip_suffix(']'))
-            .unwrap_or(ip);
-        if ip != "host-gateway" && bare.parse::<std::net::IpAddr>().is_err() {
-            return Err(format!("invalid IP address in add-host: {ip:?}"));
-        }
-        all.push(format!("{name}:{bare}"));
-    }
+    let all: Vec<String> = specs
+        .iter()
+        .map(|spec| extra_host(spec))
+        .collect::<Result<_, _>>()?;
     Ok(Some(all).filter(|list| !list.is_empty()))
+}
+
+/// `name:ip` or `name=ip`, in the API's form.
+pub fn extra_host(spec: &str) -> Result<String, Refusal> {
+    let split = spec.split_once('=').or_else(|| spec.split_once(':'));
+    let (name, ip) = match split {
+        Some((name, ip)) if !name.is_empty() => (name, ip),
+        _ => return Err(format!("bad format for add-host: {spec:?}")),
+    };
+    let bare = ip
+        .strip_prefix('[')
+        .and_then(|ip| ip.strip_suffix(']'))
+        .unwrap_or(ip);
+    if ip != "host-gateway" && bare.parse::<std::net::IpAddr>().is_err() {
+        return Err(format!("invalid IP address in add-host: {ip:?}"));
+    }
+    Ok(format!("{name}:{bare}"))
+}
+
+/// Whether this is the name of a stream.
+pub fn check_stream(name: &str) -> Result<(), Refusal> {
+    match name.to_ascii_lowercase().as_str() {
+        "stdin" | "stdout" | "stderr" => Ok(()),
+        _ => Err("valid streams are STDIN, STDOUT and STDERR".to_owned()),
+    }
 }
 
 fn namespace_modes(args: &Args) -> Result<(), Refusal> {
@@ -318,10 +330,13 @@ mod tests {
             ),
             (
                 &["-a", "foo", "x"],
-                "valid streams are STDIN, STDOUT and STDERR",
+                "invalid argument \"foo\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR",
             ),
             (&["--pid", "x", "x"], "--pid: invalid PID mode"),
-            (&["--add-host", "x", "x"], "bad format for add-host: \"x\""),
+            (
+                &["--add-host", "x", "x"],
+                "invalid argument \"x\" for \"--add-host\" flag: bad format for add-host: \"x\"",
+            ),
             (
                 &["--log-driver", "none", "--log-opt", "a=b", "x"],
                 "invalid logging opts for driver none",

@@ -23,6 +23,11 @@ pub fn read(files: &[&str], variables: &[&str]) -> Result<Vec<String>, Refusal> 
     Ok(all)
 }
 
+/// Whether this is a variable, with or without a value.
+pub fn check(variable: &str) -> Result<(), Refusal> {
+    complete(variable).map(drop)
+}
+
 fn complete(variable: &str) -> Result<String, Refusal> {
     match variable.split_once('=') {
         Some(("", _)) => Err(format!("invalid environment variable: {variable}")),

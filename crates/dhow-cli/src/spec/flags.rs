@@ -1,5 +1,6 @@
 //! The flags of `run` and `create`.
 
+use super::{container, devices, environment, mounts, networks, resources};
 use crate::flags::{Flag, Kind};
 
 /// What both have.
@@ -8,13 +9,16 @@ pub const CONTAINER: &[Flag] = &[
         "add-host",
         Kind::List,
         "Add a line to the container's hosts file (name:ip)",
-    ),
+    )
+    .checked(|text| container::extra_host(text).map(drop)),
     Flag::new(
         "annotation",
         Kind::Map,
         "Add an annotation, which is passed on to the OCI runtime",
     ),
-    Flag::new("attach", Kind::List, "Attach to stdin, stdout or stderr").short('a'),
+    Flag::new("attach", Kind::List, "Attach to stdin, stdout or stderr")
+        .short('a')
+        .checked(container::check_stream),
     Flag::new(
         "blkio-weight",
         Kind::Uint,
@@ -24,7 +28,8 @@ pub const CONTAINER: &[Flag] = &[
         "blkio-weight-device",
         Kind::List,
         "Share of block I/O of a device (path:weight)",
-    ),
+    )
+    .checked(|text| devices::weights(&[text]).map(drop)),
     Flag::new("cap-add", Kind::List, "Add a capability"),
     Flag::new("cap-drop", Kind::List, "Drop a capability"),
     Flag::new(
@@ -71,7 +76,8 @@ pub const CONTAINER: &[Flag] = &[
         Kind::String,
         "Memory nodes to use (0-3, 0,1)",
     ),
-    Flag::new("device", Kind::List, "Give access to a device of the host"),
+    Flag::new("device", Kind::List, "Give access to a device of the host")
+        .checked(|text| devices::read(&[text]).map(drop)),
     Flag::new(
         "device-cgroup-rule",
         Kind::List,
@@ -81,22 +87,26 @@ pub const CONTAINER: &[Flag] = &[
         "device-read-bps",
         Kind::List,
         "Limit reading from a device, in bytes a second (path:rate)",
-    ),
+    )
+    .checked(|text| devices::throttles(&[text], true).map(drop)),
     Flag::new(
         "device-read-iops",
         Kind::List,
         "Limit reading from a device, in operations a second",
-    ),
+    )
+    .checked(|text| devices::throttles(&[text], false).map(drop)),
     Flag::new(
         "device-write-bps",
         Kind::List,
         "Limit writing to a device, in bytes a second (path:rate)",
-    ),
+    )
+    .checked(|text| devices::throttles(&[text], true).map(drop)),
     Flag::new(
         "device-write-iops",
         Kind::List,
         "Limit writing to a device, in operations a second",
-    ),
+    )
+    .checked(|text| devices::throttles(&[text], false).map(drop)),
     Flag::new("dns", Kind::List, "Use a DNS server of one's own"),
     Flag::new("dns-option", Kind::List, "Set a DNS option"),
     Flag::new("dns-search", Kind::List, "Set a DNS search domain"),
@@ -106,14 +116,17 @@ pub const CONTAINER: &[Flag] = &[
         Kind::String,
         "Replace the entrypoint of the image",
     ),
-    Flag::new("env", Kind::List, "Set an environment variable").short('e'),
+    Flag::new("env", Kind::List, "Set an environment variable")
+        .short('e')
+        .checked(environment::check),
     Flag::new(
         "env-file",
         Kind::List,
         "Read environment variables from a file",
     ),
     Flag::new("expose", Kind::List, "Expose a port or a range of ports"),
-    Flag::new("gpus", Kind::String, "Ask for GPUs ('all' or a number)"),
+    Flag::new("gpus", Kind::String, "Ask for GPUs ('all' or a number)")
+        .checked(|text| devices::gpus(text).map(drop)),
     Flag::new("group-add", Kind::List, "Add the user to a further group"),
     Flag::new(
         "health-cmd",
@@ -161,7 +174,9 @@ pub const CONTAINER: &[Flag] = &[
         Kind::String,
         "Technology of isolation (Windows)",
     ),
-    Flag::new("label", Kind::List, "Set a label").short('l'),
+    Flag::new("label", Kind::List, "Set a label")
+        .short('l')
+        .checked(|text| environment::read_labels(&[], &[text]).map(drop)),
     Flag::new("label-file", Kind::List, "Read labels from a file"),
     Flag::new("link", Kind::List, "Add a link to another container"),
     Flag::new(
@@ -196,9 +211,11 @@ pub const CONTAINER: &[Flag] = &[
         "mount",
         Kind::List,
         "Mount a filesystem (type=,source=,target=,...)",
-    ),
+    )
+    .checked(|text| mounts::mount(text).map(drop)),
     Flag::new("name", Kind::String, "Name of the container"),
-    Flag::new("network", Kind::List, "Network to connect the container to"),
+    Flag::new("network", Kind::List, "Network to connect the container to")
+        .checked(|text| networks::endpoint(text).map(drop)),
     Flag::new(
         "network-alias",
         Kind::List,
@@ -279,14 +296,15 @@ pub const CONTAINER: &[Flag] = &[
         Kind::List,
         "Set an option of the storage driver",
     ),
-    Flag::new("sysctl", Kind::Map, "Set a kernel parameter"),
+    Flag::new("sysctl", Kind::Map, "Set a kernel parameter").checked(resources::check_sysctl),
     Flag::new("tmpfs", Kind::List, "Mount a tmpfs (path[:options])"),
     Flag::new("tty", Kind::Bool, "Give the process a terminal").short('t'),
     Flag::new(
         "ulimit",
         Kind::List,
         "Set a resource limit (name=soft[:hard])",
-    ),
+    )
+    .checked(|text| resources::ulimit(text).map(drop)),
     Flag::new(
         "user",
         Kind::String,

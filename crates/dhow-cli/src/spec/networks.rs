@@ -99,7 +99,7 @@ fn from_flags(args: &Args) -> Result<EndpointSettings, Refusal> {
 }
 
 /// A name, or `name=net,alias=a,ip=...`.
-fn endpoint(text: &str) -> Result<(String, EndpointSettings), Refusal> {
+pub fn endpoint(text: &str) -> Result<(String, EndpointSettings), Refusal> {
     let mut settings = EndpointSettings::default();
     if !text.contains('=') {
         return Ok((text.to_owned(), settings));

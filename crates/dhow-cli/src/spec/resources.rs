@@ -88,7 +88,7 @@ const ULIMITS: [&str; 16] = [
 ];
 
 /// `name=soft[:hard]`, -1 for no limit.
-fn ulimit(text: &str) -> Result<Ulimit, Refusal> {
+pub fn ulimit(text: &str) -> Result<Ulimit, Refusal> {
     let (name, limits) = text
         .split_once('=')
         .ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
@@ -193,6 +193,29 @@ pub fn log_config(args: &Args) -> Result<LogConfig, Refusal> {
         return Err("invalid logging opts for driver none".to_owned());
     }
     Ok(LogConfig { kind, config })
+}
+
+/// The kernel parameters that a namespace has of its own.
+const SYSCTLS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// Whether `name=value` sets a parameter that a container may set.
+pub fn check_sysctl(text: &str) -> Result<(), Refusal> {
+    let allowed = text.split_once('=').is_some_and(|(name, _)| {
+        SYSCTLS.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
+    });
+    match allowed {
+        true => Ok(()),
+        false => Err(format!("sysctl '{text}' is not allowed")),
+    }
 }
 
 /// `name=value` by name; a name alone has an empty value.

@@ -25,7 +25,7 @@ fn one(option: &str) -> Result<String, Refusal> {
     let Some((name, value)) = split else {
         return match option {
             "no-new-privileges" => Ok(option.to_owned()),
-            _ => Err(format!("invalid --security-opt: {option:?}")),
+            _ => Err(format!("Invalid --security-opt: {option:?}")),
         };
     };
     if name != "seccomp" || matches!(value, "unconfined" | "builtin") {
@@ -60,7 +60,7 @@ mod tests {
         assert!(unconfined);
         assert_eq!(
             read(&["nope"]),
-            Err("invalid --security-opt: \"nope\"".into())
+            Err("Invalid --security-opt: \"nope\"".into())
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "{ \"defaultAction\": \"SCMP_ACT_ALLOW\" }").unwrap();
