@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{TestRegistry, noise};
+use crate::support::{TestRegistry, noise, open_when_free};
 use dhow_image::Digest;
 use dhow_registry::{FilesystemLimits, FilesystemStorage, Recovered, RegistryConfig};
 use http::Method;
@@ -168,7 +168,7 @@ async fn what_was_acknowledged_is_there_after_a_kill() {
         }
     }
     let limits = FilesystemLimits::default();
-    drop(FilesystemStorage::open(root.path(), limits).unwrap());
+    drop(open_when_free(root.path(), limits));
     assert_eq!(
         std::fs::read_dir(root.path().join("uploads"))
             .unwrap()
@@ -312,7 +312,7 @@ fn a_directory_has_one_server() {
         "{second}"
     );
     drop(first);
-    FilesystemStorage::open(root.path(), FilesystemLimits::default()).unwrap();
+    open_when_free(root.path(), FilesystemLimits::default());
 }
 
 #[test]
@@ -320,8 +320,12 @@ fn a_newer_layout_is_left_alone() {
     let root = tempfile::tempdir().unwrap();
     drop(FilesystemStorage::open(root.path(), FilesystemLimits::default()).unwrap());
     std::fs::write(root.path().join("registry.json"), r#"{"layout":99}"#).unwrap();
-    let Err(error) = FilesystemStorage::open(root.path(), FilesystemLimits::default()) else {
-        panic!("a directory of layout 99 was opened");
+    let error = loop {
+        match FilesystemStorage::open(root.path(), FilesystemLimits::default()) {
+            Ok(_) => panic!("a directory of layout 99 was opened"),
+            Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => continue,
+            Err(e) => break e,
+        }
     };
     assert!(error.to_string().contains("layout 99"), "{error}");
 }

@@ -102,7 +102,7 @@ impl TestRegistry {
         config: RegistryConfig,
         limits: FilesystemLimits,
     ) -> TestRegistry {
-        let (storage, recovered) = FilesystemStorage::open(root.path(), limits).unwrap();
+        let (storage, recovered) = open_when_free(root.path(), limits);
         let server = Server::bind(ServerConfig::new("127.0.0.1:0".parse().unwrap()))
             .await
             .unwrap();
@@ -221,6 +221,19 @@ impl TestRegistry {
             .await
             .expect(201, "");
         (Digest::sha256(&manifest), manifest)
+    }
+}
+
+/// Opens a directory whose server has just ended. A process that another test forks at that moment has the
+/// lock's descriptor, too, until it executes its program.
+pub fn open_when_free(root: &Path, limits: FilesystemLimits) -> (FilesystemStorage, Recovered) {
+    loop {
+        match FilesystemStorage::open(root, limits.clone()) {
+            Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            opened => return opened.unwrap(),
+        }
     }
 }
 
