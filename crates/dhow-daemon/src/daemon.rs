@@ -206,6 +206,7 @@ async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, Daemon
             driver: config.log_driver.clone(),
             options: config.log_opts.clone(),
         },
+        ulimits: config.default_ulimits.clone(),
         distribution: dhow_distribution::Config {
             mirrors: config.registry_mirrors.clone(),
             insecure_registries: config.insecure_registries.clone(),
@@ -252,7 +253,10 @@ fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {
             )
         }),
     };
-    let bridge = config.bridge.clone().unwrap_or(defaults.bridge);
+    let bridge = config
+        .bridge
+        .clone()
+        .unwrap_or_else(|| defaults.bridge.clone());
     if bridge.is_empty() || bridge == "none" || bridge.len() > 15 {
         return Err(invalid(
             "bridge",
@@ -281,6 +285,12 @@ fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {
         Some(ip) => return Err(invalid("ip", &ip.to_string(), "an IPv4 address")),
     };
     Ok(NetConfig {
+        // Daemons with bridges of their own can share a network namespace.
+        table: if bridge == defaults.bridge {
+            defaults.table
+        } else {
+            format!("{}_{bridge}", defaults.table)
+        },
         bridge,
         bridge_ip: subnet("bip", &config.bip)?,
         fixed_cidr: subnet("fixed-cidr", &config.fixed_cidr)?,

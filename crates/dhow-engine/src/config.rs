@@ -14,6 +14,8 @@ pub struct EngineConfig {
     pub net: NetConfig,
     pub dns: DnsConfig,
     pub log: LogDefaults,
+    /// Limits of containers that do not set their own of the same name.
+    pub ulimits: Vec<dhow_api::Ulimit>,
     /// The registry's client: mirrors, insecure registries, what is embedded.
     pub distribution: dhow_distribution::Config,
     /// The seconds between a stop's signal and its SIGKILL.
@@ -58,6 +60,7 @@ impl EngineConfig {
             net: NetConfig::default(),
             dns: DnsConfig::default(),
             log: LogDefaults::default(),
+            ulimits: Vec::new(),
             distribution: dhow_distribution::Config::default(),
             stop_timeout: 10,
             labels: Vec::new(),

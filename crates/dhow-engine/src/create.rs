@@ -172,6 +172,12 @@ impl Engine {
                 host.log_config.config = self.inner.config.log.options.clone();
             }
         }
+        for default in &self.inner.config.ulimits {
+            let own = host.resources.ulimits.get_or_insert_default();
+            if !own.iter().any(|limit| limit.name == default.name) {
+                own.push(default.clone());
+            }
+        }
         let unmasked = host.privileged
             || host
                 .security_opt
