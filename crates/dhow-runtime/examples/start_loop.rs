@@ -38,7 +38,41 @@ fn main() {
         let all: Vec<Sample> = workers.join_all().await.into_iter().flatten().collect();
         let total = begin.elapsed();
         report(&all, total);
+        memory(&host).await;
     });
+}
+
+/// What a running container's shim has to itself.
+async fn memory(host: &Host) {
+    let running = host
+        .container(&["sleep", "1000"])
+        .start()
+        .await
+        .expect("start");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.started.pid))
+        .expect("the container's status");
+    let shim = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:\t"))
+        .expect("a parent");
+    let rollup =
+        std::fs::read_to_string(format!("/proc/{shim}/smaps_rollup")).expect("the shim's memory");
+    for line in rollup.lines().filter(|line| {
+        ["Rss", "Pss:", "Private_"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    }) {
+        println!("shim {line}");
+    }
+    let command = std::fs::read(format!("/proc/{shim}/cmdline")).expect("the shim's command line");
+    println!("shim {}", String::from_utf8_lossy(&command));
+    running
+        .shim
+        .signal(dhow_runtime::Target::Init, 9)
+        .await
+        .expect("kill");
+    running.exit().await;
+    running.shim.release().await.expect("release");
 }
 
 struct Sample {

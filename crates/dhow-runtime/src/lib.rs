@@ -16,6 +16,7 @@ pub mod seccomp;
 mod shim;
 mod spawner;
 mod sys;
+mod title;
 
 pub use client::{Shim, Spawner, SpawnerProcess, fork_spawner};
 pub use protocol::{

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::cgroup::Layout;
-use crate::{packet, shim};
+use crate::{packet, shim, title};
 
 /// Forks the spawner and returns the daemon's end of the connection to it.
 pub(crate) fn fork() -> io::Result<OwnedFd> {
@@ -69,6 +69,8 @@ fn isolate(socket: &OwnedFd) {
     // Read once here, so that no shim has to; without cgroups a start says so.
     let _ = Layout::get();
     let _ = rustix::thread::set_name(c"dhow-spawner");
+    // SAFETY: this process has a single thread, and neither it nor a shim reads arguments or environment.
+    unsafe { title::set("dhow spawner") };
     shim::signals::reset_for_spawner();
     close_all_but(socket);
 }

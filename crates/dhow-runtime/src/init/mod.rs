@@ -132,7 +132,7 @@ pub(crate) struct Setup<'a> {
 
 /// The init's life up to exec. Never returns: what goes wrong is reported and ends the process.
 pub(crate) fn run(setup: Setup<'_>, mut reporter: Reporter) -> ! {
-    shim::signals::reset();
+    shim::signals::restore();
     // Devices and mount points are made with the modes that they are to have.
     rustix::process::umask(rustix::fs::Mode::empty());
     let error = match start(setup, &mut reporter) {
@@ -156,7 +156,7 @@ pub(crate) struct ExecSetup<'a> {
 
 /// An exec's life up to the exec of its program, as [`run`].
 pub(crate) fn run_exec(setup: ExecSetup<'_>, mut reporter: Reporter) -> ! {
-    shim::signals::reset();
+    shim::signals::restore();
     let error = match start_exec(setup, &mut reporter) {
         Ok(never) => match never {},
         Err(error) => error,

@@ -27,7 +27,7 @@ pub(crate) fn fork(terminal: bool) -> Result<(), StartError> {
                 let _ =
                     rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpgrp());
             }
-            shim::signals::reset();
+            shim::signals::restore();
             Ok(())
         }
         child => {

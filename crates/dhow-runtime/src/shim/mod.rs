@@ -31,7 +31,7 @@ use crate::protocol::{
     AttachStreams, Command, Event, ExecRequest, ExitRecord, Failure, Reply, Request, StartError,
     StartRequest, Started, Target, VERSION,
 };
-use crate::{init, record, sys};
+use crate::{init, record, sys, title};
 
 /// Ends of execs that no daemon has been told of are kept up to this number.
 const MAX_UNTOLD: usize = 1024;
@@ -110,6 +110,8 @@ fn live(daemon: OwnedFd) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     };
     drop(json);
+    // SAFETY: this process has a single thread, which reads neither arguments nor environment.
+    unsafe { title::set(&format!("dhow shim {}", request.id)) };
     let mut phases = start::Phases::new(trace);
     phases.end("request");
     let mut shim = match start::start(&request, blob, fds, phases) {

@@ -8,13 +8,30 @@ use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Sets every signal to its default action and unblocks all.
-pub(crate) fn reset() {
+fn reset() {
     // SAFETY: a zeroed sigaction is SIG_DFL with an empty mask; the mask is initialized by sigemptyset.
     unsafe {
         let default: libc::sigaction = std::mem::zeroed();
         for signal in 1..=libc::SIGRTMAX() {
             // Fails for SIGKILL, SIGSTOP and libc's own, which have no other action anyway.
             libc::sigaction(signal, &default, std::ptr::null_mut());
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &set(&[]), std::ptr::null_mut());
+    }
+}
+
+/// In a child of a shim, before its exec: what the spawner and the shim have changed is put back.
+pub(crate) fn restore() {
+    // SAFETY: dispositions and the mask of this single-threaded process.
+    unsafe {
+        for signal in [
+            libc::SIGINT,
+            libc::SIGQUIT,
+            libc::SIGHUP,
+            libc::SIGPIPE,
+            libc::SIGCHLD,
+        ] {
+            libc::signal(signal, libc::SIG_DFL);
         }
         libc::sigprocmask(libc::SIG_SETMASK, &set(&[]), std::ptr::null_mut());
     }
