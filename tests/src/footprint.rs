@@ -26,7 +26,7 @@ pub struct Footprint {
 impl Footprint {
     pub fn take(netns: &NetNs, dir: &Path, containers: &BTreeSet<String>) -> Footprint {
         Footprint {
-            processes: processes(netns, dir),
+            processes: processes(netns, dir, containers),
             mounts: mounts(dir),
             cgroups: cgroups(containers),
             links: links(netns),
@@ -64,10 +64,10 @@ impl Footprint {
     }
 }
 
-/// Processes that carry the host's mark, are in its network namespace, or have a mount from its directory: a
-/// container's environment and namespaces are its own, but its mounts come from the data-root.
-pub fn processes(netns: &NetNs, dir: &Path) -> BTreeSet<String> {
-    pids(netns, dir)
+/// Processes that carry the host's mark, are in its network namespace or in the cgroup of one of its containers, or
+/// have their root in its directory: a container's environment and namespaces are its own, but its root isn't.
+pub fn processes(netns: &NetNs, dir: &Path, containers: &BTreeSet<String>) -> BTreeSet<String> {
+    pids(netns, dir, containers)
         .into_iter()
         .map(|pid| {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -78,10 +78,9 @@ pub fn processes(netns: &NetNs, dir: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-pub fn pids(netns: &NetNs, dir: &Path) -> Vec<i32> {
+pub fn pids(netns: &NetNs, dir: &Path, containers: &BTreeSet<String>) -> Vec<i32> {
     let mark = format!("{MARK}={}", dir.display());
     let dir = dir.display().to_string();
-    let own_mounts = fs::read_link("/proc/self/ns/mnt").ok();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry
@@ -103,13 +102,21 @@ pub fn pids(netns: &NetNs, dir: &Path) -> Vec<i32> {
         };
         let networked =
             || fs::metadata(proc.join("ns/net")).is_ok_and(|ns| ns.ino() == netns.inode());
-        // Only in a mount namespace of its own: in the machine's, everyone sees every mount.
-        let mounted = || {
-            fs::read_link(proc.join("ns/mnt")).ok() != own_mounts
-                && fs::read_to_string(proc.join("mountinfo"))
-                    .is_ok_and(|mounts| mounts.contains(&dir))
+        // Other mounts than the root tell nothing: a new mount namespace begins as a copy of the machine's,
+        // with everyone's mounts in it.
+        let rooted = || {
+            fs::read_to_string(proc.join("mountinfo")).is_ok_and(|mounts| {
+                mounts
+                    .lines()
+                    .any(|line| line.split(' ').nth(4) == Some("/") && line.contains(&dir))
+            })
         };
-        if marked() || networked() || mounted() {
+        let contained = || {
+            !containers.is_empty()
+                && fs::read_to_string(proc.join("cgroup"))
+                    .is_ok_and(|cgroups| containers.iter().any(|id| cgroups.contains(id.as_str())))
+        };
+        if marked() || networked() || contained() || rooted() {
             found.push(pid);
         }
     }

@@ -32,6 +32,8 @@ pub struct HostOptions {
     pub daemon: Vec<String>,
     /// The data-root is a file system of its own of this many MiB.
     pub disk_mib: Option<u32>,
+    /// Whose registry it is, if not the engine's own.
+    pub registry: Option<Engine>,
 }
 
 impl Default for HostOptions {
@@ -40,6 +42,7 @@ impl Default for HostOptions {
             busybox: true,
             daemon: Vec::new(),
             disk_mib: None,
+            registry: None,
         }
     }
 }
@@ -96,6 +99,11 @@ impl TestHost {
     }
 
     pub fn with(options: HostOptions) -> TestHost {
+        TestHost::of(Engine::under_test(), options)
+    }
+
+    /// A host with one of the engines, whichever is under test: for measuring them side by side.
+    pub fn of(engine: Engine, options: HostOptions) -> TestHost {
         // Unix sockets' names are at most 107 bytes, and an exec-root has long file names below it.
         let dir = tempfile::Builder::new()
             .prefix("dt")
@@ -103,7 +111,7 @@ impl TestHost {
             .tempdir_in("/tmp")
             .expect("/tmp is writable");
         let mut host = TestHost {
-            engine: Engine::under_test(),
+            engine,
             netns: NetNs::new().expect("tests are run as root"),
             dir,
             options,
@@ -125,13 +133,7 @@ impl TestHost {
         if let Some(mib) = self.options.disk_mib {
             self.mount_disk(mib);
         }
-        let registry = self.engine.registry(&self.netns, &self.path("registry"));
-        self.registry = Some(self.spawn_logged(registry, "registry.log"));
-        eventually("the registry listens", || {
-            self.netns
-                .run(|| std::net::TcpStream::connect("127.0.0.1:5000"))
-                .ok()
-        });
+        self.start_registry();
         self.push_image(image::busybox(), "library/busybox:latest");
         self.start_daemon();
         if self.options.busybox {
@@ -266,6 +268,21 @@ impl TestHost {
         String::from_utf8_lossy(&fs::read(self.path("daemon.log")).unwrap_or_default()).into_owned()
     }
 
+    pub fn start_registry(&mut self) {
+        let registry = self
+            .options
+            .registry
+            .unwrap_or(self.engine)
+            .registry(&self.netns, &self.path("registry"));
+        self.registry = Some(self.spawn_logged(registry, "registry.log"));
+        eventually("the registry listens", || {
+            self.netns
+                .run(|| std::net::TcpStream::connect("127.0.0.1:5000"))
+                .ok()
+        });
+    }
+
+    /// `kill -9`.
     pub fn stop_registry(&mut self) {
         if let Some(mut registry) = self.registry.take() {
             let _ = registry.kill();
@@ -496,7 +513,7 @@ impl TestHost {
             );
             let mut left = Vec::new();
             within(Duration::from_secs(10), || {
-                left = footprint::processes(&self.netns, self.dir.path())
+                left = footprint::processes(&self.netns, self.dir.path(), &containers)
                     .into_iter()
                     .chain(footprint::mounts(self.dir.path()))
                     .chain(
@@ -526,7 +543,7 @@ impl TestHost {
             let _ = child.wait();
         }
         within(Duration::from_secs(5), || {
-            let pids = footprint::pids(&self.netns, self.dir.path());
+            let pids = footprint::pids(&self.netns, self.dir.path(), &containers);
             for pid in &pids {
                 if let Some(pid) = Pid::from_raw(*pid) {
                     let _ = kill_process(pid, Signal::KILL);

@@ -100,12 +100,12 @@ impl Terminal {
         last
     }
 
-    /// Waits until the shell's own prompt is the last line again.
+    /// Waits until the shell's own prompt is the last that there is again, if after an echoed `^C`.
     #[track_caller]
     pub fn is_back_at_prompt(&self) -> String {
         eventually("the prompt is back", || {
             let screen = self.screen();
-            (screen.trim_end().lines().last()?.trim_end() == ">").then_some(screen)
+            screen.trim_end().ends_with('>').then_some(screen)
         })
     }
 }
