@@ -38,8 +38,11 @@ impl Footprint {
     /// What is in this one and not in the other, a line each.
     pub fn beyond(&self, before: &Footprint) -> Vec<String> {
         let mut beyond = Vec::new();
-        for process in self.processes.difference(&before.processes) {
-            beyond.push(format!("process {process}"));
+        // A daemon that was started again has other numbers: what counts is how many there are.
+        if self.processes.len() > before.processes.len() {
+            for process in self.processes.difference(&before.processes) {
+                beyond.push(format!("process {process}"));
+            }
         }
         for mount in self.mounts.difference(&before.mounts) {
             beyond.push(format!("mount {mount}"));
