@@ -34,7 +34,7 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
 
 /// What the condition gives as soon as it gives something, or nothing when the time is over.
 pub fn within<T>(time: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + time;
+    let end = Instant::now() + time * patience();
     loop {
         if let Some(value) = condition() {
             return Some(value);
@@ -44,4 +44,9 @@ pub fn within<T>(time: Duration, mut condition: impl FnMut() -> Option<T>) -> Op
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// How many times as long things may take: a virtual machine without hardware's help is slow.
+pub fn patience() -> u32 {
+    std::env::var("DHOW_TEST_PATIENCE").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
 }

@@ -43,7 +43,9 @@ impl Finished {
 /// Runs to the end. No command of a test takes minutes: one that does hangs, and is ended.
 pub(crate) fn run(mut shell: Command, line: &str) -> Finished {
     let output = shell
-        .args(["--kill-after=5", "120", "sh", "-c", line])
+        .arg("--kill-after=5")
+        .arg((120 * crate::patience()).to_string())
+        .args(["sh", "-c", line])
         .stdin(Stdio::null())
         .output()
         .expect("coreutils are installed");

@@ -1,6 +1,272 @@
-//! `cargo xtask vm`
-use anyhow::{Result, bail};
-pub fn run(_args: &[String]) -> Result<()> {
-    crate::packages::for_vm()?;
-    bail!("later")
+//! `cargo xtask vm`: the end-to-end suite in a virtual machine that has cgroup v2 only, as most users' hosts do.
+//!
+//! qemu boots Debian's own kernel under software emulation. The guest's root is this machine's file system, shared
+//! read-only over 9p, under an overlay in the guest's memory: the same binary, tests and tools run there, and
+//! nothing that they write comes back. It has no network beyond itself.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{cache_dir, cargo, output, root};
+use crate::packages;
+use crate::test::{self, Equipment};
+
+/// What the guest's first program loads. Further ones are loaded by the kernel where this machine has kmod, so all
+/// that the engines use is here.
+const MODULES: &str = "virtio_pci 9pnet_virtio 9p overlay veth bridge br_netfilter macvlan ipvlan vxlan dummy tun \
+    nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_redir nft_fib_inet nft_compat nft_limit nft_log nft_reject_inet \
+    nf_conntrack nf_nat ip_tables iptable_nat iptable_filter xt_conntrack xt_addrtype xt_MASQUERADE xt_nat xt_tcpudp \
+    xt_comment xt_mark sch_netem loop ext4 fuse";
+
+/// The line that the guest ends with, and the tests' exit code.
+const ENDED: &str = "guest-ended-with";
+
+pub fn run(args: &[String]) -> Result<()> {
+    packages::for_vm()?;
+    let equipment = test::set_up()?;
+    test::build_release()?;
+    let tests = build_tests()?;
+    let kernel = kernel()?;
+    let dir = cache_dir()?.join("vm");
+    let initramfs = initramfs(&kernel, &dir, &equipment, &tests, args)?;
+    boot(&kernel.image, &initramfs)
+}
+
+struct Kernel {
+    image: PathBuf,
+    release: String,
+    modules: PathBuf,
+}
+
+/// Debian's newest kernel, taken out of its package.
+fn kernel() -> Result<Kernel> {
+    let unpacked = cache_dir()?.join("vm/kernel");
+    if !unpacked.join("boot").exists() {
+        eprintln!("fetching Debian's kernel");
+        let depends = || output(Command::new("apt-cache").args(["depends", "linux-image-amd64"]));
+        let package = |depends: String| {
+            let (_, package) = depends.split_once("Depends: linux-image-")?;
+            Some(format!("linux-image-{}", package.lines().next()?.trim()))
+        };
+        let mut found = package(depends()?);
+        if found.is_none() {
+            output(packages::apt_get().arg("update"))?;
+            found = package(depends()?);
+        }
+        packages::unpack(
+            &found.context("linux-image-amd64 depends on no kernel")?,
+            &unpacked,
+        )?;
+    }
+    for entry in fs::read_dir(unpacked.join("boot"))? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if let Some(release) = name.strip_prefix("vmlinuz-") {
+            // Debian moved /lib into /usr with version 13.
+            let modules = ["lib/modules", "usr/lib/modules"]
+                .map(|dir| unpacked.join(dir).join(release))
+                .into_iter()
+                .find(|dir| dir.exists())
+                .context("the kernel's package has no modules")?;
+            return Ok(Kernel {
+                image: path.clone(),
+                release: release.to_owned(),
+                modules,
+            });
+        }
+    }
+    bail!("the kernel's package has no kernel")
+}
+
+/// The end-to-end tests' program.
+fn build_tests() -> Result<PathBuf> {
+    let messages = output(cargo().args([
+        "test",
+        "--workspace",
+        "--release",
+        "--no-run",
+        "--message-format",
+        "json",
+    ]))?;
+    messages
+        .lines()
+        .filter(|line| line.contains(r#""name":"e2e""#))
+        .filter_map(|line| line.split_once(r#""executable":""#))
+        .filter_map(|(_, rest)| rest.split('"').next())
+        .map(PathBuf::from)
+        .next_back()
+        .context("cargo built no program of the end-to-end tests")
+}
+
+/// Busybox, the modules, and a script that goes on to this machine's root and runs the tests there.
+fn initramfs(
+    kernel: &Kernel,
+    dir: &Path,
+    equipment: &Equipment,
+    tests: &Path,
+    args: &[String],
+) -> Result<PathBuf> {
+    let tree = dir.join("initramfs");
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    for directory in [
+        "bin",
+        "proc",
+        "sys",
+        "dev",
+        "lower",
+        "upper",
+        "root",
+        "lib/modules",
+    ] {
+        fs::create_dir_all(tree.join(directory))?;
+    }
+    fs::copy("/bin/busybox", tree.join("bin/busybox"))?;
+    let modules = tree.join("lib/modules").join(&kernel.release);
+    fs::create_dir_all(&modules)?;
+    for part in [
+        "kernel/fs",
+        "kernel/net",
+        "kernel/drivers/net",
+        "kernel/drivers/virtio",
+        "kernel/drivers/block",
+        "kernel/lib",
+        "kernel/crypto",
+        "kernel/arch/x86/crypto",
+    ] {
+        let from = kernel.modules.join(part);
+        if from.exists() {
+            let to = modules.join(part);
+            fs::create_dir_all(to.parent().context("it has a parent")?)?;
+            output(Command::new("cp").arg("-r").arg(from).arg(to))?;
+        }
+    }
+    for list in ["modules.builtin", "modules.order"] {
+        let _ = fs::copy(kernel.modules.join(list), modules.join(list));
+    }
+    output(
+        Command::new("/bin/busybox")
+            .args(["depmod", "-b"])
+            .arg(&tree)
+            .arg(&kernel.release),
+    )?;
+
+    let mut command = format!(
+        "cd {} && DHOW_BIN={} DHOW_PEERS_DIR={} DHOW_PYTHON={}/python3 DHOW_TEST_PATIENCE=8 DHOW_TEST_RUNS=30 DHOW_TEST_ROUNDS=10 {} --test-threads=2",
+        root().display(),
+        equipment.binary.display(),
+        equipment.peers.display(),
+        equipment.python.display(),
+        tests.display(),
+    );
+    for arg in args {
+        command += &format!(" '{}'", arg.replace('\'', r"'\''"));
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let home = std::env::var("HOME").unwrap_or_default();
+    let init = format!(
+        r#"#!/bin/busybox sh
+/bin/busybox --install /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+for module in {MODULES}; do modprobe $module 2>/dev/null; done
+mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000 root /lower || poweroff -f
+mount -t tmpfs -o size=80% tmpfs /upper
+mkdir /upper/upper /upper/work
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work overlay /root || poweroff -f
+for dir in tmp run var/tmp; do mkdir -p /root/$dir; mount -t tmpfs tmpfs /root/$dir; done
+chmod 1777 /root/tmp
+umount /sys /proc
+mount --move /dev /root/dev
+mkdir -p /root/proc /root/sys
+mount -t proc proc /root/proc
+mount -t sysfs sys /root/sys
+mkdir -p /root/dev/pts /root/dev/shm
+mount -t devpts -o ptmxmode=0666 devpts /root/dev/pts
+mount -t tmpfs tmpfs /root/dev/shm
+mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
+mkdir -p /root/lib/modules && mount --bind /lib/modules /root/lib/modules
+cat >/root/tests.sh <<'TESTS'
+export HOME={home} PATH={path} TERM=dumb LC_ALL=C.UTF-8 RUST_BACKTRACE=0
+ip link set lo up
+uname -r
+{command}
+echo {ENDED} $?
+TESTS
+chroot /root /bin/sh /tests.sh
+poweroff -f
+"#
+    );
+    let init_path = tree.join("init");
+    fs::write(&init_path, init)?;
+    output(Command::new("chmod").arg("755").arg(&init_path))?;
+    let archive = dir.join("initramfs.cpio");
+    output(Command::new("sh").arg("-c").arg(format!(
+        "cd {} && find . | /bin/busybox cpio -o -H newc > {}",
+        tree.display(),
+        archive.display()
+    )))?;
+    Ok(archive)
+}
+
+/// Boots it, shows what it prints, and fails where the tests did.
+fn boot(kernel: &Path, initramfs: &Path) -> Result<()> {
+    eprintln!("booting");
+    let mut qemu = Command::new("qemu-system-x86_64")
+        .args([
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            "6G",
+            "-nographic",
+            "-no-reboot",
+            "-nic",
+            "none",
+        ])
+        .arg("-kernel")
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args([
+            "-append",
+            "console=ttyS0 quiet panic=-1 cgroup_no_v1=all rdinit=/init",
+        ])
+        .args([
+            "-virtfs",
+            "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("can't run qemu-system-x86_64")?;
+    let mut code = None;
+    for line in BufReader::new(qemu.stdout.take().context("its output is a pipe")?).lines() {
+        let line = line?;
+        let line = line.trim_end();
+        match line.strip_prefix(ENDED) {
+            Some(rest) => code = rest.trim().parse::<i32>().ok(),
+            None => println!("{line}"),
+        }
+    }
+    qemu.wait()?;
+    match code {
+        Some(0) => Ok(()),
+        Some(code) => bail!("the tests in the virtual machine ended with {code}"),
+        None => bail!("the virtual machine ended before the tests did"),
+    }
 }

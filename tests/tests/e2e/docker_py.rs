@@ -1,0 +1,118 @@
+//! docker-py, the library that most scripts use.
+
+use dhow_tests::TestHost;
+
+/// Runs a script with docker-py; `client` is there already.
+fn python(host: &TestHost, script: &str) -> String {
+    let python = std::env::var("DHOW_PYTHON").unwrap_or_else(|_| {
+        format!(
+            "{}/.cache/dhow/venv/docker-py/bin/python3",
+            std::env::var("HOME").unwrap_or_default()
+        )
+    });
+    std::fs::write(
+        host.path("script.py"),
+        format!("import docker, json, io, time\nclient = docker.from_env(timeout=60)\n{script}"),
+    )
+    .unwrap();
+    host.sh(&format!("{python} script.py")).ok()
+}
+
+#[test]
+fn run_and_look() {
+    let host = TestHost::empty();
+    python(
+        &host,
+        r#"
+assert client.ping()
+image = client.images.pull("busybox", "latest")
+assert image.tags == ["busybox:latest"], image.tags
+assert client.containers.run("busybox", "echo hi", remove=True) == b"hi\n"
+try:
+    client.containers.run("busybox", "sh -c 'echo out; echo err >&2; exit 3'", remove=True)
+    assert False
+except docker.errors.ContainerError as e:
+    assert e.exit_status == 3 and e.stderr == b"err\n", (e.exit_status, e.stderr)
+c = client.containers.run("busybox", "sleep 1000", detach=True, name="box", labels={"a": "b"},
+    environment={"X": "1"}, mem_limit="64m", ports={"80/tcp": 8080}, volumes={"/tmp": {"bind": "/mnt", "mode": "ro"}})
+c.reload()
+assert c.status == "running" and c.labels["a"] == "b"
+assert c.ports["80/tcp"][0]["HostPort"] == "8080", c.ports
+assert c.exec_run("sh -c 'echo $X; exit 4'") == (4, b"1\n")
+code, output = c.exec_run("sh -c 'echo out; echo err >&2'", demux=True)
+assert output == (b"out\n", b"err\n"), output
+assert c.top()["Processes"][0][-1] == "sleep 1000"
+assert [x.name for x in client.containers.list(filters={"label": "a=b"})] == ["box"]
+c.rename("crate")
+c.pause(); c.reload(); assert c.status == "paused"; c.unpause()
+c.restart(timeout=0)
+c.kill()
+assert c.wait()["StatusCode"] == 137
+c.remove()
+try:
+    client.containers.get("crate")
+    assert False
+except docker.errors.NotFound:
+    pass
+"#,
+    );
+}
+
+#[test]
+fn streams() {
+    let host = TestHost::start();
+    python(
+        &host,
+        r#"
+c = client.containers.run("busybox", "sh -c 'for i in 1 2 3; do echo line $i; sleep 0.1; done'", detach=True)
+assert list(c.logs(stream=True, follow=True)) == [b"line 1\n", b"line 2\n", b"line 3\n"] or b"".join(c.logs(stream=True)) == b"line 1\nline 2\nline 3\n"
+assert c.logs(tail=1) == b"line 3\n"
+assert c.logs(timestamps=True).endswith(b"Z line 3\n")
+c.remove()
+c = client.containers.create("busybox", "cat", stdin_open=True, tty=False)
+socket = c.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
+c.start()
+socket._sock.sendall(b"ahoy\n")
+assert socket.read(13)[8:] == b"ahoy\n"
+socket.close()
+c.remove(force=True)
+c = client.containers.run("busybox", "sleep 1000", detach=True)
+socket = c.exec_run("sh -c 'read x; echo got $x'", stdin=True, socket=True).output
+socket._sock.sendall(b"it\n")
+assert socket.read(15)[8:] == b"got it\n"
+c.remove(force=True)
+"#,
+    );
+}
+
+#[test]
+fn events_and_images() {
+    let host = TestHost::start();
+    python(
+        &host,
+        r#"
+since = time.time() - 1
+client.containers.run("busybox", "true", remove=True, name="short")
+events = list(client.events(since=since, until=time.time() + 1, decode=True, filters={"container": "short"}))
+actions = [e["Action"] for e in events]
+assert "start" in actions and "die" in actions, actions
+image = client.images.get("busybox")
+assert image.tag("127.0.0.1:5000/py/busybox", "1")
+lines = list(client.images.push("127.0.0.1:5000/py/busybox", "1", stream=True, decode=True))
+assert any("digest: sha256:" in line.get("status", "") for line in lines), lines
+assert not any("error" in line for line in lines), lines
+client.images.remove("127.0.0.1:5000/py/busybox:1")
+try:
+    client.images.pull("nosuch/image", "latest")
+    assert False
+except docker.errors.NotFound:
+    pass
+assert client.info()["OSType"] == "linux"
+assert client.version()["ApiVersion"]
+assert "bridge" in [n.name for n in client.networks.list()]
+v = client.volumes.create("hold")
+assert [x.name for x in client.volumes.list()] == ["hold"]
+v.remove()
+"#,
+    );
+}

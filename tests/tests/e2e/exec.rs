@@ -1,0 +1,193 @@
+//! `docker exec`.
+
+use dhow_tests::TestHost;
+
+fn with_a_container() -> TestHost {
+    let host = TestHost::start();
+    host.sh("docker run -d --name box -e FROM_RUN=1 -w /tmp busybox sleep 10000")
+        .ok();
+    host
+}
+
+#[test]
+fn output_and_exit_codes() {
+    let host = with_a_container();
+    let finished = host.sh("docker exec box sh -c 'echo out; echo err >&2; exit 5'");
+    assert_eq!(
+        (
+            finished.code,
+            finished.stdout.as_str(),
+            finished.stderr.as_str()
+        ),
+        (5, "out\n", "err\n")
+    );
+    host.sh("docker exec box sh -c 'kill -9 $$'").fails(137);
+    // As with a peer, the reason comes where the output would have.
+    let finished = host.sh("docker exec box nosuchcommand 2>&1");
+    assert_eq!(finished.code, 127, "{finished:#?}");
+    assert!(
+        finished
+            .stdout
+            .contains(r#"exec: "nosuchcommand": executable file not found in $PATH"#),
+        "{finished:#?}"
+    );
+    let finished = host.sh("docker exec box /etc/passwd 2>&1");
+    assert_eq!(finished.code, 126, "{finished:#?}");
+    assert!(
+        finished.stdout.contains("permission denied"),
+        "{finished:#?}"
+    );
+}
+
+#[test]
+fn standard_input() {
+    let host = with_a_container();
+    assert_eq!(
+        host.sh("printf 'a\nb' | docker exec -i box cat").ok(),
+        "a\nb"
+    );
+    assert_eq!(
+        host.sh("head -c 5000000 /dev/zero | docker exec -i box wc -c")
+            .ok()
+            .trim(),
+        "5000000"
+    );
+    assert_eq!(host.sh("echo x | docker exec box cat").ok(), "");
+}
+
+#[test]
+fn environment_user_and_directory() {
+    let host = with_a_container();
+    assert_eq!(
+        host.sh("docker exec -e MORE=2 box sh -c 'echo $FROM_RUN $MORE'")
+            .ok(),
+        "1 2"
+    );
+    assert_eq!(host.sh("docker exec box pwd").ok(), "/tmp");
+    assert_eq!(host.sh("docker exec -w /etc box pwd").ok(), "/etc");
+    assert_eq!(host.sh("docker exec -u www box id -un").ok(), "www");
+    let message = host.sh("docker exec -u nobodyhere box id").fails(1);
+    assert!(
+        message.contains("unable to find user nobodyhere"),
+        "{message}"
+    );
+}
+
+#[test]
+fn it_is_confined_as_the_container_is() {
+    let host = with_a_container();
+    let status = host
+        .sh("docker exec box grep -E '^(CapEff|Seccomp|NoNewPrivs):' /proc/self/status")
+        .ok();
+    assert_eq!(
+        status,
+        "CapEff:\t00000000a80425fb\nNoNewPrivs:\t0\nSeccomp:\t2"
+    );
+    let status = host
+        .sh("docker exec --privileged box grep ^CapEff: /proc/self/status")
+        .ok();
+    assert_ne!(status, "CapEff:\t00000000a80425fb");
+    assert_eq!(
+        host.sh("docker exec box cat /proc/self/cgroup").ok(),
+        host.sh("docker exec box cat /proc/1/cgroup").ok()
+    );
+    assert_eq!(
+        host.sh("docker exec box ls /proc/self/fd").ok(),
+        "0\n1\n2\n3"
+    );
+}
+
+#[test]
+fn detached() {
+    let host = with_a_container();
+    assert_eq!(
+        host.sh("docker exec -d box sh -c 'echo done >/tmp/mark'")
+            .ok(),
+        ""
+    );
+    dhow_tests::eventually("it ran", || {
+        (host.sh("docker exec box cat /tmp/mark").stdout == "done\n").then_some(())
+    });
+}
+
+#[test]
+fn in_a_container_that_does_not_run() {
+    let host = TestHost::start();
+    host.sh("docker create --name off busybox").ok();
+    let message = host.sh("docker exec off true").fails(1);
+    assert!(message.contains("is not running"), "{message}");
+    let message = host.sh("docker exec nosuch true").fails(1);
+    assert!(message.contains("No such container: nosuch"), "{message}");
+}
+
+#[test]
+fn ends_with_its_container() {
+    let host = with_a_container();
+    let exec = host.spawn("docker exec box sh -c 'echo started; exec sleep 10000'");
+    exec.prints("started");
+    host.sh("docker kill box").ok();
+    assert_eq!(exec.finish().code, 137);
+}
+
+#[test]
+fn inspect() {
+    let host = with_a_container();
+    let body = serde_json::json!({"Cmd": ["sh", "-c", "exit 6"], "AttachStdout": true});
+    let created = host.api("POST", "/v1.45/containers/box/exec", Some(&body));
+    assert_eq!(created.status, 201, "{created:#?}");
+    let id = created.json()["Id"].as_str().unwrap_or_default().to_owned();
+    let before = host
+        .api("GET", &format!("/v1.45/exec/{id}/json"), None)
+        .json();
+    assert_eq!(
+        (before["Running"].as_bool(), before["ExitCode"].as_i64()),
+        (Some(false), None)
+    );
+    let start = serde_json::json!({"Detach": false, "Tty": false});
+    assert_eq!(
+        host.api("POST", &format!("/v1.45/exec/{id}/start"), Some(&start))
+            .status,
+        200
+    );
+    let after = host
+        .api("GET", &format!("/v1.45/exec/{id}/json"), None)
+        .json();
+    assert_eq!(
+        (after["Running"].as_bool(), after["ExitCode"].as_i64()),
+        (Some(false), Some(6)),
+        "{after:#}"
+    );
+    // It can't be started twice, nor found under another name.
+    let again = serde_json::json!({"Detach": true});
+    assert_eq!(
+        host.api("POST", &format!("/v1.45/exec/{id}/start"), Some(&again))
+            .status,
+        409
+    );
+    assert_eq!(
+        host.api("POST", "/v1.45/exec/nosuch/start", Some(&start))
+            .status,
+        404
+    );
+    let empty = serde_json::json!({"Cmd": []});
+    assert_eq!(
+        host.api("POST", "/v1.45/containers/box/exec", Some(&empty))
+            .status,
+        400
+    );
+}
+
+#[test]
+fn many_at_once() {
+    let host = with_a_container();
+    let execs: Vec<_> = (0..20)
+        .map(|i| host.spawn(&format!("docker exec box sh -c 'echo {i}; exit {i}'")))
+        .collect();
+    for (i, exec) in execs.into_iter().enumerate() {
+        let finished = exec.finish();
+        assert_eq!(
+            (finished.code, finished.stdout),
+            (i as i32, format!("{i}\n"))
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! What a user sees, end to end: a file for each noun. Run them with `cargo xtask test`.
+
+mod confinement;
+mod conformance;
+mod docker_py;
+mod events;
+mod exec;
+mod failures;
+mod hello;
+mod leftovers;
+mod lifecycle;
+mod limits;
+mod logs;
+mod network;
+mod pull_push;
+mod registry;
+mod restart;
+mod run;
+mod streams;
+mod system;
+mod terminal;
+mod volumes;

@@ -1,0 +1,182 @@
+//! The daemon goes away, however it does, and its containers don't notice.
+
+use std::time::Duration;
+
+use dhow_tests::{Engine, TestHost, eventually};
+use rustix::process::Signal;
+
+/// These are what Dhow promises and a peer doesn't.
+fn host() -> Option<TestHost> {
+    let host = TestHost::start();
+    (host.engine == Engine::Dhow).then_some(host)
+}
+
+#[test]
+fn no_line_is_lost_over_a_crash() {
+    let Some(mut host) = host() else { return };
+    host.sh("docker run -d --name writer busybox sh -c 'i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 17'").ok();
+    let pid = host.inspect("writer")["State"]["Pid"].clone();
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(500));
+        host.kill_daemon();
+        std::thread::sleep(Duration::from_millis(500));
+        host.start_daemon();
+        let state = host.inspect("writer")["State"].take();
+        assert_eq!(
+            (state["Status"].as_str(), &state["Pid"]),
+            (Some("running"), &pid)
+        );
+    }
+    assert_eq!(host.wait("writer"), 17);
+    let lines: Vec<_> = (1..=60).map(|i| format!("line {i}")).collect();
+    assert_eq!(host.sh("docker logs writer").ok(), lines.join("\n"));
+}
+
+#[test]
+fn an_end_while_no_daemon_runs_is_known_to_the_next() {
+    let Some(mut host) = host() else { return };
+    host.sh("docker run -d --name brief busybox sh -c 'sleep 1; echo last words; exit 23'")
+        .ok();
+    host.sh("docker run -d --rm --name brief-rm busybox sh -c 'sleep 1; exit 24'")
+        .ok();
+    let id = host.sh("docker inspect -f '{{.Id}}' brief-rm").ok();
+    host.kill_daemon();
+    std::thread::sleep(Duration::from_secs(2));
+    host.start_daemon();
+    assert_eq!(host.wait("brief"), 23);
+    assert_eq!(host.sh("docker logs brief").ok(), "last words");
+    let state = host.inspect("brief")["State"].take();
+    assert_eq!(state["Status"], "exited");
+    // It ended when it did, not when the daemon found out.
+    let (finished, started) = (
+        state["FinishedAt"].as_str().unwrap(),
+        state["StartedAt"].as_str().unwrap(),
+    );
+    assert!(finished > started);
+    // What was to be removed on exit is.
+    eventually("brief-rm is gone", || {
+        (host.sh("docker inspect brief-rm").code != 0).then_some(())
+    });
+    assert!(!host.data_root().join("containers").join(id).exists());
+}
+
+#[test]
+fn sigterm_leaves_the_containers_running() {
+    let Some(mut host) = host() else { return };
+    host.sh("docker run -d --name steady -p 8080:80 busybox sh -c 'echo ahoy >/tmp/index.html; exec httpd -f -p 80 -h /tmp'").ok();
+    eventually("it answers", || {
+        (host.sh("curl -s http://127.0.0.1:8080/").stdout == "ahoy\n").then_some(())
+    });
+    assert_eq!(host.stop_daemon(), Some(0));
+    assert!(!host.path("pid").exists(), "the pid file is gone");
+    // Nobody minds the published port: it is the kernel's work.
+    assert_eq!(host.sh("curl -s http://127.0.0.1:8080/").ok(), "ahoy");
+    host.start_daemon();
+    assert_eq!(host.state("steady"), "running");
+    assert_eq!(host.sh("docker exec steady echo hi").ok(), "hi");
+    assert_eq!(host.sh("curl -s http://127.0.0.1:8080/").ok(), "ahoy");
+    // Its port is still taken, and its address too.
+    assert!(
+        host.sh("docker run -d --name rival -p 8080:80 busybox sleep 9")
+            .fails(125)
+            .contains("port is already allocated")
+    );
+    host.sh("docker run -d --name other busybox sleep 1000")
+        .ok();
+    let ip = |name: &str| {
+        host.inspect(name)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].clone()
+    };
+    assert_ne!(ip("steady"), ip("other"));
+}
+
+#[test]
+fn a_client_can_attach_again_after_a_crash() {
+    let Some(mut host) = host() else { return };
+    host.sh("docker run -d -i --name cat busybox cat").ok();
+    host.kill_daemon();
+    host.start_daemon();
+    let mut attach = host.spawn_with_stdin("docker attach cat");
+    use std::io::Write;
+    attach.stdin().write_all(b"still here\n").unwrap();
+    attach.prints("still here\n");
+}
+
+#[test]
+fn everything_known_survives_a_crash() {
+    let Some(mut host) = host() else { return };
+    host.sh("docker tag busybox kept:1 && docker volume create hold && docker create --name made -e A=1 -p 8080:80 busybox sh").ok();
+    host.sh("docker run --name done busybox sh -c 'exit 3'")
+        .fails(3);
+    host.sh("docker run -d --name held busybox sleep 1000 && docker pause held")
+        .ok();
+    let look = |host: &TestHost| {
+        [
+            "docker images --no-trunc",
+            "docker volume ls",
+            "docker inspect made done held",
+            "docker ps -aq",
+        ]
+        .map(|line| host.sh(line).ok())
+    };
+    let before = look(&host);
+    host.kill_daemon();
+    host.start_daemon();
+    assert_eq!(look(&host), before);
+    host.sh("docker unpause held").ok();
+}
+
+#[test]
+fn crashes_at_any_moment_of_starts_and_stops_lose_nothing() {
+    let Some(mut host) = host() else { return };
+    // A crash every now and then, at a moment that differs each time, until so many rounds are done.
+    let rounds: u32 = std::env::var("DHOW_TEST_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(60);
+    std::fs::write(
+        host.path("rounds.sh"),
+        format!(
+            r#"i=0
+while [ $i -lt {rounds} ]; do
+  i=$((i+1))
+  # The daemon may be away: whatever was asked for is asked for again until it is so.
+  until docker inspect c$i >/dev/null 2>&1 || docker create --name c$i busybox sh -c "echo started >>/log; exit $((i % 100))" >/dev/null 2>&1; do sleep 0.05; done
+  until [ "$(docker inspect -f '{{{{.State.Status}}}}' c$i 2>/dev/null)" = exited ]; do docker start c$i >/dev/null 2>&1; sleep 0.02; done
+done
+echo finished
+"#
+        ),
+    )
+    .unwrap();
+    let work = host.spawn("sh rounds.sh");
+    let mut moment = 7u64;
+    let mut crashes = 0;
+    while !work.stdout().contains("finished") {
+        moment = (moment * 7919 + 13) % 900;
+        std::thread::sleep(Duration::from_millis(100 + moment));
+        host.kill_daemon();
+        host.start_daemon();
+        crashes += 1;
+        assert!(crashes < 1000, "it doesn't come to an end");
+    }
+    drop(work);
+    for i in 1..=rounds {
+        let state = host.inspect(&format!("c{i}"))["State"].take();
+        assert_eq!(
+            (state["Status"].as_str(), state["ExitCode"].as_i64()),
+            (Some("exited"), Some(i64::from(i % 100))),
+            "c{i}"
+        );
+    }
+    assert_eq!(host.sh("docker ps -aq | wc -l").ok(), rounds.to_string());
+}
+
+#[test]
+fn other_signals_end_it_as_well() {
+    let Some(mut host) = host() else { return };
+    host.signal_daemon(Signal::INT);
+    eventually("the socket is gone", || {
+        (!host.socket().exists()).then_some(())
+    });
+    assert_eq!(host.stop_daemon(), Some(0));
+}

@@ -1,0 +1,167 @@
+//! The daemon itself: ping, version, info, API versions.
+
+use dhow_tests::{Engine, HostOptions, TestHost};
+
+#[test]
+fn ping() {
+    let host = TestHost::empty();
+    let answer = host.api("GET", "/_ping", None);
+    assert_eq!((answer.status, answer.body.as_str()), (200, "OK"));
+    assert_eq!(answer.header("OSType"), Some("linux"));
+    assert!(
+        answer
+            .header("API-Version")
+            .is_some_and(|version| version.starts_with("1."))
+    );
+    assert!(answer.header("Docker-Experimental").is_some());
+    assert!(answer.header("Builder-Version").is_some());
+    assert_eq!(
+        answer.header("Cache-Control"),
+        Some("no-cache, no-store, must-revalidate")
+    );
+    let head = host.api("HEAD", "/_ping", None);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    // Under any version's path as well.
+    assert_eq!(host.api("GET", "/v1.40/_ping", None).status, 200);
+}
+
+#[test]
+fn api_versions() {
+    let host = TestHost::empty();
+    if host.engine == Engine::Dhow {
+        assert_eq!(host.api("GET", "/v1.24/version", None).status, 200);
+        let answer = host.api("GET", "/v1.23/version", None);
+        assert_eq!(answer.status, 400);
+        assert!(answer.json()["message"].as_str().is_some_and(|message| {
+            message.starts_with(
+                "client version 1.23 is too old. Minimum supported API version is 1.24",
+            )
+        }));
+        assert_eq!(host.api("GET", "/v1.56/version", None).status, 200);
+    }
+    let answer = host.api("GET", "/v9.99/version", None);
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["message"].as_str().is_some_and(|message| {
+        message.starts_with("client version 9.99 is too new. Maximum supported API version is 1.")
+    }));
+    let answer = host.api("GET", "/v1.45/nosuch", None);
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.json()["message"], "page not found");
+}
+
+#[test]
+fn version_and_info() {
+    let host = TestHost::empty();
+    let version = host.sh("docker version").ok();
+    assert!(
+        version.contains("Server:") && version.contains("API version:"),
+        "{version}"
+    );
+    let info = host.sh("docker info").ok();
+    for line in [
+        "Containers: 0",
+        "Images: 0",
+        "OSType: linux",
+        "Logging Driver: json-file",
+        "Cgroup Version: ",
+    ] {
+        assert!(info.contains(line), "{line} in {info}");
+    }
+    assert!(
+        info.contains("http://127.0.0.1:5000/"),
+        "the mirror is in {info}"
+    );
+    let info = host.api("GET", "/v1.45/info", None).json();
+    assert_eq!(
+        info["DockerRootDir"],
+        host.data_root().display().to_string()
+    );
+    assert_eq!(
+        info["NCPU"].as_u64(),
+        std::thread::available_parallelism()
+            .ok()
+            .map(|n| n.get() as u64)
+    );
+    assert!(info["MemTotal"].as_u64() > Some(0));
+}
+
+#[test]
+fn info_counts() {
+    let host = TestHost::start();
+    host.sh("docker run -d --name on busybox sleep 1000; docker run --name off busybox true")
+        .ok();
+    let info = host.api("GET", "/v1.45/info", None).json();
+    let counts = [
+        "Containers",
+        "ContainersRunning",
+        "ContainersStopped",
+        "Images",
+    ]
+    .map(|key| info[key].as_u64());
+    assert_eq!(counts, [Some(2), Some(1), Some(1), Some(1)]);
+}
+
+#[test]
+fn a_second_daemon_on_the_same_data_root_is_refused() {
+    let host = TestHost::empty();
+    if host.engine != Engine::Dhow {
+        return;
+    }
+    let finished = host.sh("dhow daemon -H unix://$PWD/other.sock --data-root data --exec-root other-run --pidfile other.pid");
+    assert_eq!(finished.code, 1, "{finished:#?}");
+    assert!(finished.stderr.contains("data"), "{finished:#?}");
+    assert!(!host.path("other.sock").exists());
+    // The first one goes on.
+    host.sh("docker version").ok();
+}
+
+#[test]
+fn the_socket_is_its_owners_and_its_groups() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = TestHost::empty();
+    let mode = std::fs::metadata(host.socket())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o660);
+}
+
+#[test]
+fn configuration_file() {
+    let mut host = TestHost::empty();
+    if host.engine != Engine::Dhow {
+        return;
+    }
+    std::fs::write(
+        host.path("daemon.json"),
+        r#"{"labels": ["deck=upper"], "debug": true}"#,
+    )
+    .unwrap();
+    host.stop_daemon();
+    let refused = |host: &TestHost, text: &str| {
+        std::fs::write(host.path("bad.json"), text).unwrap();
+        let finished = host.sh("dhow daemon --config-file bad.json -H unix://$PWD/s --data-root data --exec-root run --pidfile pid");
+        assert_eq!(finished.code, 1, "{finished:#?}");
+        finished.stderr
+    };
+    assert!(refused(&host, r#"{"no-such-key": 1}"#).contains("no-such-key"));
+    assert!(refused(&host, r#"{"debug": true, "debug": false}"#).contains("debug"));
+    assert!(refused(&host, r#"{"debug": "#).contains("bad.json"));
+    assert!(
+        refused(&host, r#"{"data-root": "/x"}"#).contains("data-root"),
+        "given by flag as well"
+    );
+    host.start_daemon();
+}
+
+#[test]
+fn listens_on_tcp_where_it_is_told_to() {
+    let host = TestHost::with(HostOptions {
+        busybox: false,
+        daemon: ["-H", "tcp://127.0.0.1:2375", "--tls=false"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..HostOptions::default()
+    });
+    host.sh("docker -H tcp://127.0.0.1:2375 version").ok();
+}
