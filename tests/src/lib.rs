@@ -48,5 +48,8 @@ pub fn within<T>(time: Duration, mut condition: impl FnMut() -> Option<T>) -> Op
 
 /// How many times as long things may take: a virtual machine without hardware's help is slow.
 pub fn patience() -> u32 {
-    std::env::var("DHOW_TEST_PATIENCE").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+    std::env::var("DHOW_TEST_PATIENCE")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1)
 }

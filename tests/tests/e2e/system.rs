@@ -68,7 +68,7 @@ fn version_and_info() {
         assert!(info.contains(line), "{line} in {info}");
     }
     assert!(
-        info.contains("http://127.0.0.1:5000/"),
+        info.contains("http://127.0.0.1:5000"),
         "the mirror is in {info}"
     );
     let info = host.api("GET", "/v1.45/info", None).json();
