@@ -47,13 +47,13 @@ async fn pull(
     let reference = reference.with_default_tag();
     let own = state.clone();
     progress::respond(&state, move |report| async move {
-        let pulled = own
-            .distribution
+        own.distribution
             .pull(own.engine.images(), &reference, platform, auth, report)
             .await?;
-        // By the id, for its labels; shown by the name that was asked for.
         let engine = &own.engine;
-        engine.image_event("pull", &pulled.image.id.to_string(), &reference.familiar());
+        // As with a peer, a pull is of a reference: that is the event's object.
+        let name = reference.familiar();
+        engine.image_event("pull", &name, &name);
         Ok(())
     })
     .await
