@@ -338,6 +338,8 @@ impl Shim {
         for token in tokens {
             self.use_connection(token, |connection| connection.send(&event));
         }
+        // Whoever sees the end of the output can already learn how it ended.
+        self.with(number, |process, poller, _| process.streams.let_go(poller));
     }
 
     /// Execs that have ended, been told of, and given all of their output are of no more interest.

@@ -61,6 +61,8 @@ pub(super) struct Streams {
     log: Option<Log>,
     exited: bool,
     finished: bool,
+    /// The end is not to be seen yet: what belongs to it has not been told.
+    holding: bool,
 }
 
 impl Streams {
@@ -75,6 +77,7 @@ impl Streams {
             log,
             exited: false,
             finished: false,
+            holding: false,
         }
     }
 
@@ -157,9 +160,17 @@ impl Streams {
         self.finished && self.clients.is_empty()
     }
 
-    /// The process has ended: reads what is left. What still holds the other end is not waited for.
+    /// Clients see the end of the output only from now on.
+    pub fn let_go(&mut self, poller: &mut Poller) {
+        self.holding = false;
+        self.update(poller);
+    }
+
+    /// The process has ended: reads what is left. What still holds the other end is not waited for. Clients
+    /// are kept until [`Streams::let_go`].
     pub fn process_exited(&mut self, poller: &mut Poller, piece: &mut [u8]) {
         self.exited = true;
+        self.holding = true;
         if let Some(input) = self.input.take() {
             self.forget_input(poller, input);
         }
@@ -350,7 +361,7 @@ impl Streams {
                 log.finish();
             }
         }
-        let finished = self.finished;
+        let finished = self.finished && !self.holding;
         let input_free = self
             .input
             .as_ref()
