@@ -11,6 +11,7 @@ pub mod images;
 pub mod networks;
 pub mod registry;
 pub mod session;
+pub mod stats;
 pub mod system;
 pub mod volumes;
 
@@ -79,6 +80,7 @@ pub fn router(state: AppState) -> Router {
         .merge(system::router())
         .merge(events::router())
         .merge(containers::router())
+        .merge(stats::router())
         .merge(attach::router())
         .merge(exec::router())
         .merge(images::router())
