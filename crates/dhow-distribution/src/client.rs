@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use dhow_image::reference::DEFAULT_DOMAIN;
 use dhow_image::{Digest, Platform, Reference};
@@ -17,6 +18,9 @@ use crate::manifests::{self, Fetched};
 use crate::session::{Http, Session, empty};
 use crate::tls::Tls;
 use dhow_image::{Descriptor, Document};
+
+/// How long docker.io may take to answer if there is something to stand in for it.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A handle to the client; clones share connections, tokens and transfers.
 #[derive(Clone)]
@@ -204,10 +208,21 @@ impl Client {
             endpoints.extend(self.shared.mirrors.iter().cloned());
         }
         endpoints.extend(self.registry(domain));
-        if hub && self.shared.config.embedded.is_some() {
-            endpoints.push(endpoint::embedded());
-        }
         endpoints
+    }
+
+    /// What the registry in this process has for a reference of docker.io.
+    async fn stand_in(
+        &self,
+        reference: &Reference,
+        target: &str,
+    ) -> Option<(Arc<Session>, Fetched)> {
+        if reference.domain() != DEFAULT_DOMAIN || self.shared.config.embedded.is_none() {
+            return None;
+        }
+        let session = self.session(endpoint::embedded(), None, Vec::new());
+        let found = manifests::fetch(&session, reference.path(), target, reference.digest()).await;
+        Some((session, found.ok()?))
     }
 
     /// Finds the endpoint that has the reference, and what it means there. A mirror that has it not, or
@@ -226,11 +241,26 @@ impl Client {
         };
         let mut definite = None;
         let mut unreachable = None;
+        let mut stand_in = None;
         for endpoint in self.endpoints(reference.domain()) {
             let session = self.session(endpoint, auth, vec![scope.clone()]);
             let endpoint = &session.endpoint;
-            let found =
-                manifests::fetch(&session, reference.path(), &target, reference.digest()).await;
+            let fetch = manifests::fetch(&session, reference.path(), &target, reference.digest());
+            if endpoint.kind == Kind::Registry && stand_in.is_none() {
+                stand_in = self.stand_in(reference, &target).await;
+            }
+            let found = if stand_in.is_some() {
+                let answer = tokio::time::timeout(PATIENCE, fetch).await;
+                answer.unwrap_or_else(|_| {
+                    Err(DistributionError::Unreachable(format!(
+                        "{} did not answer within {} s",
+                        endpoint.authority,
+                        PATIENCE.as_secs()
+                    )))
+                })
+            } else {
+                fetch.await
+            };
             match found {
                 Ok(fetched) => {
                     self.answered(reference.domain(), endpoint);
@@ -253,6 +283,9 @@ impl Client {
                     }
                 }
             }
+        }
+        if let Some(found) = stand_in {
+            return Ok(found);
         }
         Err(definite.or(unreachable).unwrap_or_else(|| {
             DistributionError::Unreachable(format!(

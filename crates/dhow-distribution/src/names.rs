@@ -31,10 +31,12 @@ impl Names {
             .resolver()?
             .lookup_ip(host)
             .await
-            .map_err(|e| io::Error::other(format!("lookup {host}: {e}")))?;
+            .map_err(|e| io::Error::other(format!("dial tcp: lookup {host}: {e}")))?;
         let addresses: Vec<_> = answer.iter().collect();
         if addresses.is_empty() {
-            return Err(io::Error::other(format!("lookup {host}: no such host")));
+            return Err(io::Error::other(format!(
+                "dial tcp: lookup {host}: no such host"
+            )));
         }
         Ok(addresses)
     }

@@ -91,10 +91,11 @@ impl Http {
         if let Some(value) = authorization {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        self.client
-            .request(request)
-            .await
-            .map_err(|e| unreachable(&describe(method, uri), &e))
+        self.client.request(request).await.map_err(|e| {
+            // The client's own error only says in which phase it came up.
+            let cause = std::error::Error::source(&e).unwrap_or(&e);
+            unreachable(&describe(method, uri), cause)
+        })
     }
 
     fn may_be_plain(&self, uri: &Uri) -> bool {

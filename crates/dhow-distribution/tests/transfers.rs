@@ -376,33 +376,60 @@ async fn credentials_do_not_follow_a_redirect_to_another_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn docker_io_is_asked_at_its_mirror_and_then_here() {
+async fn docker_io_is_asked_at_its_mirrors_first() {
     let mirror = Faulty::start(Content::image(&["x"])).await;
-    let here = Faulty::start(Content::image(&["hello"])).await;
-    let address = here.address.clone();
-    // The pipe of a registry in this process, in front of one that is on a port.
-    let embedded = Embedded(Arc::new(move || {
-        let (client, mut server) = tokio::io::duplex(64 << 10);
-        let address = address.clone();
-        tokio::spawn(async move {
-            let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
-            let _ = tokio::io::copy_bidirectional(&mut server, &mut tcp).await;
-        });
-        client
-    }));
     let config = Config {
         mirrors: vec![
             "http://127.0.0.1:1".into(),
             format!("http://{}", mirror.address),
         ],
-        embedded: Some(embedded.clone()),
         ..config()
     };
     let host = Host::new();
-    let client = Client::new(config.clone()).unwrap();
+    let client = Client::new(config).unwrap();
     let pulled = host.pull(&client, "app:1").await.unwrap();
     assert!(!pulled.from_embedded);
     assert_eq!(pulled.image.repo_tags(), ["app:1"]);
+    let told = host.told();
+    assert_eq!(told[0], "1: Pulling from library/app");
+}
+
+/// In a network namespace of the test's own, which leads nowhere.
+#[test]
+fn hello_world_is_here_where_docker_io_is_out_of_reach() {
+    let test = std::thread::spawn(|| {
+        use rustix::thread::{UnshareFlags, unshare_unsafe};
+        // SAFETY: the namespace is this thread's, and nothing that others share changes.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let registry = dhow_hello::registry().unwrap();
+            let embedded = Embedded(Arc::new(move || {
+                let (client, server) = tokio::io::duplex(64 << 10);
+                tokio::spawn(dhow_registry::serve_connection(server, registry.clone()));
+                client
+            }));
+            let config = Config {
+                embedded: Some(embedded),
+                ..config()
+            };
+            let client = Client::new(config).unwrap();
+            let host = Host::new();
+            let pulled = host.pull(&client, "hello-world").await.unwrap();
+            assert!(pulled.from_embedded);
+            assert_eq!(pulled.image.repo_tags(), ["hello-world:latest"]);
+            assert!(host.told()[0].contains("docker.io can't be reached"));
+            let error = host.pull(&client, "busybox").await.unwrap_err();
+            assert!(
+                error.to_string().contains("lookup registry-1.docker.io"),
+                "{error}"
+            );
+        });
+    });
+    test.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
