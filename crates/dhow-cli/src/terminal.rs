@@ -89,3 +89,49 @@ pub fn read_password(prompt: &str) -> io::Result<String> {
     read?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::LocalModes;
+
+    /// Whether the terminal of standard input gives whole lines and echoes, as it does for a shell.
+    fn is_cooked() -> bool {
+        let modes = tcgetattr(rustix::stdio::stdin()).unwrap().local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    #[test]
+    fn the_terminal_is_put_back_however_raw_mode_ends() {
+        // This process's standard input becomes a terminal: no other test reads it.
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let slave = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        rustix::stdio::dup2_stdin(&slave).unwrap();
+        assert!(is_cooked());
+
+        let raw = RawMode::enter().unwrap();
+        assert!(!is_cooked());
+        drop(raw);
+        assert!(is_cooked());
+
+        let panicked = std::panic::catch_unwind(|| {
+            let _raw = RawMode::enter().unwrap();
+            assert!(is_cooked(), "it is raw, so this panics");
+        });
+        assert!(panicked.is_err());
+        assert!(is_cooked());
+
+        // The way of a signal, whose handler has no guard to drop.
+        let raw = RawMode::enter().unwrap();
+        assert!(!is_cooked());
+        restore();
+        assert!(is_cooked());
+        drop(raw);
+        assert!(is_cooked());
+    }
+}

@@ -111,9 +111,23 @@ pub async fn attach(session: &Session, args: &Args) -> Result<()> {
     let hijacked = client
         .container_attach(&container.id, &attach_options(&streams))
         .await?;
-    let _size = match streams.tty && terminal::stdout_is_terminal() {
-        true => Some(follow_size(session, &container.id)?),
-        false => None,
+    let _size = match (
+        streams.tty && terminal::stdout_is_terminal(),
+        terminal::size(),
+    ) {
+        (true, Some((rows, columns))) => {
+            // A size that changes has the process draw what it drew before this terminal was there. That it
+            // has ended meanwhile shows elsewhere.
+            let _ = client
+                .container_resize(
+                    &container.id,
+                    rows.saturating_add(1),
+                    columns.saturating_add(1),
+                )
+                .await;
+            Some(follow_size(session, &container.id)?)
+        }
+        _ => None,
     };
     match attachment::carry(hijacked, &streams).await? {
         End::Detached => Err(message("read escape sequence")),

@@ -182,7 +182,10 @@ fn check_pull(args: &Args) -> Result<()> {
 fn define(session: &Session, args: &Args) -> Result<Definition> {
     let host = session.client_as_is().host().to_string();
     let proxy = session.config.proxy_environment(&host);
-    spec::define(args, &proxy).map_err(message)
+    let definition = spec::define(args, &proxy).map_err(message)?;
+    // Said before anybody is asked for an image of that name.
+    reference_of(&definition.request.config.image)?;
+    Ok(definition)
 }
 
 /// Creates the container, and pulls its image if that is missing and may be pulled.
@@ -201,16 +204,7 @@ async fn create_container(
             path.display()
         )));
     }
-    let image = &definition.request.config.image;
-    // An id is no reference, and there is nothing to pull for it.
-    let is_id = image.len() == 64 && image.bytes().all(|b| b.is_ascii_hexdigit());
-    let reference = match Reference::parse(image.strip_prefix("sha256:").unwrap_or(image)) {
-        Ok(reference) if !is_id && !image.starts_with("sha256:") => {
-            Some(reference.with_default_tag())
-        }
-        Ok(_) => None,
-        Err(error) => return Err(message(error.to_string())),
-    };
+    let reference = reference_of(&definition.request.config.image)?;
     let policy = args.text("pull").unwrap_or("missing");
     let output = match args.is_set("quiet") {
         true => Output::Nowhere,
@@ -252,6 +246,17 @@ async fn create_container(
         })?;
     }
     Ok(created.id)
+}
+
+/// The image's reference; an id is none, and there is nothing to pull for it.
+fn reference_of(image: &str) -> Result<Option<Reference>> {
+    let bare = image.strip_prefix("sha256:").unwrap_or(image);
+    let is_id = bare != image || (bare.len() == 64 && bare.bytes().all(|b| b.is_ascii_hexdigit()));
+    match Reference::parse(bare) {
+        Ok(_) if is_id => Ok(None),
+        Ok(reference) => Ok(Some(reference.with_default_tag())),
+        Err(error) => Err(message(error.to_string())),
+    }
 }
 
 /// A network or a volume may be missing, too, and pulling won't bring it.
