@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 use std::future::Future;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,11 +20,26 @@ use axum::response::Response;
 use bytes::{Buf, Bytes};
 use dhow_api::{ApiVersion, media_type};
 use http::{HeaderMap, StatusCode, header};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 
 /// What a connection is made of.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The socket, where the kernel tells of it that its other end is gone, not just done with sending.
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl Transport for UnixStream {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+impl Transport for TcpStream {}
+impl Transport for tokio_rustls::server::TlsStream<TcpStream> {}
 
 type Session = Box<dyn FnOnce(RawStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
@@ -191,6 +207,25 @@ impl AsyncWrite for ClientSocket {
 pub struct RawStream {
     read_ahead: Bytes,
     transport: Box<dyn Transport>,
+}
+
+impl RawStream {
+    /// Done when the client is gone altogether; never where the kernel does not tell. Reading finds only
+    /// the end of the client's sending, and writing finds it only when there is something to write.
+    pub fn hung_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        // A hang-up is reported whatever is asked for (epoll_ctl(2)), and urgent data does not come.
+        let watch = self.transport.socket().and_then(|socket| {
+            let socket = socket.try_clone_to_owned().ok()?;
+            // SAFETY: the descriptor is owned by what is registered, and closed only after it is taken out.
+            unsafe { AsyncFd::register_with_interest(socket, Interest::PRIORITY) }.ok()
+        });
+        async move {
+            match &watch {
+                Some(watch) if watch.ready(Interest::PRIORITY).await.is_ok() => {}
+                _ => std::future::pending().await,
+            }
+        }
+    }
 }
 
 impl AsyncRead for RawStream {

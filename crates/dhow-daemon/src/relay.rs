@@ -30,10 +30,12 @@ pub enum Input {
     Terminal(DetachScanner),
 }
 
-/// Runs a session to its end.
-pub async fn run<C>(client: C, process: UnixStream, input: Input) -> End
+/// Runs a session to its end. `gone` is done when the client can no longer read; it is asked once the
+/// input has ended, for what a client sent before it went is still the process's.
+pub async fn run<C, G>(client: C, process: UnixStream, input: Input, gone: G) -> End
 where
     C: AsyncRead + AsyncWrite + Send,
+    G: Future<Output = ()>,
 {
     let (client_read, mut client_write) = split(client);
     let (process_read, process_write) = process.into_split();
@@ -45,7 +47,10 @@ where
             end = &mut output => end,
             ended = &mut input => match ended {
                 Some(end) => end,
-                None => output.await,
+                None => tokio::select! {
+                    end = &mut output => end,
+                    () = gone => End::Client,
+                },
             },
         }
     };

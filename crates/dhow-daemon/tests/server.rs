@@ -49,7 +49,8 @@ fn router() -> Router {
                 |Api(api): Api, headers: HeaderMap, body: JsonBody<Value>| async move {
                     drop(body);
                     hijack::switch(&headers, api, true, |stream| async {
-                        relay::run(stream, reverser(), Input::Forward).await;
+                        let gone = stream.hung_up();
+                        relay::run(stream, reverser(), Input::Forward, gone).await;
                     })
                 },
             ),
@@ -266,7 +267,12 @@ async fn a_stopping_server_ends_its_sessions() {
 async fn large_output_arrives_whole_and_then_the_end() {
     let (mut client, served) = UnixStream::pair().unwrap();
     let (process, mut inside) = UnixStream::pair().unwrap();
-    let session = tokio::spawn(relay::run(served, process, Input::Discard));
+    let session = tokio::spawn(relay::run(
+        served,
+        process,
+        Input::Discard,
+        std::future::pending(),
+    ));
     let writer = tokio::spawn(async move {
         let chunk: Vec<u8> = (0..=255).cycle().take(100_000).collect();
         for _ in 0..100 {
@@ -287,7 +293,12 @@ async fn the_detach_keys_end_the_session_and_not_the_process() {
     let (mut client, served) = UnixStream::pair().unwrap();
     let (process, mut inside) = UnixStream::pair().unwrap();
     let scanner = DetachScanner::new(DetachKeys::default());
-    let session = tokio::spawn(relay::run(served, process, Input::Terminal(scanner)));
+    let session = tokio::spawn(relay::run(
+        served,
+        process,
+        Input::Terminal(scanner),
+        std::future::pending(),
+    ));
     client.write_all(b"ls\n\x10").await.unwrap();
     let mut typed = [0; 3];
     inside.read_exact(&mut typed).await.unwrap();
@@ -302,9 +313,50 @@ async fn the_detach_keys_end_the_session_and_not_the_process() {
 async fn a_client_that_vanishes_ends_the_session() {
     let (client, served) = UnixStream::pair().unwrap();
     let (process, mut inside) = UnixStream::pair().unwrap();
-    let session = tokio::spawn(relay::run(served, process, Input::Forward));
+    let session = tokio::spawn(relay::run(
+        served,
+        process,
+        Input::Forward,
+        std::future::pending(),
+    ));
     drop(client);
     // Its end of sending looks like the end of the input; the first output finds out.
     inside.write_all(b"anyone?").await.unwrap();
     assert_eq!(session.await.unwrap(), End::Client);
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_is_missed_although_the_process_says_nothing() {
+    let (client, served) = UnixStream::pair().unwrap();
+    let (process, inside) = UnixStream::pair().unwrap();
+    let (gone, told) = tokio::sync::oneshot::channel();
+    // The session's own view of the socket, as a route has it.
+    let process = std::sync::Mutex::new(Some((process, gone)));
+    let process: &'static _ = Box::leak(Box::new(process));
+    let router = Router::new().route(
+        "/containers/{id}/attach",
+        post(move |headers: HeaderMap| async move {
+            let taken = process.lock().unwrap().take();
+            hijack::switch(&headers, dhow_api::ApiVersion::MAX, true, |stream| async {
+                let (process, gone) = taken.unwrap();
+                let hung_up = stream.hung_up();
+                let end = relay::run(stream, process, Input::Forward, hung_up).await;
+                gone.send(end).unwrap();
+            })
+        }),
+    );
+    let server = Server::new(router, CancellationToken::new());
+    tokio::spawn(async move { server.connection(Box::new(served)).await });
+    let mut client = client;
+    client
+        .write_all(format!("{ATTACH}\r\n").as_bytes())
+        .await
+        .unwrap();
+    client.read_exact(&mut [0; 15]).await.unwrap();
+    // Done with sending is not gone.
+    client.shutdown().await.unwrap();
+    tokio::task::yield_now().await;
+    drop(client);
+    assert_eq!(told.await.unwrap(), End::Client);
+    drop(inside);
 }

@@ -49,7 +49,8 @@ pub async fn run(mut client: RawStream, mut session: AttachSession) {
         None if session.stdin => Input::Forward,
         None => Input::Discard,
     };
-    if relay::run(client, stream, input).await == End::Detached {
+    let gone = client.hung_up();
+    if relay::run(client, stream, input, gone).await == End::Detached {
         session.detached();
     }
 }
