@@ -61,26 +61,28 @@ pub(crate) fn protect(linux: &Linux) -> Result<(), StartError> {
     // One empty filesystem serves all directories.
     let mut empty: Option<&str> = None;
     for path in masked {
-        let masked = match rustix::mount::mount_bind("/dev/null", path) {
-            Err(Errno::NOTDIR) => match empty {
-                Some(first) => rustix::mount::mount_bind(first, path),
-                None => {
-                    empty = Some(path);
-                    rustix::mount::mount(
-                        "tmpfs",
-                        path,
-                        "tmpfs",
-                        MountFlags::RDONLY,
-                        Some(c"size=0k,nr_inodes=2"),
-                    )
-                }
-            },
-            result => result,
-        };
-        match masked {
-            Ok(()) | Err(Errno::NOENT) => {}
+        // Looked at first: a mount of a file on a directory fails only after the kernel has made it, and
+        // taking it back waits for an RCU grace period.
+        let directory = match rustix::fs::stat(path.as_str()) {
+            Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
             Err(error) => return Err(failed(format!("masking {path}"))(error)),
-        }
+        };
+        let masked = match (directory, empty) {
+            (false, _) => rustix::mount::mount_bind("/dev/null", path),
+            (true, Some(first)) => rustix::mount::mount_bind(first, path),
+            (true, None) => {
+                empty = Some(path);
+                rustix::mount::mount(
+                    "tmpfs",
+                    path,
+                    "tmpfs",
+                    MountFlags::RDONLY,
+                    Some(c"size=0k,nr_inodes=2"),
+                )
+            }
+        };
+        masked.map_err(failed(format!("masking {path}")))?;
     }
     Ok(())
 }

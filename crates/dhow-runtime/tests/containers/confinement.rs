@@ -33,6 +33,15 @@ pub const TESTS: &[crate::Test] = &[
     ),
     ("confinement::many_layers", many_layers),
     ("confinement::large_specifications", large_specifications),
+    (
+        "confinement::layers_with_long_names",
+        layers_with_long_names,
+    ),
+    (
+        "confinement::without_a_cgroup_namespace",
+        without_a_cgroup_namespace,
+    ),
+    ("confinement::privileged", privileged),
 ];
 
 fn run(runtime: &Runtime, container: Container<'_>) -> (i32, String, String) {
@@ -400,4 +409,99 @@ fn large_specifications(host: &Host, runtime: &Runtime) {
         ));
     }
     assert_eq!(run(runtime, container).1, "200\n1000\n");
+}
+
+/// Names that fsconfig does not take go the way of older kernels.
+fn layers_with_long_names(host: &Host, runtime: &Runtime) {
+    let layers = tempfile::tempdir().unwrap();
+    let long = layers.path().join("l".repeat(200)).join("m".repeat(200));
+    let mut container = host.container(&["cat", "/layer/0", "/layer/39", "/which"]);
+    if let dhow_runtime::Rootfs::Overlay { lower, .. } = &mut container.request.rootfs {
+        for number in (0..40).rev() {
+            let path = long.join(number.to_string());
+            std::fs::create_dir_all(path.join("layer")).unwrap();
+            std::fs::write(
+                path.join("layer").join(number.to_string()),
+                format!("layer {number}\n"),
+            )
+            .unwrap();
+            std::fs::write(path.join("which"), format!("{number}\n")).unwrap();
+            lower.insert(lower.len() - 1, path);
+        }
+    }
+    let (_, stdout, stderr) = run(runtime, container);
+    assert_eq!(stdout, "layer 0\nlayer 39\n39\n", "{stderr}");
+}
+
+fn without_a_cgroup_namespace(host: &Host, runtime: &Runtime) {
+    let script = "grep -v ^0:: /proc/self/cgroup | cut -d: -f3 | sort -u; cat /sys/fs/cgroup/memory/cgroup.procs | grep -c .; touch /sys/fs/cgroup/memory/x || echo refused";
+    let mut container = host.container(&["sh", "-c", script]);
+    let id = container.request.id.clone();
+    container
+        .linux()
+        .namespaces_mut()
+        .as_mut()
+        .unwrap()
+        .retain(|namespace| namespace.typ() != LinuxNamespaceType::Cgroup);
+    let (_, stdout, stderr) = run(runtime, container);
+    let mut lines = stdout.lines();
+    assert_eq!(lines.next(), Some(&*format!("/dhow-test/{id}")), "{stderr}");
+    assert_ne!(lines.next(), Some("0"), "its own processes are there");
+    assert_eq!(lines.next(), Some("refused"));
+}
+
+fn privileged(host: &Host, runtime: &Runtime) {
+    use std::str::FromStr;
+    let all: std::collections::HashSet<Capability> = [
+        "SYS_ADMIN",
+        "SYS_RESOURCE",
+        "MKNOD",
+        "NET_ADMIN",
+        "DAC_OVERRIDE",
+        "SETUID",
+        "SETGID",
+    ]
+    .map(|name| Capability::from_str(name).unwrap())
+    .into();
+    let mut container = host.container(&["sh", "-c", "mount -t tmpfs tmpfs /tmp && touch /sys/fs/cgroup/memory/x 2>/dev/null; mkdir /sys/fs/cgroup/memory/sub && echo made; echo x >/proc/sys/kernel/domainname && cat /proc/sys/kernel/domainname"]);
+    let none = std::collections::HashSet::new;
+    let set = LinuxCapabilitiesBuilder::default()
+        .bounding(all.clone())
+        .effective(all.clone())
+        .permitted(all)
+        .inheritable(none())
+        .ambient(none())
+        .build()
+        .unwrap();
+    container.process().set_capabilities(Some(set));
+    container
+        .linux()
+        .set_masked_paths(None)
+        .set_readonly_paths(None);
+    container
+        .linux()
+        .resources_mut()
+        .as_mut()
+        .unwrap()
+        .set_devices(Some(vec![device_rule(
+            true,
+            LinuxDeviceType::A,
+            -1,
+            -1,
+            "rwm",
+        )]));
+    for mount in container.request.spec.mounts_mut().as_mut().unwrap() {
+        if matches!(mount.typ().as_deref(), Some("cgroup" | "sysfs")) {
+            let options = mount
+                .options()
+                .iter()
+                .flatten()
+                .filter(|option| *option != "ro")
+                .cloned()
+                .collect();
+            mount.set_options(Some(options));
+        }
+    }
+    let (_, stdout, stderr) = run(runtime, container);
+    assert_eq!(stdout, "made\nx\n", "{stderr}");
 }
