@@ -51,6 +51,12 @@ fn main() -> ExitCode {
             }
         }
     }
+    // Above the containers' own; another run's may still be in it.
+    if let Ok(group) = dhow_runtime::cgroup::Cgroup::open("/dhow-test")
+        && group.pids().is_ok_and(|pids| pids.is_empty())
+    {
+        let _ = group.remove();
+    }
     if failed.is_empty() {
         ExitCode::SUCCESS
     } else {
