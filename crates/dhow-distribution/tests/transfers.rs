@@ -156,7 +156,7 @@ async fn a_pull_says_what_docker_says_and_fetches_once() {
         last[1],
         format!("Status: Downloaded newer image for {name}")
     );
-    assert_eq!(pulled.image.repo_tags(), [name.clone()]);
+    assert_eq!(pulled.image.repo_tags(), std::slice::from_ref(&name));
     let digest = format!("{}/app@{}", faulty.address, pulled.digest);
     assert_eq!(pulled.image.repo_digests(), [digest]);
     let lower = host.images.lower_dirs(&pulled.image.id).unwrap();
