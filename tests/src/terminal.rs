@@ -37,6 +37,9 @@ impl Terminal {
         terminal.tmux(&["set-option", "-g", "window-size", "manual"]);
         // So that what is waited for isn't found in the prompt or in what was typed.
         terminal.enter("PS1='> '; clear");
+        eventually("the prompt is there", || {
+            (terminal.screen().trim() == ">").then_some(())
+        });
         terminal.enter(line);
         terminal
     }
