@@ -108,8 +108,8 @@ impl TestHost {
         let dir = tempfile::Builder::new()
             .prefix("dt")
             .rand_bytes(5)
-            .tempdir_in("/tmp")
-            .expect("/tmp is writable");
+            .tempdir_in(std::env::var_os("DHOW_TEST_DIR").unwrap_or_else(|| "/tmp".into()))
+            .expect("the directory for test hosts is writable");
         let mut host = TestHost {
             engine,
             netns: NetNs::new().expect("tests are run as root"),
