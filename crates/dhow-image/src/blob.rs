@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, ImageError, Result};
+use crate::writeback;
 
 #[derive(Debug)]
 pub(crate) struct BlobStore {
@@ -93,6 +94,8 @@ pub(crate) struct BlobWriter {
     file: File,
     hasher: Hasher,
     size: u64,
+    /// How much of it has been sent on its way to the disk.
+    begun: u64,
     path: PathBuf,
     armed: bool,
 }
@@ -108,6 +111,7 @@ impl BlobWriter {
             file,
             hasher: algorithm.hasher(),
             size: 0,
+            begun: 0,
             path,
             armed: true,
         })
@@ -119,6 +123,10 @@ impl BlobWriter {
             .write_all(bytes)
             .context(|| "writing a blob".to_owned())?;
         self.size += bytes.len() as u64;
+        if self.size - self.begun >= writeback::STRIDE {
+            writeback::begin(&self.file, self.begun, self.size - self.begun);
+            self.begun = self.size;
+        }
         Ok(())
     }
 

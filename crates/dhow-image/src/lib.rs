@@ -21,6 +21,7 @@ mod remove;
 mod resolve;
 mod schema;
 mod unpack;
+mod writeback;
 
 pub use catalog::{Image, Layer};
 pub use digest::{Algorithm, Digest};
