@@ -88,7 +88,7 @@ fn gzip_tar(host: &TestHost, blob: &[u8], count: usize) -> Result<Samples> {
     Ok(samples)
 }
 
-/// About a gigabyte in files of very different sizes, of which a third is as good as random, as programs and
+/// About a gigabyte in files of very different sizes, of which a part is as good as random, as programs and
 /// pictures are, and the rest is compressible, as text is.
 fn layer() -> Result<Vec<u8>> {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -99,7 +99,7 @@ fn layer() -> Result<Vec<u8>> {
         random ^= random << 17;
         random
     };
-    let words: Vec<String> = (0..4096)
+    let words: Vec<String> = (0..512)
         .map(|_| format!("{:x} ", next() % 0xfffff))
         .collect();
     let mut layer = Layer::default();
@@ -115,13 +115,13 @@ fn layer() -> Result<Vec<u8>> {
         } + (next() % 4096) as usize;
         content.clear();
         while content.len() < size {
-            if next() % 100 < 28 {
+            if next() % 100 < 18 {
                 for _ in 0..128 {
                     content.extend(next().to_le_bytes());
                 }
             } else {
                 for _ in 0..180 {
-                    content.extend(words[(next() % 4096).min(next() % 4096) as usize].as_bytes());
+                    content.extend(words[(next() % 512).min(next() % 512) as usize].as_bytes());
                 }
             }
         }
