@@ -99,7 +99,7 @@ fn layer() -> Result<Vec<u8>> {
         random ^= random << 17;
         random
     };
-    let words: Vec<String> = (0..512)
+    let words: Vec<String> = (0..64)
         .map(|_| format!("{:x} ", next() % 0xfffff))
         .collect();
     let mut layer = Layer::default();
@@ -121,7 +121,7 @@ fn layer() -> Result<Vec<u8>> {
                 }
             } else {
                 for _ in 0..180 {
-                    content.extend(words[(next() % 512).min(next() % 512) as usize].as_bytes());
+                    content.extend(words[(next() % 64).min(next() % 64) as usize].as_bytes());
                 }
             }
         }
