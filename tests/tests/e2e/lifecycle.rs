@@ -3,6 +3,14 @@
 use dhow_tests::TestHost;
 use serde_json::json;
 
+/// Process 1 ignores signals that it has no handler for: it says when it has one.
+fn says_ready(host: &TestHost, name: &str) {
+    dhow_tests::eventually("it is ready", || {
+        let logs = host.sh(&format!("docker logs {name}")).ok();
+        logs.contains("ready").then_some(())
+    });
+}
+
 #[test]
 fn create_start_wait_remove() {
     let host = TestHost::start();
@@ -34,7 +42,8 @@ fn create_start_wait_remove() {
 #[test]
 fn stop_signals_and_then_kills() {
     let host = TestHost::start();
-    host.sh("docker run -d --name polite busybox sh -c 'trap \"exit 3\" TERM; while :; do sleep 0.1; done'").ok();
+    host.sh("docker run -d --name polite busybox sh -c 'trap \"exit 3\" TERM; echo ready; while :; do sleep 0.1; done'").ok();
+    says_ready(&host, "polite");
     host.sh("docker stop polite").ok();
     assert_eq!(host.inspect("polite")["State"]["ExitCode"], 3);
     // Process 1 without a handler ignores it.
@@ -53,7 +62,8 @@ fn stop_signals_and_then_kills() {
         404
     );
     // The container's own signal and time.
-    host.sh("docker run -d --name own --stop-signal USR1 --stop-timeout 30 busybox sh -c 'trap \"exit 4\" USR1; while :; do sleep 0.1; done'").ok();
+    host.sh("docker run -d --name own --stop-signal USR1 --stop-timeout 30 busybox sh -c 'trap \"exit 4\" USR1; echo ready; while :; do sleep 0.1; done'").ok();
+    says_ready(&host, "own");
     host.sh("docker stop own").ok();
     assert_eq!(host.inspect("own")["State"]["ExitCode"], 4);
 }
@@ -61,7 +71,8 @@ fn stop_signals_and_then_kills() {
 #[test]
 fn kill_sends_any_signal() {
     let host = TestHost::start();
-    host.sh("docker run -d --name target busybox sh -c 'trap \"echo hup\" HUP; while :; do sleep 0.1; done'").ok();
+    host.sh("docker run -d --name target busybox sh -c 'trap \"echo hup\" HUP; echo ready; while :; do sleep 0.1; done'").ok();
+    says_ready(&host, "target");
     host.sh("docker kill -s HUP target").ok();
     dhow_tests::eventually("the signal arrives", || {
         host.sh("docker logs target")
@@ -162,16 +173,19 @@ fn wait_knows_its_conditions() {
         None,
     );
     assert_eq!(answer.json(), json!({"StatusCode": 0}));
-    // The next exit, registered before the start.
-    let waiting = host.spawn(&format!(
-        "curl -sN --unix-socket {} -X POST 'http://d/v1.45/containers/ww/wait?condition=next-exit'",
-        host.socket().display()
-    ));
-    let removed = host.spawn(&format!(
-        "curl -sN --unix-socket {} -X POST 'http://d/v1.45/containers/ww/wait?condition=removed'",
-        host.socket().display()
-    ));
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // The next exit and the removal, registered before the start: the answer's head says that they are.
+    let wait = |condition: &str| {
+        let line = format!(
+            "curl -sN -D {condition}.head --unix-socket s -X POST 'http://d/v1.45/containers/ww/wait?condition={condition}'"
+        );
+        let waiting = host.spawn(&line);
+        dhow_tests::eventually("it is registered", || {
+            let head = std::fs::read_to_string(host.path(&format!("{condition}.head"))).ok()?;
+            head.contains(" 200 ").then_some(())
+        });
+        waiting
+    };
+    let (waiting, removed) = (wait("next-exit"), wait("removed"));
     host.sh("docker start ww").ok();
     assert!(waiting.finish().ok().contains(r#""StatusCode":9"#));
     host.sh("docker rm ww").ok();

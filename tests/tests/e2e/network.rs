@@ -49,8 +49,8 @@ fn published_ports() {
     .ok();
     eventually("it answers", || {
         host.sh("curl -s http://127.0.0.1:8080/")
-            .ok()
-            .eq("ahoy")
+            .stdout
+            .eq("ahoy\n")
             .then_some(())
     });
     assert_eq!(host.sh("curl -s http://127.0.0.1:8081/").ok(), "ahoy");
