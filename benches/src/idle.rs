@@ -57,7 +57,7 @@ fn pids(host: &TestHost) -> Vec<i32> {
         .filter(|pid| {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            !command.contains("registry") && !command.starts_with("sleep")
+            !command.contains("registry serve") && !command.starts_with("sleep")
         })
         .collect()
 }
