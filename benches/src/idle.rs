@@ -1,6 +1,6 @@
 //! A daemon at rest: its memory, its descriptors, and how often it wakes up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub fn bench(seconds: usize) -> Result<()> {
                     .map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count))
                     .sum::<usize>()
                     .to_string(),
-                (after - before).to_string(),
+                woken(&before, &after).to_string(),
             ]);
         }
     }
@@ -62,9 +62,9 @@ fn pids(host: &TestHost) -> Vec<i32> {
         .collect()
 }
 
-/// Voluntary context switches of all threads: each is a sleep that something ended.
-fn switches(host: &TestHost) -> u64 {
-    let mut all = 0;
+/// Voluntary context switches by thread: each is a sleep that something ended.
+fn switches(host: &TestHost) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
     for pid in pids(host) {
         for task in fs::read_dir(format!("/proc/{pid}/task"))
             .into_iter()
@@ -72,14 +72,23 @@ fn switches(host: &TestHost) -> u64 {
             .flatten()
         {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            all += status
+            let count = status
                 .lines()
                 .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
-                .and_then(|n| n.trim().parse::<u64>().ok())
-                .unwrap_or(0);
+                .and_then(|n| n.trim().parse::<u64>().ok());
+            let thread = task.file_name().to_string_lossy().into_owned();
+            all.insert(thread, count.unwrap_or(0));
         }
     }
     all
+}
+
+/// How often the threads that are there at the end woke up in between.
+fn woken(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> u64 {
+    after
+        .iter()
+        .map(|(thread, count)| count - before.get(thread).unwrap_or(&0))
+        .sum()
 }
 
 fn sum(pids: &[i32], field: &str) -> f64 {
