@@ -13,7 +13,8 @@ struct Group(Cgroup, &'static str);
 
 impl Group {
     fn new(name: &'static str, resources: Option<&LinuxResources>) -> Group {
-        let path = format!("/dhow-unit-{}/{name}", std::process::id());
+        // A parent of its own: the tests run side by side, and each removes its parent.
+        let path = format!("/dhow-unit-{}-{name}/group", std::process::id());
         let mut warnings = Vec::new();
         Group(
             Cgroup::create(&path, resources, &mut warnings).unwrap(),
@@ -34,7 +35,6 @@ impl Drop for Group {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let removed = self.0.remove();
-        // The parent goes with the last test.
         for directory in self.0.directories() {
             let _ = fs::remove_dir(directory.parent().unwrap());
         }
