@@ -68,7 +68,8 @@ impl Engine {
         }
         let lock = DataRootLock::take(&config.data_root)?;
         let host = HostFacts::detect().map_err(EngineError::io("reading the machine's facts"))?;
-        let migrations = [dhow_image::Images::schema(), schema::SCHEMA_1];
+        let [images_1, images_2] = Images::schema();
+        let migrations = [images_1, schema::SCHEMA_1, images_2];
         let store = Store::open(&config.data_root.join("metadata.db"), &migrations)?;
         let images = Images::open(&config.data_root, store.clone())?;
         let distribution = dhow_distribution::Client::new(config.distribution.clone())?;

@@ -1,7 +1,7 @@
 //! The content store: `blobs/<algorithm>/<hex>`, one file a blob, named for what it holds.
 //!
 //! A blob appears in its place whole and verified, by rename, or not at all. Being in its place does not
-//! make it kept: the metadata store's record does, which is committed after [`BlobStore::sync`]; a file
+//! make it kept: the metadata store's record does, which is committed after [`BlobStore::flush`]; a file
 //! without a record is removed when the store is next opened.
 
 use std::fs::{self, File};
@@ -56,6 +56,24 @@ impl BlobStore {
         let to = self.path(&staged.digest);
         fs::rename(&staged.path, &to).context(|| format!("moving a blob to {}", to.display()))
         // Dropping `staged` finds nothing at its old path.
+    }
+
+    /// Puts blobs that are in their place on the disk, so that they survive power loss.
+    pub fn flush(&self, blobs: &[Digest]) -> Result<()> {
+        for digest in blobs {
+            self.open_blob(digest)?
+                .sync_all()
+                .context(|| format!("flushing blob {digest}"))?;
+        }
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            if blobs.iter().any(|d| d.algorithm() == algorithm) {
+                let dir = self.dir.join(algorithm.as_str());
+                File::open(&dir)
+                    .and_then(|d| d.sync_all())
+                    .context(|| format!("flushing {}", dir.display()))?;
+            }
+        }
+        Ok(())
     }
 
     pub fn remove(&self, digest: &Digest) -> io::Result<()> {
@@ -136,6 +154,7 @@ impl BlobWriter {
 
     pub fn finish(mut self) -> StagedBlob {
         self.armed = false;
+        writeback::begin(&self.file, self.begun, self.size - self.begun);
         StagedBlob {
             path: std::mem::take(&mut self.path),
             digest: self.hasher.clone().finish(),

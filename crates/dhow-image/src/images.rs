@@ -5,22 +5,23 @@
 //! names what is not there; what a crash leaves between the two is removed when the data-root is next
 //! opened.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use dhow_store::{Durability, Store};
 use jiff::Timestamp;
 
 use crate::blob::BlobStore;
-use crate::catalog::{Catalog, Garbage, Held, Image, Layer};
+use crate::catalog::{Catalog, Garbage, Image, Layer};
 use crate::digest::Digest;
 use crate::error::{Context, ImageError, Result};
-use crate::manifest::{Descriptor, ImageConfig};
+use crate::load;
+use crate::manifest::Descriptor;
 use crate::pin::Pin;
 use crate::reference::Reference;
+use crate::settle::{self, Settler};
 use crate::unpack::Limits;
 
 /// A handle to the images; clones share one state. Methods block on the disk unless they say otherwise.
@@ -40,7 +41,8 @@ pub(crate) struct Inner {
     /// Held for the length of a change, with the disk and all. Taken before `catalog`.
     change: Mutex<()>,
     next_temporary: AtomicU64,
-    recovered: Recovered,
+    pub settler: Settler,
+    recovered: OnceLock<Recovered>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -58,62 +60,81 @@ pub struct Recovered {
     pub unfinished: usize,
     /// Layers and blobs that no record named.
     pub strays: usize,
+    /// Layers that were unpacked again because power was lost before they were on the disk.
+    pub rebuilt: usize,
     /// Records that were dropped because their content was gone.
     pub lost: usize,
 }
 
+/// How the images of a data-root are kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub limits: Limits,
+    /// What names the time since the machine last lost its memory; the kernel's `boot_id` if `None`.
+    pub boot: Option<String>,
+    /// After how long without a new image a flush settles what is not yet on the disk.
+    pub settle_after: std::time::Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            limits: Limits::default(),
+            boot: None,
+            settle_after: settle::AFTER,
+        }
+    }
+}
+
 impl Images {
-    /// The first migration step of the tables this needs.
-    pub fn schema() -> &'static str {
+    /// The migration steps of the tables this needs, oldest first.
+    pub fn schema() -> [&'static str; 2] {
         crate::schema::SCHEMA
     }
 
-    /// Opens `data_root`, making its directories, and removes what a crash left half done.
+    /// Opens `data_root`, making its directories, and puts in order what a crash left half done.
     pub fn open(data_root: &Path, store: Store) -> Result<Images> {
-        Images::open_with_limits(data_root, store, Limits::default())
+        Images::open_with(data_root, store, Options::default())
     }
 
-    pub fn open_with_limits(data_root: &Path, store: Store, limits: Limits) -> Result<Images> {
+    pub fn open_with(data_root: &Path, store: Store, options: Options) -> Result<Images> {
         let layers = data_root.join("layers");
         let ingest = data_root.join("ingest");
         for dir in [&layers, &ingest] {
             fs::create_dir_all(dir).context(|| format!("making {}", dir.display()))?;
         }
-        let blobs = BlobStore::open(data_root.join("blobs"))?;
-        let mut recovered = Recovered {
-            unfinished: empty(&ingest)?,
-            ..Recovered::default()
+        let boot = options.boot.map_or_else(settle::boot_id, Ok)?;
+        let images = Images {
+            inner: Arc::new(Inner {
+                blobs: BlobStore::open(data_root.join("blobs"))?,
+                layers,
+                ingest,
+                store,
+                limits: options.limits,
+                catalog: Mutex::default(),
+                change: Mutex::new(()),
+                next_temporary: AtomicU64::new(0),
+                settler: Settler::new(boot, options.settle_after),
+                recovered: OnceLock::new(),
+            }),
         };
-        let mut catalog = Catalog::default();
-        load(&store, &blobs, &layers, &mut catalog, &mut recovered)?;
-        recovered.strays += blobs.remove_strays(|d| catalog.blobs.contains_key(d))?;
-        recovered.strays += remove_stray_layers(&layers, &catalog)?;
+        let recovered = load::load(&images)?;
         if recovered != Recovered::default() {
             tracing::info!(
                 unfinished = recovered.unfinished,
                 strays = recovered.strays,
+                rebuilt = recovered.rebuilt,
                 lost = recovered.lost,
                 "the image store was put in order"
             );
         }
-        Ok(Images {
-            inner: Arc::new(Inner {
-                blobs,
-                layers,
-                ingest,
-                store,
-                limits,
-                catalog: Mutex::new(catalog),
-                change: Mutex::new(()),
-                next_temporary: AtomicU64::new(0),
-                recovered,
-            }),
-        })
+        images.inner.recovered.get_or_init(|| recovered);
+        Ok(images)
     }
 
     /// What opening had to put in order. Does not block.
     pub fn recovered(&self) -> Recovered {
-        self.inner.recovered
+        self.inner.recovered.get().copied().unwrap_or_default()
     }
 
     /// Every image, newest first. Does not block.
@@ -396,6 +417,8 @@ impl Inner {
             for chain in &layers {
                 c.prepare_cached("DELETE FROM image_layers WHERE chain = ?1")?
                     .execute([chain])?;
+                c.prepare_cached("DELETE FROM image_unsettled WHERE chain = ?1")?
+                    .execute([chain])?;
             }
             for digest in &blobs {
                 c.prepare_cached("DELETE FROM image_blobs WHERE digest = ?1")?
@@ -454,200 +477,4 @@ pub(crate) fn insert_documents(
             .execute((d.digest.to_string(), d.size as i64))?;
     }
     Ok(())
-}
-
-/// Removes what is in the directory, and returns how many things there were.
-fn empty(dir: &Path) -> Result<usize> {
-    let mut removed = 0;
-    for entry in fs::read_dir(dir).context(|| format!("listing {}", dir.display()))? {
-        let entry = entry.context(|| format!("listing {}", dir.display()))?;
-        let path = entry.path();
-        let is_dir = entry
-            .file_type()
-            .context(|| format!("looking at {}", path.display()))?
-            .is_dir();
-        if is_dir {
-            fs::remove_dir_all(&path).context(|| format!("removing {}", path.display()))?;
-        } else {
-            fs::remove_file(&path).context(|| format!("removing {}", path.display()))?;
-        }
-        removed += 1;
-    }
-    Ok(removed)
-}
-
-fn remove_stray_layers(layers: &Path, catalog: &Catalog) -> Result<usize> {
-    let known: std::collections::HashSet<&str> = catalog.layers.keys().map(Digest::hex).collect();
-    let mut removed = 0;
-    for entry in fs::read_dir(layers).context(|| format!("listing {}", layers.display()))? {
-        let entry = entry.context(|| format!("listing {}", layers.display()))?;
-        let stray = entry
-            .file_name()
-            .to_str()
-            .is_none_or(|n| !known.contains(n));
-        if stray {
-            let path = entry.path();
-            fs::remove_dir_all(&path).context(|| format!("removing {}", path.display()))?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-/// Chain id, diff id, parent, size, blob and its media type.
-pub(crate) type LayerRow = (
-    String,
-    String,
-    Option<String>,
-    i64,
-    Option<String>,
-    Option<String>,
-);
-
-/// The rows of the image tables, as they are.
-#[derive(Default)]
-struct Rows {
-    images: Vec<(String, i64)>,
-    documents: Vec<(String, String, String, i64)>,
-    names: Vec<(String, String)>,
-    layers: Vec<LayerRow>,
-    blobs: Vec<(String, i64)>,
-    sources: Vec<(String, String)>,
-}
-
-fn read_rows(store: &Store) -> Result<Rows> {
-    Ok(store.write_blocking(Durability::Process, |c| {
-        let mut rows = Rows::default();
-        let mut q = c.prepare("SELECT id, last_tagged FROM image_images")?;
-        for r in q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))? {
-            rows.images.push(r?);
-        }
-        let mut q = c.prepare("SELECT image, digest, media_type, size FROM image_documents")?;
-        for r in q.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))? {
-            rows.documents.push(r?);
-        }
-        let mut q = c.prepare("SELECT name, image FROM image_names")?;
-        for r in q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))? {
-            rows.names.push(r?);
-        }
-        let mut q =
-            c.prepare("SELECT chain, diff_id, parent, size, blob, media_type FROM image_layers")?;
-        let layer = |r: &dhow_store::rusqlite::Row<'_>| {
-            Ok((
-                r.get(0)?,
-                r.get(1)?,
-                r.get(2)?,
-                r.get(3)?,
-                r.get(4)?,
-                r.get(5)?,
-            ))
-        };
-        for r in q.query_map([], layer)? {
-            rows.layers.push(r?);
-        }
-        let mut q = c.prepare("SELECT digest, size FROM image_blobs")?;
-        for r in q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))? {
-            rows.blobs.push(r?);
-        }
-        let mut q = c.prepare("SELECT blob, repository FROM image_sources")?;
-        for r in q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))? {
-            rows.sources.push(r?);
-        }
-        Ok(rows)
-    })?)
-}
-
-fn load(
-    store: &Store,
-    blobs: &BlobStore,
-    layers: &Path,
-    catalog: &mut Catalog,
-    recovered: &mut Recovered,
-) -> Result<()> {
-    let rows = read_rows(store)?;
-    for (digest, size) in rows.blobs {
-        let digest = digest_of(&digest)?;
-        if !blobs.path(&digest).exists() {
-            recovered.lost += 1;
-            continue;
-        }
-        catalog.blobs.insert(digest, recorded(size as u64));
-    }
-    for (chain, diff_id, parent, size, blob, media_type) in rows.layers {
-        let chain = digest_of(&chain)?;
-        if !layers.join(chain.hex()).join("fs").exists() {
-            recovered.lost += 1;
-            continue;
-        }
-        let blob = match (blob, media_type) {
-            (Some(blob), Some(media_type)) => Some((digest_of(&blob)?, media_type)),
-            _ => None,
-        };
-        let layer = Layer {
-            diff_id: digest_of(&diff_id)?,
-            parent: parent.as_deref().map(digest_of).transpose()?,
-            size: size as u64,
-            blob: blob.filter(|(b, _)| catalog.blobs.contains_key(b)),
-        };
-        catalog.layers.insert(chain, recorded(layer));
-    }
-    let mut documents: HashMap<String, Vec<Descriptor>> = HashMap::new();
-    for (image, digest, media_type, size) in rows.documents {
-        let descriptor = Descriptor::new(&media_type, digest_of(&digest)?, size as u64);
-        documents.entry(image).or_default().push(descriptor);
-    }
-    for (id, last_tagged) in rows.images {
-        let documents = documents.remove(&id).unwrap_or_default();
-        let id = digest_of(&id)?;
-        match read_config(blobs, &id) {
-            Ok(config)
-                if config
-                    .chain_ids()
-                    .iter()
-                    .all(|c| catalog.layers.contains_key(c)) =>
-            {
-                catalog.insert(&id, &config, &documents);
-                catalog.set_last_tagged(&id, last_tagged);
-            }
-            Ok(_) => {
-                recovered.lost += 1;
-                tracing::error!(image = %id, "an image is out of use: some of its layers are gone; pull it again");
-            }
-            Err(e) => {
-                recovered.lost += 1;
-                tracing::error!(image = %id, error = %e, "an image is out of use; pull it again");
-            }
-        }
-    }
-    for (name, image) in rows.names {
-        let name: Reference = name.parse()?;
-        catalog.set_name(&name, &digest_of(&image)?);
-    }
-    for (blob, repository) in rows.sources {
-        let known = catalog.sources.entry(digest_of(&blob)?).or_default();
-        known.insert(repository);
-    }
-    Ok(())
-}
-
-fn read_config(blobs: &BlobStore, id: &Digest) -> Result<ImageConfig> {
-    ImageConfig::parse(&blobs.read(id)?).map_err(|e| ImageError::Document {
-        what: "configuration",
-        reason: e.to_string(),
-    })
-}
-
-fn digest_of(s: &str) -> Result<Digest> {
-    s.parse().map_err(|e| ImageError::Document {
-        what: "record",
-        reason: format!("{e}"),
-    })
-}
-
-fn recorded<T>(value: T) -> Held<T> {
-    Held {
-        value,
-        recorded: true,
-        holds: 0,
-    }
 }

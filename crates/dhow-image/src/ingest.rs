@@ -2,7 +2,6 @@
 //! safe from collection until it is committed or dropped; what a dropped one put in place is removed,
 //! unless somebody else uses it by then.
 
-use std::fs::File;
 use std::sync::{Arc, Mutex};
 
 use dhow_store::Durability;
@@ -11,8 +10,9 @@ use crate::blob::BlobWriter;
 use crate::catalog::{Held, Image, Layer};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Context, ImageError, Result};
-use crate::images::{self, Images, LayerRow, strings};
+use crate::images::{self, Images, strings};
 use crate::layer_stream::{self, LayerSink, LayerSpec, NewLayer};
+use crate::load::LayerRow;
 use crate::manifest::{Descriptor, ImageConfig, chain_ids};
 use crate::reference::Reference;
 
@@ -185,9 +185,10 @@ impl Ingest {
                 reason: e.to_string(),
             })?;
         let chain = chain_ids(&config.rootfs.diff_ids);
-        sync(&inner.layers)?;
+        self.flush_blobs()?;
         let change = inner.change();
         let (known, rows) = self.rows(id, &chain, documents)?;
+        let new_layers = rows.unsettled.clone();
         let unchanged = known.as_ref().is_some_and(|image| {
             names.iter().all(|n| image.references().any(|r| r == n))
                 && documents
@@ -203,6 +204,7 @@ impl Ingest {
         let at = images::now();
         let (image_id, name_rows) = (id.to_string(), strings(names));
         let document_rows = documents.to_vec();
+        let (unsettled, boot) = (strings(&rows.unsettled), inner.settler.boot.clone());
         inner.store.write_blocking(Durability::Synced, move |c| {
             for (digest, size) in &rows.blobs {
                 c.prepare_cached("INSERT OR IGNORE INTO image_blobs VALUES (?1, ?2)")?
@@ -213,6 +215,10 @@ impl Ingest {
                     "INSERT OR REPLACE INTO image_layers VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute((&l.0, &l.1, &l.2, l.3, &l.4, &l.5))?;
+            }
+            for chain in &unsettled {
+                c.prepare_cached("INSERT OR REPLACE INTO image_unsettled VALUES (?1, ?2)")?
+                    .execute((chain, &boot))?;
             }
             c.prepare_cached("INSERT OR IGNORE INTO image_images VALUES (?1, 0)")?
                 .execute([&image_id])?;
@@ -247,10 +253,23 @@ impl Ingest {
         let image = catalog.image(id).cloned();
         drop(catalog);
         drop(change);
+        inner.settle_later(new_layers);
         Ok(Committed {
             image: image.ok_or_else(|| ImageError::NotFound(id.to_string()))?,
             changed: true,
         })
+    }
+
+    /// Puts the blobs that no record keeps yet on the disk. The trees of new layers come later: see
+    /// [`crate::settle`].
+    fn flush_blobs(&self) -> Result<()> {
+        let new: Vec<Digest> = {
+            let catalog = self.images.inner.catalog();
+            let held = self.held();
+            let new = |d: &&Digest| catalog.blobs.get(d).is_some_and(|b| !b.recorded);
+            held.blobs.iter().filter(new).cloned().collect()
+        };
+        self.images.inner.blobs.flush(&new)
     }
 
     /// The rows of all that the image is made of.
@@ -278,6 +297,9 @@ impl Ingest {
             {
                 rows.blobs.push((digest.to_string(), blob.value as i64));
             }
+            if !layer.recorded {
+                rows.unsettled.push(chain.clone());
+            }
             rows.layers.push((
                 chain.to_string(),
                 l.diff_id.to_string(),
@@ -299,6 +321,8 @@ impl Ingest {
 struct Rows {
     blobs: Vec<(String, i64)>,
     layers: Vec<LayerRow>,
+    /// Those that are new.
+    unsettled: Vec<Digest>,
 }
 
 impl Drop for Ingest {
@@ -329,9 +353,3 @@ impl Drop for Ingest {
 
 /// Bytes read at once from a blob.
 const CHUNK: usize = 128 << 10;
-
-/// Flushes the file system that the data-root is on: one call, however many files there are.
-fn sync(dir: &std::path::Path) -> Result<()> {
-    let dir = File::open(dir).context(|| format!("opening {}", dir.display()))?;
-    rustix::fs::syncfs(&dir).context(|| "flushing the data-root's file system".into())
-}

@@ -56,8 +56,7 @@ impl Images {
         let made = Descriptor::new(media_type, staged.digest.clone(), staged.size);
         let _change = inner.change();
         inner.blobs.publish(staged)?;
-        rustix::fs::syncfs(File::open(&inner.layers).context(|| "opening the layers".into())?)
-            .context(|| "flushing the data-root's file system".into())?;
+        inner.blobs.flush(std::slice::from_ref(&made.digest))?;
         Ok(made)
     }
 

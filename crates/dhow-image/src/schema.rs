@@ -1,12 +1,14 @@
 //! The image tables of the metadata store.
 
-/// The first migration step of the image tables.
+/// The migration steps of the image tables, oldest first.
 ///
 /// `image_images` has an image by its id, the digest of its configuration; `image_documents` the
 /// manifests and indexes that it came by; `image_names` its tags (`name:tag`) and the digests that it
 /// was pulled by (`name@digest`); `image_layers` the unpacked layers by chain id; `image_blobs` the files
-/// of the content store; `image_sources` the repositories that are known to have a layer's blob.
-pub const SCHEMA: &str = "
+/// of the content store; `image_sources` the repositories that are known to have a layer's blob;
+/// `image_unsettled` the layers whose trees no flush has yet put on the disk, and the boot they are of.
+pub const SCHEMA: [&str; 2] = [
+    "
 CREATE TABLE image_images (
     id TEXT PRIMARY KEY,
     last_tagged INTEGER NOT NULL
@@ -40,4 +42,11 @@ CREATE TABLE image_sources (
     repository TEXT NOT NULL,
     PRIMARY KEY (blob, repository)
 ) STRICT, WITHOUT ROWID;
-";
+",
+    "
+CREATE TABLE image_unsettled (
+    chain TEXT PRIMARY KEY,
+    boot TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+",
+];

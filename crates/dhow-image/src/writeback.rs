@@ -1,13 +1,11 @@
-//! Writing begins while the rest arrives. A pull ends with a flush of the file system, and the kernel by
-//! itself leaves what is written in memory until much more has gathered: the disk would be idle until then.
+//! Writing begins while the rest arrives. A pull ends with a flush of its blobs, and the kernel by itself
+//! leaves what is written in memory until much more has gathered: the disk would be idle until then.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
 /// Bytes after which a file that grows is sent on its way.
 pub(crate) const STRIDE: u64 = 8 << 20;
-/// Smaller files are not worth a call each: the flush at the end gathers them.
-pub(crate) const WORTHWHILE: u64 = 64 << 10;
 
 /// Asks the kernel to begin writing `length` bytes at `offset`. It is a hint: where it is refused, the flush
 /// at the end does all the work, and finds the errors that there are.

@@ -3,14 +3,15 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dhow_image::manifest::{Descriptor, ImageConfig, RootFs};
 use dhow_image::{
-    Digest, ImageError, ImageUser, Images, ImportOptions, LayerSpec, Limits, Reference, Removed,
-    media_type,
+    Digest, ImageError, ImageUser, Images, ImportOptions, LayerSpec, Limits, Options, Recovered,
+    Reference, Removed, media_type,
 };
-use dhow_store::Store;
+use dhow_store::{Durability, Store};
 use flate2::write::GzEncoder;
 
 struct Root {
@@ -100,7 +101,7 @@ impl Root {
 }
 
 fn open(dir: &Path) -> Images {
-    let store = Store::open(&dir.join("meta.db"), &[Images::schema()]).unwrap();
+    let store = Store::open(&dir.join("meta.db"), &Images::schema()).unwrap();
     Images::open(dir, store).unwrap()
 }
 
@@ -364,6 +365,10 @@ fn content_that_is_not_what_was_promised_is_refused_and_leaves_nothing() {
 
     let sink = ingest.layer(good()).unwrap();
     sink.send_blocking(Bytes::copy_from_slice(&gz[..20]));
+    // Its directory and its blob.
+    while root.count("ingest") < 2 {
+        std::thread::yield_now();
+    }
     drop(sink);
     while root.count("ingest") > 0 {
         std::thread::yield_now();
@@ -375,13 +380,21 @@ fn content_that_is_not_what_was_promised_is_refused_and_leaves_nothing() {
 #[test]
 fn bombs_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("meta.db"), &[Images::schema()]).unwrap();
+    let store = Store::open(&dir.path().join("meta.db"), &Images::schema()).unwrap();
     let limits = Limits {
         free_bytes: 1 << 20,
         max_ratio: 20,
         ..Limits::default()
     };
-    let images = Images::open_with_limits(dir.path(), store, limits).unwrap();
+    let images = Images::open_with(
+        dir.path(),
+        store,
+        Options {
+            limits,
+            ..Options::default()
+        },
+    )
+    .unwrap();
     let tar_ = tar(&[("zeros", &vec![0; 8 << 20])]);
     for blob in [gzip(&tar_), zstd::encode_all(&tar_[..], 3).unwrap()] {
         let error = send(&images.begin(), spec(&blob, &tar_), &blob).unwrap_err();
@@ -507,7 +520,7 @@ fn a_full_disk_is_a_clean_error() {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount_change("/", private).unwrap();
         mount("tmpfs", &at, "tmpfs", MountFlags::empty(), Some(c"size=4m")).unwrap();
-        let store = Store::open(&dir.path().join("meta.db"), &[Images::schema()]).unwrap();
+        let store = Store::open(&dir.path().join("meta.db"), &Images::schema()).unwrap();
         let images = Images::open(&at, store).unwrap();
         let mut noise = vec![0; 8 << 20];
         let mut state = 1u64;
@@ -528,4 +541,102 @@ fn a_full_disk_is_a_clean_error() {
     })
     .join()
     .unwrap();
+}
+
+/// A data-root as a machine finds it that started at `boot`.
+fn open_in(dir: &Path, boot: &str, settle_after: Duration) -> Images {
+    let store = Store::open(&dir.join("meta.db"), &Images::schema()).unwrap();
+    let options = Options {
+        boot: Some(boot.into()),
+        settle_after,
+        ..Options::default()
+    };
+    Images::open_with(dir, store, options).unwrap()
+}
+
+const LATER: Duration = Duration::from_secs(3600);
+
+#[test]
+fn power_loss_before_a_flush_costs_no_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root {
+        images: open_in(dir.path(), "first", LATER),
+        dir,
+    };
+    let id = root.image(&["a", "b", "c"], &["busybox"]);
+    let Root { dir, images } = root;
+    let trees = images.lower_dirs(&id).unwrap();
+    drop(images);
+
+    // The daemon ended and the machine did not: the trees are as they were.
+    fs::write(trees[0].join("mark"), "").unwrap();
+    let images = open_in(dir.path(), "first", LATER);
+    assert_eq!(images.recovered(), Recovered::default());
+    assert!(trees[0].join("mark").exists());
+    drop(images);
+
+    // Power loss: one tree is gone, one empty, one full of zeros.
+    fs::remove_dir_all(trees[0].parent().unwrap()).unwrap();
+    fs::remove_file(trees[1].join("b")).unwrap();
+    fs::write(trees[2].join("a"), [0]).unwrap();
+    let images = open_in(dir.path(), "second", LATER);
+    let rebuilt = Recovered {
+        rebuilt: 3,
+        ..Recovered::default()
+    };
+    assert_eq!(images.recovered(), rebuilt);
+    for (tree, file) in trees.iter().zip(["c", "b", "a"]) {
+        assert_eq!(fs::read_to_string(tree.join(file)).unwrap(), file);
+    }
+    drop(images);
+
+    // Still not settled, but of this boot now; then settled, as fast as the disk allows.
+    let store = Store::open(&dir.path().join("meta.db"), &Images::schema()).unwrap();
+    let options = Options {
+        boot: Some("second".into()),
+        settle_after: Duration::ZERO,
+        ..Options::default()
+    };
+    let images = Images::open_with(dir.path(), store.clone(), options).unwrap();
+    assert_eq!(images.recovered(), Recovered::default());
+    let settled = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        let count = store.write_blocking(Durability::Process, |c| {
+            c.query_row("SELECT count(*) FROM image_unsettled", [], |r| {
+                r.get::<_, i64>(0)
+            })
+        });
+        count.unwrap() == 0
+    });
+    assert!(settled);
+    drop((images, store));
+
+    // Another boot believes what it finds.
+    fs::write(trees[0].join("mark"), "").unwrap();
+    let images = open_in(dir.path(), "third", LATER);
+    assert_eq!(images.recovered(), Recovered::default());
+    assert!(images.get(&id).is_some() && trees[0].join("mark").exists());
+}
+
+#[test]
+fn a_layer_that_cannot_be_made_again_is_said_to_be_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root {
+        images: open_in(dir.path(), "first", LATER),
+        dir,
+    };
+    let id = root.image(&["a"], &["busybox"]);
+    let Root { dir, images } = root;
+    let blob = images
+        .layer(&images.get(&id).unwrap().chain[0])
+        .unwrap()
+        .blob
+        .unwrap()
+        .0;
+    drop(images);
+    fs::write(dir.path().join("blobs/sha256").join(blob.hex()), "damaged").unwrap();
+    let images = open_in(dir.path(), "second", LATER);
+    assert!(images.recovered().lost > 0, "{:?}", images.recovered());
+    assert!(images.get(&id).is_none());
+    assert_eq!(fs::read_dir(dir.path().join("layers")).unwrap().count(), 0);
 }

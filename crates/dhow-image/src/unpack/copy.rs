@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 
-use crate::writeback;
-
 /// Bytes copied at once.
 pub(crate) const CHUNK: usize = 256 << 10;
 /// A run of zeros this long becomes a hole.
@@ -13,14 +11,9 @@ const HOLE: usize = 4096;
 
 /// Copies all of `from`, and returns how many bytes that was.
 pub(crate) fn all(from: &mut impl Read, mut to: &File, buffer: &mut [u8]) -> io::Result<u64> {
-    let (mut total, mut begun) = (0, 0);
+    let mut total = 0;
     loop {
         let n = from.read(buffer)?;
-        let whole = n == 0 && total - begun >= writeback::WORTHWHILE;
-        if whole || total - begun >= writeback::STRIDE {
-            writeback::begin(to, begun, total - begun);
-            begun = total;
-        }
         if n == 0 {
             return Ok(total);
         }
