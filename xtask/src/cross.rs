@@ -19,7 +19,13 @@ pub fn run(args: &[String]) -> Result<()> {
     // The end-to-end tests drive a daemon, which emulation can't run.
     run_command(
         cross("test")
-            .args(["--workspace", "--release", "--lib", "--bins"])
+            .args([
+                "--workspace",
+                "--release",
+                "--lib",
+                "--bins",
+                "--no-fail-fast",
+            ])
             .args([
                 "--exclude",
                 "dhow-tests",

@@ -26,7 +26,7 @@ wire! {
         pub components: Vec<ComponentVersion>,
         #[serde(skip_serializing_if = "is_default")]
         pub git_commit: String,
-        #[serde(skip_serializing_if = "is_default")]
+        /// There is none; clients look it up without asking whether it is there.
         pub go_version: String,
         #[serde(skip_serializing_if = "is_default")]
         pub kernel_version: String,

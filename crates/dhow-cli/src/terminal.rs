@@ -112,6 +112,10 @@ mod tests {
         let name = ptsname(&master, Vec::new()).unwrap();
         let slave = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
         rustix::stdio::dup2_stdin(&slave).unwrap();
+        if tcgetattr(rustix::stdio::stdin()).err() == Some(rustix::io::Errno::NOSYS) {
+            // qemu's user emulation before version 8 doesn't know TCGETS2.
+            return;
+        }
         assert!(is_cooked());
 
         let raw = RawMode::enter().unwrap();

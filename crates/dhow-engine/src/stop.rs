@@ -51,7 +51,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends a signal and does not wait for what comes of it.
+    /// Sends a signal. Waits for the end where the signal leaves the process no choice, and for nothing
+    /// otherwise.
     pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
         let container = self.inner.containers.find(name)?;
         let number = match signal {
@@ -72,6 +73,7 @@ impl Engine {
             ))));
         }
         let shim = container.shim().map_err(cannot)?;
+        let mut ended = container.watch();
         // A policy does not bring back what a user has killed.
         if number == SIGKILL || number == container.definition().stop_signal() {
             let _ = container.transition(Event::Stop);
@@ -87,7 +89,16 @@ impl Engine {
             self.thaw(&container).await?;
         }
         self.container_event(&container, "kill", &[("signal", &number.to_string())]);
-        Ok(())
+        if number != SIGKILL {
+            return Ok(());
+        }
+        wait_for_end(&mut ended, Some(KILL_PATIENCE))
+            .await
+            .map_err(|_| {
+                EngineError::System(format!(
+                    "cannot kill container: {name}: tried to kill container, but did not receive an exit event"
+                ))
+            })
     }
 
     /// The caller holds the operation lock, and has seen a container that lives.

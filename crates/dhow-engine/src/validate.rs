@@ -257,9 +257,6 @@ pub fn log_limits(config: &dhow_api::LogConfig) -> Result<(Option<u64>, u32)> {
             .filter(|&n| n > 0)
             .ok_or_else(|| EngineError::invalid("max-file cannot be less than 1"))?,
     };
-    if files > 1 && size.is_none() {
-        return refuse("max-file cannot be used without max-size");
-    }
     Ok((size, files))
 }
 

@@ -8,7 +8,7 @@ use crate::error::{EngineError, Result};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WaitCondition {
-    /// Not running now, or once it has ended.
+    /// Not running now, or once it has ended, whatever its restart policy makes of that.
     #[default]
     NotRunning,
     /// The next end of a run, also of a container that has not been started yet.
@@ -46,7 +46,7 @@ impl Engine {
             // An error means that everything that knew the container is gone, and so is the container.
             let _ = progress
                 .wait_for(|p| match condition {
-                    WaitCondition::NotRunning => !p.live,
+                    WaitCondition::NotRunning => !p.live || p.exits > seen,
                     WaitCondition::NextExit => p.exits > seen || p.removed,
                     WaitCondition::Removed => p.removed,
                 })

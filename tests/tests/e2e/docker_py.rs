@@ -110,6 +110,7 @@ except docker.errors.NotFound:
     pass
 assert client.info()["OSType"] == "linux"
 assert client.version()["ApiVersion"]
+assert "GoVersion" in client.version()
 assert "bridge" in [n.name for n in client.networks.list()]
 v = client.volumes.create("hold")
 assert [x.name for x in client.volumes.list()] == ["hold"]

@@ -82,7 +82,9 @@ fn kill_sends_any_signal() {
     });
     assert_eq!(host.state("target"), "running");
     host.sh("docker kill target").ok();
-    assert_eq!(host.wait("target"), 137);
+    // The answer to a kill means that it is over: clients look, or remove it, at once.
+    assert_eq!(host.state("target"), "exited");
+    assert_eq!(host.inspect("target")["State"]["ExitCode"], 137);
     let message = host.sh("docker kill target").fails(1);
     assert!(message.contains("is not running"), "{message}");
     assert_eq!(
@@ -95,6 +97,20 @@ fn kill_sends_any_signal() {
         message.to_lowercase().contains("invalid signal"),
         "{message}"
     );
+}
+
+#[test]
+fn a_wait_ends_with_a_run_that_is_followed_by_another() {
+    let host = TestHost::start();
+    host.sh("docker run -d --name again --restart always busybox sh -c 'sleep 1; exit 3'")
+        .ok();
+    assert_eq!(host.wait("again"), 3);
+    let message = host.sh("docker rm again").fails(1);
+    assert!(
+        message.contains("stop the container before removing or force remove"),
+        "{message}"
+    );
+    host.sh("docker rm -f again").ok();
 }
 
 #[test]
