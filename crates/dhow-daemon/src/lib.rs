@@ -8,6 +8,7 @@ pub mod config;
 mod daemon;
 pub mod error;
 pub mod flags;
+pub mod framing;
 mod hello;
 pub mod hijack;
 mod image_filter;

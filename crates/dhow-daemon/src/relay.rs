@@ -7,6 +7,8 @@ use dhow_engine::DetachScanner;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::UnixStream;
 
+use crate::framing::Framing;
+
 /// Big enough that a busy stream needs few system calls, small enough for thousands of sessions.
 const BUFFER: usize = 64 << 10;
 
@@ -32,7 +34,13 @@ pub enum Input {
 
 /// Runs a session to its end. `gone` is done when the client can no longer read; it is asked once the
 /// input has ended, for what a client sent before it went is still the process's.
-pub async fn run<C, G>(client: C, process: UnixStream, input: Input, gone: G) -> End
+pub async fn run<C, G>(
+    client: C,
+    process: UnixStream,
+    input: Input,
+    framing: Framing,
+    gone: G,
+) -> End
 where
     C: AsyncRead + AsyncWrite + Send,
     G: Future<Output = ()>,
@@ -41,7 +49,7 @@ where
     let (process_read, process_write) = process.into_split();
     let end = {
         let input = carry_input(client_read, process_write, input);
-        let output = carry_output(process_read, &mut client_write);
+        let output = carry_output(process_read, framing, &mut client_write);
         tokio::pin!(input, output);
         tokio::select! {
             end = &mut output => end,
@@ -113,7 +121,11 @@ where
     None
 }
 
-async fn carry_output<W>(mut process: tokio::net::unix::OwnedReadHalf, client: &mut W) -> End
+async fn carry_output<W>(
+    mut process: tokio::net::unix::OwnedReadHalf,
+    mut framing: Framing,
+    client: &mut W,
+) -> End
 where
     W: AsyncWrite + Unpin,
 {
@@ -123,7 +135,8 @@ where
             Ok(0) | Err(_) => return End::Output,
             Ok(n) => n,
         };
-        if client.write_all(&buffer[..n]).await.is_err() || client.flush().await.is_err() {
+        let output = framing.convert(&buffer[..n]);
+        if client.write_all(&output).await.is_err() || client.flush().await.is_err() {
             return End::Client;
         }
     }

@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::routing::{get, post};
 use dhow_daemon::error::ApiError;
+use dhow_daemon::framing::Framing;
 use dhow_daemon::hijack;
 use dhow_daemon::json::{Json, JsonBody};
 use dhow_daemon::relay::{self, End, Input};
@@ -50,7 +51,8 @@ fn router() -> Router {
                     drop(body);
                     hijack::switch(&headers, api, true, |stream| async {
                         let gone = stream.hung_up();
-                        relay::run(stream, reverser(), Input::Forward, gone).await;
+                        relay::run(stream, reverser(), Input::Forward, Framing::Unchanged, gone)
+                            .await;
                     })
                 },
             ),
@@ -271,6 +273,7 @@ async fn large_output_arrives_whole_and_then_the_end() {
         served,
         process,
         Input::Discard,
+        Framing::Unchanged,
         std::future::pending(),
     ));
     let writer = tokio::spawn(async move {
@@ -297,6 +300,7 @@ async fn the_detach_keys_end_the_session_and_not_the_process() {
         served,
         process,
         Input::Terminal(scanner),
+        Framing::Unchanged,
         std::future::pending(),
     ));
     client.write_all(b"ls\n\x10").await.unwrap();
@@ -317,6 +321,7 @@ async fn a_client_that_vanishes_ends_the_session() {
         served,
         process,
         Input::Forward,
+        Framing::Unchanged,
         std::future::pending(),
     ));
     drop(client);
@@ -340,7 +345,8 @@ async fn a_client_that_vanishes_is_missed_although_the_process_says_nothing() {
             hijack::switch(&headers, dhow_api::ApiVersion::MAX, true, |stream| async {
                 let (process, gone) = taken.unwrap();
                 let hung_up = stream.hung_up();
-                let end = relay::run(stream, process, Input::Forward, hung_up).await;
+                let end =
+                    relay::run(stream, process, Input::Forward, Framing::Unchanged, hung_up).await;
                 gone.send(end).unwrap();
             })
         }),

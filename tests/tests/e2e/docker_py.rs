@@ -42,6 +42,11 @@ assert c.ports["80/tcp"][0]["HostPort"] == "8080", c.ports
 assert c.exec_run("sh -c 'sleep 0.3; echo $X; exit 4'") == (4, b"1\n")
 code, output = c.exec_run("sh -c 'sleep 0.3; echo out; echo err >&2'", demux=True)
 assert output == (b"out\n", b"err\n"), output
+# The start says what the client reads: frames, though the process has a terminal.
+made = client.api.exec_create(c.id, "sh -c 'sleep 0.3; echo out'", tty=True)
+assert client.api.exec_start(made, demux=True) == (b"out\r\n", None)
+made = client.api.exec_create(c.id, "sh -c 'sleep 0.3; echo out'")
+assert client.api.exec_start(made, tty=True) == b"out\n"
 assert c.top()["Processes"][0][-1] == "sleep 1000"
 assert [x.name for x in client.containers.list(filters={"label": "a=b"})] == ["box"]
 c.rename("crate")

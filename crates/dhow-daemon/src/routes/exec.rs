@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 use super::containers::terminal_size;
 use super::{AppState, session};
 use crate::error::{ApiError, Result};
+use crate::framing::Framing;
 use crate::hijack;
 use crate::json::{Json, JsonBody};
 use crate::query::Params;
@@ -58,7 +59,8 @@ async fn start(
             .await?;
         return Ok(StatusCode::OK.into_response());
     }
-    let tty = engine.exec_startable(&id)?;
+    let process_tty = engine.exec_startable(&id)?;
+    let tty = request.tty;
     // The head goes out before the process starts: clients that read it through a buffer lose output that
     // follows at once (docker-py reads past its buffer).
     Ok(hijack::switch(
@@ -70,7 +72,9 @@ async fn start(
                 .finish(async move { engine.exec_start(&id, request).await })
                 .await;
             match started {
-                Ok(Some(attached)) => session::run(client, attached).await,
+                Ok(Some(attached)) => {
+                    session::run(client, attached, Framing::between(process_tty, tty)).await
+                }
                 Ok(None) => {}
                 // The client has its exit code from inspect, and reads why from the stream.
                 Err(e) => session::refuse(client, tty, &e.to_string()).await,

@@ -8,6 +8,7 @@ use dhow_engine::AttachSession;
 use http::HeaderMap;
 use tokio::io::AsyncWriteExt;
 
+use crate::framing::{self, Framing};
 use crate::hijack::{self, RawStream};
 use crate::relay::{self, End, Input};
 
@@ -18,11 +19,13 @@ const HEAD_START: Duration = Duration::from_millis(5);
 /// The answer that hands the connection to a process.
 pub fn answer(request: &HeaderMap, version: ApiVersion, session: AttachSession) -> Response {
     let multiplexed = !session.tty;
-    hijack::switch(request, version, multiplexed, |client| run(client, session))
+    hijack::switch(request, version, multiplexed, |client| {
+        run(client, session, Framing::Unchanged)
+    })
 }
 
 /// Runs a session to its end.
-pub async fn run(mut client: RawStream, mut session: AttachSession) {
+pub async fn run(mut client: RawStream, mut session: AttachSession, framing: Framing) {
     if let Some(mut replay) = session.replay.take() {
         tokio::time::sleep(HEAD_START).await;
         while let Some(piece) = replay.next().await {
@@ -50,7 +53,7 @@ pub async fn run(mut client: RawStream, mut session: AttachSession) {
         None => Input::Discard,
     };
     let gone = client.hung_up();
-    if relay::run(client, stream, input, gone).await == End::Detached {
+    if relay::run(client, stream, input, framing, gone).await == End::Detached {
         session.detached();
     }
 }
@@ -58,13 +61,11 @@ pub async fn run(mut client: RawStream, mut session: AttachSession) {
 /// Says on the stream why there is no process: one frame of output, or plain text for a terminal.
 pub async fn refuse(mut client: RawStream, tty: bool, message: &str) {
     let text = format!("{message}\r\n");
-    let mut bytes = Vec::with_capacity(text.len() + 8);
-    if !tty {
-        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&[1, 0, 0, 0]);
-        bytes.extend_from_slice(&length.to_be_bytes());
-    }
-    bytes.extend_from_slice(text.as_bytes());
+    let bytes = if tty {
+        text.into_bytes()
+    } else {
+        framing::frame(text.as_bytes())
+    };
     // A client that is gone does not read why.
     let _ = client.write_all(&bytes).await;
     let _ = client.shutdown().await;
