@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::Client;
+use crate::client::{Boxed, Client};
 use crate::connect::Connection;
 use crate::error::Error;
 use crate::hijack::Hijacked;
@@ -153,18 +153,22 @@ impl<'a> Call<'a> {
     }
 
     /// The answer, if it is a success; its body is still to be read.
-    pub async fn send(self) -> Result<Response<Incoming>, Error> {
-        let (client, path, request) = self.request(false)?;
-        check(client.send(request).await?, &path).await
+    pub fn send(self) -> Boxed<'a, Response<Incoming>> {
+        Box::pin(async move {
+            let (client, path, request) = self.request(false)?;
+            check(client.send(request).await?, &path).await
+        })
     }
 
     /// The answer's status, whose body does not matter.
-    pub async fn done(self) -> Result<StatusCode, Error> {
-        let response = self.send().await?;
-        let status = response.status();
-        // Read to its end, so that the connection can be used again.
-        response.into_body().collect().await?;
-        Ok(status)
+    pub fn done(self) -> Boxed<'a, StatusCode> {
+        Box::pin(async move {
+            let response = self.send().await?;
+            let status = response.status();
+            // Read to its end, so that the connection can be used again.
+            response.into_body().collect().await?;
+            Ok(status)
+        })
     }
 
     /// The answer's JSON.
@@ -175,8 +179,8 @@ impl<'a> Call<'a> {
     }
 
     /// The answer's body.
-    pub async fn bytes(self) -> Result<Bytes, Error> {
-        Ok(self.send().await?.into_body().collect().await?.to_bytes())
+    pub fn bytes(self) -> Boxed<'a, Bytes> {
+        Box::pin(async move { Ok(self.send().await?.into_body().collect().await?.to_bytes()) })
     }
 
     /// The answer as a stream of JSON messages.
@@ -186,23 +190,25 @@ impl<'a> Call<'a> {
     }
 
     /// Turns the connection into a stream in both directions.
-    pub async fn hijack(self) -> Result<Hijacked, Error> {
-        let (client, path, request) = self.request(true)?;
-        let response = check(client.send(request).await?, &path).await?;
-        let status = response.status();
-        if status != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::NotHijacked { path, status });
-        }
-        let content_type = response.headers().get(CONTENT_TYPE).cloned();
-        let upgraded = hyper::upgrade::on(response).await?;
-        let parts = upgraded
-            .downcast::<TokioIo<Connection>>()
-            .map_err(|_| io::Error::other("the connection is of a foreign type"))?;
-        Ok(Hijacked::new(
-            parts.io.into_inner(),
-            parts.read_buf,
-            content_type,
-        ))
+    pub fn hijack(self) -> Boxed<'a, Hijacked> {
+        Box::pin(async move {
+            let (client, path, request) = self.request(true)?;
+            let response = check(client.send(request).await?, &path).await?;
+            let status = response.status();
+            if status != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(Error::NotHijacked { path, status });
+            }
+            let content_type = response.headers().get(CONTENT_TYPE).cloned();
+            let upgraded = hyper::upgrade::on(response).await?;
+            let parts = upgraded
+                .downcast::<TokioIo<Connection>>()
+                .map_err(|_| io::Error::other("the connection is of a foreign type"))?;
+            Ok(Hijacked::new(
+                parts.io.into_inner(),
+                parts.read_buf,
+                content_type,
+            ))
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The client: connections that are kept and used again, and the version that is spoken.
 
+use std::pin::Pin;
 use std::sync::Mutex;
 
 use dhow_api::ApiVersion;
@@ -36,6 +37,10 @@ pub struct Client {
     /// What the daemon's first answer said that it speaks.
     server_version: Mutex<Option<ApiVersion>>,
 }
+
+/// A future whose code is in this crate. That of an `async fn` is compiled where it is awaited, with all
+/// that it calls of hyper and serde: in the command line's crate, which is not optimized.
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// How many connections without work are kept.
 const IDLE_LIMIT: usize = 4;
@@ -115,10 +120,12 @@ impl Client {
     }
 
     /// Opens a connection ahead of the call that will use it.
-    pub async fn warm(&self) -> Result<(), Error> {
-        let sender = self.connect().await?;
-        lock(&self.idle).push(sender);
-        Ok(())
+    pub fn warm(&self) -> Boxed<'_, ()> {
+        Box::pin(async {
+            let sender = self.connect().await?;
+            lock(&self.idle).push(sender);
+            Ok(())
+        })
     }
 
     /// A kept connection that is free now.
@@ -143,25 +150,24 @@ impl Client {
         Ok((self.connect().await?, false))
     }
 
-    pub(crate) async fn send(
-        &self,
-        mut request: Request<Body>,
-    ) -> Result<Response<Incoming>, Error> {
-        loop {
-            let (mut sender, reused) = self.sender().await?;
-            match sender.try_send_request(request).await {
-                Ok(response) => {
-                    self.learn_version(&response);
-                    self.keep(sender);
-                    return Ok(response);
+    pub(crate) fn send(&self, mut request: Request<Body>) -> Boxed<'_, Response<Incoming>> {
+        Box::pin(async move {
+            loop {
+                let (mut sender, reused) = self.sender().await?;
+                match sender.try_send_request(request).await {
+                    Ok(response) => {
+                        self.learn_version(&response);
+                        self.keep(sender);
+                        return Ok(response);
+                    }
+                    Err(mut error) => match error.take_message() {
+                        // The daemon has closed a connection that was kept; not a byte was sent.
+                        Some(unsent) if reused => request = unsent,
+                        _ => return Err(error.into_error().into()),
+                    },
                 }
-                Err(mut error) => match error.take_message() {
-                    // The daemon has closed a connection that was kept; not a byte was sent.
-                    Some(unsent) if reused => request = unsent,
-                    _ => return Err(error.into_error().into()),
-                },
             }
-        }
+        })
     }
 
     /// Keeps a connection, whose answer may still be on its way: it is free again when that has ended.

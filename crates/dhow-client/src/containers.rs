@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::Result;
 use crate::body::BodyReader;
 use crate::call::segment;
-use crate::client::Client;
+use crate::client::{Boxed, Client};
 use crate::error::Error;
 use crate::frames::FrameReader;
 use crate::hijack::Hijacked;
@@ -221,20 +221,21 @@ impl Client {
     }
 
     /// `limit` of zero or less means all of those that are running, or with `all` simply all.
-    pub async fn container_list(
+    pub fn container_list(
         &self,
         all: bool,
         limit: i64,
         size: bool,
         filters: &Filters,
-    ) -> Result<Vec<ContainerSummary>> {
-        self.get("/containers/json")
-            .flag("all", all)
-            .query_some("limit", (limit > 0).then(|| limit.to_string()))
-            .flag("size", size)
-            .query_some("filters", filters_text(filters))
-            .read()
-            .await
+    ) -> Boxed<'_, Vec<ContainerSummary>> {
+        Box::pin(
+            self.get("/containers/json")
+                .flag("all", all)
+                .query_some("limit", (limit > 0).then(|| limit.to_string()))
+                .flag("size", size)
+                .query_some("filters", filters_text(filters))
+                .read(),
+        )
     }
 
     pub async fn container_inspect(&self, id: &str) -> Result<ContainerInspect> {
