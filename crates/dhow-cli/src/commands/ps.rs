@@ -6,7 +6,7 @@ use dhow_api::{ContainerSummary, Filters, PortSummary};
 
 use crate::error::Result;
 use crate::flags::{Args, Flag, Kind};
-use crate::format::table::{Listing, Row};
+use crate::format::table::{Cells, Listing};
 use crate::format::{text, units};
 use crate::reference::Reference;
 use crate::session::Session;
@@ -85,7 +85,14 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
         .container_list(args.is_set("all"), limit, size, &filters)
         .await?;
     let cut = !args.is_set("no-trunc");
-    let rows: Vec<Row> = containers.iter().map(|c| row(c, cut, size)).collect();
+    let rows: Vec<Shown> = containers
+        .iter()
+        .map(|container| Shown {
+            container,
+            cut,
+            size,
+        })
+        .collect();
     let listing = match size {
         true => Listing {
             default: WITH_SIZE,
@@ -97,22 +104,63 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
     Ok(stdio::print(&out)?)
 }
 
-fn row(container: &ContainerSummary, cut: bool, size: bool) -> Row {
-    let c = container;
-    let id = if cut { text::short_id(&c.id) } else { &c.id };
-    let command = match cut {
-        true => text::ellipsis(&c.command, COMMAND_WIDTH),
-        false => c.command.clone(),
-    };
-    let names: Vec<&str> = c
+/// A container as it is listed.
+struct Shown<'a> {
+    container: &'a ContainerSummary,
+    /// Whether long cells are cut.
+    cut: bool,
+    /// Whether the daemon was asked for sizes.
+    size: bool,
+}
+
+impl Cells for Shown<'_> {
+    fn cell(&self, column: &str) -> Option<String> {
+        let (c, cut) = (self.container, self.cut);
+        Some(match column {
+            "ID" if cut => text::short_id(&c.id).to_owned(),
+            "ID" => c.id.clone(),
+            "Image" => image(c, cut),
+            "Command" if cut => text::quote(&text::ellipsis(&c.command, COMMAND_WIDTH)),
+            "Command" => text::quote(&c.command),
+            "CreatedAt" => text::go_time(c.created),
+            "RunningFor" => text::ago(c.created),
+            "Status" => c.status.clone(),
+            "State" => c.state.clone(),
+            "Ports" => ports(&c.ports),
+            "Names" => names(c, cut),
+            "Size" => written(c, self.size),
+            "Labels" => {
+                let labels: Vec<String> =
+                    c.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                labels.join(",")
+            }
+            "Mounts" => mounts(c, cut),
+            "LocalVolumes" => {
+                let volumes = c.mounts.iter().filter(|m| m.driver == "local");
+                volumes.count().to_string()
+            }
+            "Networks" => {
+                let networks = c.network_settings.networks.keys();
+                networks.map(String::as_str).collect::<Vec<_>>().join(",")
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn names(container: &ContainerSummary, cut: bool) -> String {
+    let names: Vec<&str> = container
         .names
         .iter()
         .map(|name| name.trim_start_matches('/'))
         // Names that other containers' links give are long, and left out.
         .filter(|name| !cut || !name.contains('/'))
         .collect();
-    let labels: Vec<String> = c.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    let mounts: Vec<String> = c
+    names.join(",")
+}
+
+fn mounts(container: &ContainerSummary, cut: bool) -> String {
+    let mounts: Vec<String> = container
         .mounts
         .iter()
         .map(|mount| match mount.name.as_str() {
@@ -124,14 +172,12 @@ fn row(container: &ContainerSummary, cut: bool, size: bool) -> Row {
             false => name.clone(),
         })
         .collect();
-    let volumes = c.mounts.iter().filter(|m| m.driver == "local").count();
-    let networks: Vec<&str> = c
-        .network_settings
-        .networks
-        .keys()
-        .map(String::as_str)
-        .collect();
-    let written = match (size, c.size_root_fs) {
+    mounts.join(",")
+}
+
+fn written(container: &ContainerSummary, size: bool) -> String {
+    let c = container;
+    match (size, c.size_root_fs) {
         (false, _) => units::size(0),
         (true, 0) => units::size(c.size_rw),
         (true, virtual_size) => format!(
@@ -139,23 +185,7 @@ fn row(container: &ContainerSummary, cut: bool, size: bool) -> Row {
             units::size(c.size_rw),
             units::size(virtual_size)
         ),
-    };
-    Row::from([
-        ("ID", id.to_owned()),
-        ("Image", image(c, cut)),
-        ("Command", text::quote(&command)),
-        ("CreatedAt", text::go_time(c.created)),
-        ("RunningFor", text::ago(c.created)),
-        ("Status", c.status.clone()),
-        ("State", c.state.clone()),
-        ("Ports", ports(&c.ports)),
-        ("Names", names.join(",")),
-        ("Size", written),
-        ("Labels", labels.join(",")),
-        ("Mounts", mounts.join(",")),
-        ("LocalVolumes", volumes.to_string()),
-        ("Networks", networks.join(",")),
-    ])
+    }
 }
 
 fn image(container: &ContainerSummary, cut: bool) -> String {
@@ -302,15 +332,34 @@ mod tests {
             size_root_fs: 4_261_555,
             ..ContainerSummary::default()
         };
-        let cut = row(&container, true, true);
-        assert_eq!(cut["ID"], "0123456789ab");
-        assert_eq!(cut["Image"], "busybox:1");
-        assert_eq!(cut["Command"], "\"sh -c 'sleep 100000…\"");
-        assert_eq!(cut["Names"], "web");
-        assert_eq!(cut["Size"], "5B (virtual 4.26MB)");
-        let whole = row(&container, false, false);
-        assert_eq!(whole["ID"], "0123456789abcdef");
-        assert_eq!(whole["Names"], "web,other/link");
-        assert_eq!(whole["Command"], "\"sh -c 'sleep 100000000'\"");
+        let cell = |cut: bool, column: &str| {
+            let shown = Shown {
+                container: &container,
+                cut,
+                size: true,
+            };
+            shown.cell(column).unwrap()
+        };
+        assert_eq!(cell(true, "ID"), "0123456789ab");
+        assert_eq!(cell(true, "Image"), "busybox:1");
+        assert_eq!(cell(true, "Command"), "\"sh -c 'sleep 100000…\"");
+        assert_eq!(cell(true, "Names"), "web");
+        assert_eq!(cell(true, "Size"), "5B (virtual 4.26MB)");
+        assert_eq!(cell(false, "ID"), "0123456789abcdef");
+        assert_eq!(cell(false, "Names"), "web,other/link");
+        assert_eq!(cell(false, "Command"), "\"sh -c 'sleep 100000000'\"");
+    }
+
+    #[test]
+    fn every_column_has_a_cell() {
+        let container = ContainerSummary::default();
+        let shown = Shown {
+            container: &container,
+            cut: true,
+            size: false,
+        };
+        for (column, _) in LISTING.columns {
+            assert!(shown.cell(column).is_some(), "{column}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gotmpl::{MissingKey, Value};
 use tabwriter::TabWriter;
 
-use crate::format::template::{Format, FormatError};
+use crate::format::template::{Format, FormatError, unescaped};
 
 /// Cells are at least ten wide and three apart, as Docker's are; the writer counts the gap apart.
 const GAP: usize = 3;
@@ -25,6 +25,19 @@ pub struct Listing {
 
 /// What is shown of one thing, by column.
 pub type Row = BTreeMap<&'static str, String>;
+
+/// A thing that makes its cells when a format asks for them. Long lists are of these: most formats show
+/// half of the columns.
+pub trait Cells {
+    /// `None` where there is no such column.
+    fn cell(&self, column: &str) -> Option<String>;
+}
+
+impl Cells for Row {
+    fn cell(&self, column: &str) -> Option<String> {
+        self.get(column).cloned()
+    }
+}
 
 impl Listing {
     /// The format to use: what was asked for, or the configured one, or the default.
@@ -44,13 +57,14 @@ impl Listing {
     }
 
     /// Renders the rows. `table`, `table TEMPLATE`, `json` or `TEMPLATE`.
-    pub fn render(&self, format: &str, rows: &[Row]) -> Result<String, FormatError> {
+    pub fn render(&self, format: &str, rows: &[impl Cells]) -> Result<String, FormatError> {
         self.render_as(format, rows).map_err(FormatError::of_list)
     }
 
-    fn render_as(&self, format: &str, rows: &[Row]) -> Result<String, FormatError> {
+    fn render_as(&self, format: &str, rows: &[impl Cells]) -> Result<String, FormatError> {
         if format == "json" {
-            return Ok(rows.iter().map(|row| json(row) + "\n").collect());
+            let rows = rows.iter().map(|row| json(&self.whole(row)) + "\n");
+            return Ok(rows.collect());
         }
         let (heading, template) = match format {
             "table" => (true, self.default),
@@ -59,14 +73,74 @@ impl Listing {
                 None => (false, text),
             },
         };
+        let out = match self.render_plain(heading, template, rows) {
+            Some(out) => out,
+            None => self.render_template(heading, template, rows)?,
+        };
+        Ok(if heading { align(&out) } else { out })
+    }
+
+    /// All cells of a row.
+    fn whole(&self, row: &impl Cells) -> Row {
+        let cell = |name: &'static str| Some((name, row.cell(name)?));
+        self.columns
+            .iter()
+            .filter_map(|(name, _)| cell(name))
+            .collect()
+    }
+
+    /// Renders with a template that is nothing but columns and the text between them, as the default ones
+    /// are: it needs no interpreter, and only those cells. `None` for any other template.
+    fn render_plain(&self, heading: bool, template: &str, rows: &[impl Cells]) -> Option<String> {
+        let template = unescaped(template);
+        let mut pieces = template.split("{{");
+        let first = pieces.next().filter(|text| !text.contains("}}"))?;
+        let mut columns = Vec::new();
+        for piece in pieces {
+            let (name, after) = piece.split_once("}}")?;
+            let name = name.trim_matches(' ').strip_prefix('.')?;
+            let column = self.columns.iter().find(|(known, _)| *known == name)?;
+            if after.contains("}}") {
+                return None;
+            }
+            columns.push((column, after));
+        }
+        let mut out = String::new();
+        if heading {
+            out.push_str(first);
+            for ((_, heading), after) in &columns {
+                out.push_str(heading);
+                out.push_str(after);
+            }
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+        }
+        for row in rows {
+            out.push_str(first);
+            for ((name, _), after) in &columns {
+                out.push_str(&row.cell(name)?);
+                out.push_str(after);
+            }
+            out.push('\n');
+        }
+        Some(out)
+    }
+
+    fn render_template(
+        &self,
+        heading: bool,
+        template: &str,
+        rows: &[impl Cells],
+    ) -> Result<String, FormatError> {
         let format = Format::parse(template, MissingKey::Error)?;
+        let string = |text: &str| Value::String(text.into());
         let mut out = String::new();
         // Carried out even if it is not shown, so that a wrong name is found without a row, too.
         let headings = {
             let headings = self
                 .columns
                 .iter()
-                .map(|(name, heading)| (Arc::from(*name), Value::String((*heading).into())))
+                .map(|(name, heading)| (Arc::from(*name), string(heading)))
                 .collect();
             format.execute(&Value::Map(Arc::new(headings)))?
         };
@@ -75,14 +149,15 @@ impl Listing {
             out.push('\n');
         }
         for row in rows {
-            let values = row
-                .iter()
-                .map(|(name, value)| (Arc::from(*name), Value::String(value.as_str().into())))
+            let values = self
+                .whole(row)
+                .into_iter()
+                .map(|(name, value)| (Arc::from(name), string(&value)))
                 .collect();
             out.push_str(&format.execute(&Value::Map(Arc::new(values)))?);
             out.push('\n');
         }
-        Ok(if heading { align(&out) } else { out })
+        Ok(out)
     }
 }
 
@@ -163,6 +238,39 @@ mod tests {
             "{\"ID\":\"1\",\"Name\":\"a rather long name\",\"Size\":\"1kB\"}\n"
         );
         assert!(THINGS.render("{{.Nope}}", &rows()).is_err());
+    }
+
+    #[test]
+    fn plain_templates_render_as_the_interpreter_does() {
+        for template in [
+            "",
+            "plain",
+            "{{.ID}}",
+            " {{ .ID }} {{.Name}}: ",
+            r"{{.ID}}\t{{.Size}}\n",
+            THINGS.default,
+        ] {
+            for heading in [true, false] {
+                assert_eq!(
+                    THINGS.render_plain(heading, template, &rows()).unwrap(),
+                    THINGS.render_template(heading, template, &rows()).unwrap(),
+                    "{template}"
+                );
+            }
+        }
+        for template in [
+            "{{.Nope}}",
+            "{{- .ID -}}",
+            "{{.ID",
+            "}}{{.ID}}",
+            "{{json .}}",
+            "{{upper .ID}}",
+            "{{.}}",
+            "{{.ID.Name}}",
+        ] {
+            let plain = THINGS.render_plain(false, template, &rows());
+            assert_eq!(plain, None, "{template}");
+        }
     }
 
     #[test]

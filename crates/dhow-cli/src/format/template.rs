@@ -128,17 +128,19 @@ fn functions() -> FuncMap {
     map
 }
 
+/// A template's text, in which `\t` and `\n` may be written as two characters.
+pub fn unescaped(text: &str) -> String {
+    text.trim_matches(' ')
+        .replace("\\t", "\t")
+        .replace("\\n", "\n")
+}
+
 impl Format {
-    /// Reads a template; `\t` and `\n` may be written as two characters.
     pub fn parse(text: &str, missing: MissingKey) -> Result<Format, FormatError> {
-        let text = text
-            .trim_matches(' ')
-            .replace("\\t", "\t")
-            .replace("\\n", "\n");
         Template::new("")
             .missing_key(missing)
             .funcs(functions())
-            .parse(&text)
+            .parse(&unescaped(text))
             .map(Format)
             .map_err(FormatError::Parse)
     }
