@@ -1,6 +1,6 @@
 //! `ps`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use dhow_api::{ContainerSummary, Filters, PortSummary};
 
@@ -145,6 +145,10 @@ impl Cells for Shown<'_> {
             }
             _ => return None,
         })
+    }
+
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        Some(&self.container.labels)
     }
 }
 
@@ -361,5 +365,40 @@ mod tests {
         for (column, _) in LISTING.columns {
             assert!(shown.cell(column).is_some(), "{column}");
         }
+    }
+
+    #[test]
+    fn a_template_may_name_a_label() {
+        let labelled = |name: &str, value: &str| ContainerSummary {
+            labels: [(name.to_owned(), value.to_owned())].into(),
+            ..ContainerSummary::default()
+        };
+        let containers = [labelled("org.one_name", "a, b"), labelled("x", "y")];
+        let rows: Vec<Shown> = containers
+            .iter()
+            .map(|container| Shown {
+                container,
+                cut: true,
+                size: false,
+            })
+            .collect();
+        for (template, shown) in [
+            ("{{.Label \"org.one_name\"}}", "a, b\n\n"),
+            ("{{if eq (.Label \"x\") \"y\"}}yes{{end}}", "\nyes\n"),
+            ("{{.Label \"x\" | upper}}", "\nY\n"),
+            ("{{$.Label \"x\"}}", "\ny\n"),
+            (
+                "{{.Labels}}{{\".Label \"}}",
+                "org.one_name=a, b.Label \nx=y.Label \n",
+            ),
+            ("table {{.Label \"org.one_name\"}}", "one name\na, b\n\n"),
+        ] {
+            assert_eq!(
+                LISTING.render(template, &rows).unwrap(),
+                shown,
+                "{template}"
+            );
+        }
+        assert!(LISTING.render("{{.Label}}", &rows).is_err());
     }
 }

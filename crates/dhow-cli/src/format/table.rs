@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gotmpl::{MissingKey, Value};
 use tabwriter::TabWriter;
 
-use crate::format::template::{Format, FormatError, unescaped};
+use crate::format::template::{Format, FormatError, LABEL, unescaped};
 
 /// Cells are at least ten wide and three apart, as Docker's are; the writer counts the gap apart.
 const GAP: usize = 3;
@@ -31,6 +31,11 @@ pub type Row = BTreeMap<&'static str, String>;
 pub trait Cells {
     /// `None` where there is no such column.
     fn cell(&self, column: &str) -> Option<String>;
+
+    /// The labels, for lists whose templates may say `{{.Label "name"}}`.
+    fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        None
+    }
 }
 
 impl Cells for Row {
@@ -137,11 +142,15 @@ impl Listing {
         let mut out = String::new();
         // Carried out even if it is not shown, so that a wrong name is found without a row, too.
         let headings = {
-            let headings = self
+            let mut headings: BTreeMap<Arc<str>, Value> = self
                 .columns
                 .iter()
                 .map(|(name, heading)| (Arc::from(*name), string(heading)))
                 .collect();
+            if format.asks_labels() && self.columns.iter().any(|(name, _)| *name == "Labels") {
+                // No labels: the name stands for itself.
+                headings.insert(Arc::from(LABEL), Value::Nil);
+            }
             format.execute(&Value::Map(Arc::new(headings)))?
         };
         if heading {
@@ -149,11 +158,18 @@ impl Listing {
             out.push('\n');
         }
         for row in rows {
-            let values = self
+            let mut values: BTreeMap<Arc<str>, Value> = self
                 .whole(row)
                 .into_iter()
                 .map(|(name, value)| (Arc::from(name), string(&value)))
                 .collect();
+            if let (true, Some(labels)) = (format.asks_labels(), row.labels()) {
+                let labels = labels
+                    .iter()
+                    .map(|(name, value)| (Arc::from(name.as_str()), string(value)))
+                    .collect();
+                values.insert(Arc::from(LABEL), Value::Map(Arc::new(labels)));
+            }
             out.push_str(&format.execute(&Value::Map(Arc::new(values)))?);
             out.push('\n');
         }

@@ -7,7 +7,14 @@ use gotmpl::{FuncMap, MissingKey, Template, TemplateError, Value};
 use crate::format::json;
 
 /// A template that was understood.
-pub struct Format(Template);
+pub struct Format {
+    template: Template,
+    asks_labels: bool,
+}
+
+/// The one method of Docker's listed things that takes an argument. The engine's fields take none, so
+/// that `.Label "name"` is read as `label .Label "name"`: the field is all labels, the function finds one.
+pub const LABEL: &str = "Label";
 
 /// Why a template was not understood, or not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +132,64 @@ fn functions() -> FuncMap {
         let length = integer("truncate", args, 1)?;
         string(text(args, 0).chars().take(length).collect::<String>())
     });
+    add("label", 2, |args| {
+        let name = text(args, 1);
+        match &args[0] {
+            Value::Map(labels) => match labels.get(name.as_str()) {
+                Some(value) => Ok(value.clone()),
+                // As Go's map has it.
+                None => string(""),
+            },
+            // A heading: the last part of the name, as words.
+            _ => string(
+                name.rsplit('.')
+                    .next()
+                    .unwrap_or_default()
+                    .replace(['-', '_'], " "),
+            ),
+        }
+    });
     map
+}
+
+/// The text with its calls of [`LABEL`] as calls of a function, and whether it has any.
+fn with_labels(text: &str) -> (String, bool) {
+    let mut out = String::with_capacity(text.len());
+    let mut found = false;
+    // Within an action, and the quote of the string within that.
+    let (mut action, mut quote) = (false, None);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | ')');
+        if let (true, None, Some(after)) = (action, quote, rest.strip_prefix(".Label"))
+            && after.starts_with(' ')
+            && !out.ends_with(word)
+        {
+            let dollar = out.ends_with('$');
+            out.truncate(out.len() - usize::from(dollar));
+            out.push_str(if dollar {
+                "label $.Label"
+            } else {
+                "label .Label"
+            });
+            (found, rest) = (true, after);
+            continue;
+        }
+        let mut taken = c.len_utf8();
+        match (action, quote) {
+            (false, _) => action = rest.starts_with("{{"),
+            (true, None) if rest.starts_with("}}") => action = false,
+            (true, None) if matches!(c, '"' | '`' | '\'') => quote = Some(c),
+            (true, Some('"' | '\'')) if c == '\\' => {
+                taken += rest[taken..].chars().next().map_or(0, char::len_utf8);
+            }
+            (true, Some(open)) if c == open => quote = None,
+            _ => {}
+        }
+        out.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    (out, found)
 }
 
 /// A template's text, in which `\t` and `\n` may be written as two characters.
@@ -137,16 +201,25 @@ pub fn unescaped(text: &str) -> String {
 
 impl Format {
     pub fn parse(text: &str, missing: MissingKey) -> Result<Format, FormatError> {
-        Template::new("")
+        let (text, asks_labels) = with_labels(&unescaped(text));
+        let template = Template::new("")
             .missing_key(missing)
             .funcs(functions())
-            .parse(&unescaped(text))
-            .map(Format)
-            .map_err(FormatError::Parse)
+            .parse(&text)
+            .map_err(FormatError::Parse)?;
+        Ok(Format {
+            template,
+            asks_labels,
+        })
+    }
+
+    /// Whether the template calls [`LABEL`].
+    pub fn asks_labels(&self) -> bool {
+        self.asks_labels
     }
 
     pub fn execute(&self, value: &Value) -> Result<String, FormatError> {
-        self.0
+        self.template
             .execute_to_string(value)
             .map_err(FormatError::Execute)
     }
