@@ -50,7 +50,8 @@ wire! {
 
     #[serde(rename_all = "PascalCase")]
     pub struct SummaryNetworkSettings {
-        pub networks: BTreeMap<String, EndpointSettings>,
+        /// Boxed, as a map makes room for eleven at once, and most containers of a long list have one.
+        pub networks: BTreeMap<String, Box<EndpointSettings>>,
     }
 
     #[serde(rename_all = "PascalCase")]

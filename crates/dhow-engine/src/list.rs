@@ -185,7 +185,11 @@ impl Engine {
                 annotations: definition.host_config.annotations.clone(),
             },
             network_settings: SummaryNetworkSettings {
-                networks: self.networks_of(definition, life),
+                networks: self
+                    .networks_of(definition, life)
+                    .into_iter()
+                    .map(|(name, endpoint)| (name, Box::new(endpoint)))
+                    .collect(),
             },
             mounts: definition
                 .mounts

@@ -204,8 +204,11 @@ fn image(container: &ContainerSummary, cut: bool) -> String {
     if short == text::short_id(name) {
         return short.to_owned();
     }
+    // Only a digest beside a tag is more than a line needs.
+    if !name.contains('@') {
+        return name.to_owned();
+    }
     match Reference::parse(name) {
-        // A digest beside a tag is more than a line needs.
         Ok(reference) if reference.digest.is_some() && reference.tag.is_some() => {
             let tag = reference.tag.as_deref().unwrap_or_default();
             format!("{}:{tag}", reference.familiar_name())
