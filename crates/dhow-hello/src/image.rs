@@ -151,7 +151,6 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
     use std::process::{Command, Stdio};
 
     /// Runs the program of an architecture, by an emulator or directly.
@@ -197,7 +196,7 @@ mod tests {
     #[cfg(not(target_arch = "aarch64"))]
     fn the_program_of_aarch64_runs_emulated() {
         let emulator = "/usr/bin/qemu-aarch64-static";
-        if Path::new(emulator).exists() {
+        if std::path::Path::new(emulator).exists() {
             run("arm64", Some(emulator));
         } else {
             eprintln!("skipped: {emulator} is not installed (Debian's qemu-user-static)");
