@@ -33,17 +33,20 @@ pub enum Input {
 }
 
 /// Runs a session to its end. `gone` is done when the client can no longer read; it is asked once the
-/// input has ended, for what a client sent before it went is still the process's.
-pub async fn run<C, G>(
+/// input has ended, for what a client sent before it went is still the process's. The client is told of the
+/// end of the output once `known` is done.
+pub async fn run<C, G, K>(
     client: C,
     process: UnixStream,
     input: Input,
     framing: Framing,
     gone: G,
+    known: K,
 ) -> End
 where
     C: AsyncRead + AsyncWrite + Send,
     G: Future<Output = ()>,
+    K: Future<Output = ()>,
 {
     let (client_read, mut client_write) = split(client);
     let (process_read, process_write) = process.into_split();
@@ -62,6 +65,9 @@ where
             },
         }
     };
+    if end == End::Output {
+        known.await;
+    }
     if end != End::Client {
         // A client that is gone meanwhile does not need to be told the end.
         let _ = client_write.shutdown().await;

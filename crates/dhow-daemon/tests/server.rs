@@ -51,8 +51,15 @@ fn router() -> Router {
                     drop(body);
                     hijack::switch(&headers, api, true, |stream| async {
                         let gone = stream.hung_up();
-                        relay::run(stream, reverser(), Input::Forward, Framing::Unchanged, gone)
-                            .await;
+                        relay::run(
+                            stream,
+                            reverser(),
+                            Input::Forward,
+                            Framing::Unchanged,
+                            gone,
+                            std::future::ready(()),
+                        )
+                        .await;
                     })
                 },
             ),
@@ -275,6 +282,7 @@ async fn large_output_arrives_whole_and_then_the_end() {
         Input::Discard,
         Framing::Unchanged,
         std::future::pending(),
+        std::future::ready(()),
     ));
     let writer = tokio::spawn(async move {
         let chunk: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -302,6 +310,7 @@ async fn the_detach_keys_end_the_session_and_not_the_process() {
         Input::Terminal(scanner),
         Framing::Unchanged,
         std::future::pending(),
+        std::future::ready(()),
     ));
     client.write_all(b"ls\n\x10").await.unwrap();
     let mut typed = [0; 3];
@@ -323,6 +332,7 @@ async fn a_client_that_vanishes_ends_the_session() {
         Input::Forward,
         Framing::Unchanged,
         std::future::pending(),
+        std::future::ready(()),
     ));
     drop(client);
     // Its end of sending looks like the end of the input; the first output finds out.
@@ -345,8 +355,15 @@ async fn a_client_that_vanishes_is_missed_although_the_process_says_nothing() {
             hijack::switch(&headers, dhow_api::ApiVersion::MAX, true, |stream| async {
                 let (process, gone) = taken.unwrap();
                 let hung_up = stream.hung_up();
-                let end =
-                    relay::run(stream, process, Input::Forward, Framing::Unchanged, hung_up).await;
+                let end = relay::run(
+                    stream,
+                    process,
+                    Input::Forward,
+                    Framing::Unchanged,
+                    hung_up,
+                    std::future::ready(()),
+                )
+                .await;
                 gone.send(end).unwrap();
             })
         }),

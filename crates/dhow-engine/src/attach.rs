@@ -1,6 +1,7 @@
 //! Attaching to a container's streams, before its start or while it runs, and replaying what it has said.
 
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 
 use dhow_runtime::{AttachStreams, Target};
 use tokio::net::UnixStream;
@@ -38,6 +39,8 @@ pub struct AttachSession {
     /// Input goes through this where a terminal could detach.
     pub detach: Option<DetachScanner>,
     on_detach: Option<Box<dyn FnOnce() + Send>>,
+    /// Done when all that the end of the output tells of can be asked for.
+    known: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl AttachSession {
@@ -54,6 +57,22 @@ impl AttachSession {
             stdin,
             detach,
             on_detach: None,
+            known: None,
+        }
+    }
+
+    pub(crate) fn on_output_end(&mut self, known: impl Future<Output = ()> + Send + 'static) {
+        self.known = Some(Box::pin(known));
+    }
+
+    /// To be awaited between the end of the output and telling the client of it: clients ask for the exit
+    /// code as soon as they have seen the end.
+    pub fn output_ended(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let known = self.known.take();
+        async move {
+            if let Some(known) = known {
+                known.await;
+            }
         }
     }
 
@@ -80,6 +99,8 @@ impl Engine {
     pub async fn attach(&self, name: &str, options: AttachOptions) -> Result<AttachSession> {
         let container = self.inner.containers.find(name)?;
         let keys = DetachKeys::parse(options.detach_keys.as_deref().unwrap_or(""))?;
+        let mut progress = container.watch();
+        let seen = progress.borrow_and_update().exits;
         let definition = container.definition();
         let config = &definition.config;
         let stdin = options.stdin && config.open_stdin;
@@ -152,6 +173,24 @@ impl Engine {
             session.stream = Some(ours);
         }
         self.container_event(&container, "attach", &[]);
+        let (engine, attached) = (self.clone(), container.clone());
+        session.on_output_end(async move {
+            let known = async {
+                let shim = attached.view().shim.clone();
+                if let Some(shim) = shim
+                    && !shim.has_ended(Target::Init).await
+                {
+                    // Let go for having no more input, or of the run before this one.
+                    return;
+                }
+                // An error means that the container is gone.
+                let _ = progress.wait_for(|p| p.exits > seen || p.removed).await;
+            };
+            tokio::select! {
+                () = engine.inner.closing.cancelled() => {}
+                () = known => {}
+            }
+        });
         let engine = self.clone();
         session.on_detach(move || engine.container_event(&container, "detach", &[]));
         Ok(session)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use dhow_api::{ExecCreateRequest, ExecInspect, ExecProcessConfig, ExecStartRequest};
 use dhow_runtime::{AttachStreams, ExecRequest, ExitRecord, Shim, StartError, Target};
 use oci_spec::runtime::Process;
+use tokio_util::sync::CancellationToken;
 
 use crate::attach::{AttachSession, stream_pair};
 use crate::container::Container;
@@ -31,6 +32,8 @@ struct Exec {
     container: ContainerId,
     request: ExecCreateRequest,
     phase: Mutex<Phase>,
+    /// Cancelled once its exit code can be asked for.
+    over: CancellationToken,
 }
 
 impl Exec {
@@ -169,6 +172,7 @@ impl Engine {
             container: container.id.clone(),
             request,
             phase: Mutex::new(Phase::Created),
+            over: CancellationToken::new(),
         });
         self.inner.execs.table().by_id.insert(id.clone(), exec);
         container.view().execs.push(id.clone());
@@ -254,7 +258,7 @@ impl Engine {
         match started {
             Ok(started) => {
                 *exec.phase() = Phase::Running { pid: started.pid };
-                self.keep_exec(container.clone(), exec.clone(), shim);
+                self.keep_exec(container.clone(), exec.clone(), shim.clone());
             }
             Err(e) => {
                 let error = start_error(&e);
@@ -276,6 +280,17 @@ impl Engine {
                     None
                 };
                 let mut session = AttachSession::new(Some(ours), tty, stdin, detach);
+                let (closing, over) = (self.inner.closing.clone(), exec.over.clone());
+                let target = Target::Exec(id.to_owned());
+                session.on_output_end(async move {
+                    // A client of a terminal is let go when it has no more input.
+                    if shim.has_ended(target).await {
+                        tokio::select! {
+                            () = closing.cancelled() => {}
+                            () = over.cancelled() => {}
+                        }
+                    }
+                });
                 let (engine, id) = (self.clone(), id.to_owned());
                 session.on_detach(move || {
                     engine.container_event(&container, "exec_detach", &[("execID", &id)]);
@@ -298,6 +313,7 @@ impl Engine {
             let code = record.map_or(137, |r| r.code);
             *exec.phase() = Phase::Ended { code };
             engine.exec_ended(&container, &exec.id, code);
+            exec.over.cancel();
         });
     }
 

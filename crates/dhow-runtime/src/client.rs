@@ -258,6 +258,23 @@ impl Shim {
         self.exit_of(Target::Exec(exec_id.to_owned()))
     }
 
+    /// Whether a process has ended, as of now: what the shim has said so far has been taken in. A shim that
+    /// is gone has nothing that runs.
+    pub async fn has_ended(&self, target: Target) -> bool {
+        let exit = self.exit_of(target);
+        if exit.borrow().is_some() {
+            return true;
+        }
+        // The answer comes behind all that was sent before it.
+        match self
+            .call(Command::Hello { version: VERSION }, &[], Vec::new())
+            .await
+        {
+            Ok(_) => exit.borrow().is_some(),
+            Err(_) => true,
+        }
+    }
+
     fn exit_of(&self, target: Target) -> watch::Receiver<Option<ExitRecord>> {
         let mut state = self.handle.shared.state();
         match state.exits.get(&target) {

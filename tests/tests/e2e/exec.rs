@@ -1,6 +1,10 @@
 //! `docker exec`.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
 use dhow_tests::TestHost;
+use serde_json::{Value, json};
 
 fn with_a_container() -> TestHost {
     let host = TestHost::start();
@@ -190,4 +194,127 @@ fn many_at_once() {
             (i as i32, format!("{i}\n"))
         );
     }
+}
+
+/// A request over a connection of its own, without a client's start in between; gives all that comes.
+fn ask(host: &TestHost, method: &str, path: &str, upgrade: bool, body: Option<Value>) -> String {
+    let mut stream = UnixStream::connect(host.socket()).unwrap();
+    let connection = match upgrade {
+        true => "Upgrade\r\nUpgrade: tcp",
+        false => "close",
+    };
+    let body = body.map(|b| b.to_string()).unwrap_or_default();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: d\r\nConnection: {connection}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn json_of(answer: &str) -> Value {
+    // A chunked body has its lengths around it.
+    let (start, end) = (
+        answer.find('{').unwrap_or(0),
+        answer.rfind('}').unwrap_or(0),
+    );
+    serde_json::from_str(&answer[start..=end]).unwrap_or_else(|e| panic!("{e}: {answer}"))
+}
+
+#[test]
+fn the_exit_code_is_known_when_the_output_ends() {
+    let host = with_a_container();
+    for round in 0..200 {
+        let code = round % 100;
+        let wish = json!({"AttachStdout": true, "Cmd": ["sh", "-c", format!("echo {round}; exit {code}")]});
+        let exec = json_of(&ask(
+            &host,
+            "POST",
+            "/containers/box/exec",
+            false,
+            Some(wish),
+        ));
+        let id = exec["Id"].as_str().expect("an id");
+        let start = json!({"Detach": false, "Tty": false});
+        let output = ask(
+            &host,
+            "POST",
+            &format!("/exec/{id}/start"),
+            true,
+            Some(start),
+        );
+        assert!(output.ends_with(&format!("{round}\n")), "{output:?}");
+        let seen = json_of(&ask(&host, "GET", &format!("/exec/{id}/json"), false, None));
+        assert_eq!(
+            (&seen["Running"], &seen["ExitCode"]),
+            (&json!(false), &json!(code)),
+            "round {round}"
+        );
+    }
+}
+
+#[test]
+fn a_containers_exit_code_is_known_when_its_output_ends() {
+    let host = TestHost::start();
+    for code in 0..40 {
+        let wish = json!({"Image": "busybox", "Cmd": ["sh", "-c", format!("exit {code}")]});
+        let made = json_of(&ask(&host, "POST", "/containers/create", false, Some(wish)));
+        let id = made["Id"].as_str().expect("an id").to_owned();
+        let attached = std::thread::scope(|scope| {
+            let path = format!("/containers/{id}/attach?stream=1&stdout=1&stderr=1");
+            let host = &host;
+            let attached = scope.spawn(move || ask(host, "POST", &path, true, None));
+            // The client's way is to start once the attach was answered; a little time is as good here.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            ask(
+                host,
+                "POST",
+                &format!("/containers/{id}/start"),
+                false,
+                None,
+            );
+            attached.join().unwrap();
+            json_of(&ask(
+                host,
+                "GET",
+                &format!("/containers/{id}/json"),
+                false,
+                None,
+            ))
+        });
+        assert_eq!(
+            (
+                &attached["State"]["Running"],
+                &attached["State"]["ExitCode"]
+            ),
+            (&json!(false), &json!(code))
+        );
+        let waited = json_of(&ask(
+            &host,
+            "POST",
+            &format!("/containers/{id}/wait"),
+            false,
+            None,
+        ));
+        assert_eq!(waited["StatusCode"], code);
+    }
+}
+
+#[test]
+fn a_client_without_more_input_is_let_go_while_the_process_runs() {
+    let host = TestHost::start();
+    host.sh("docker run -d -i --name box busybox sleep 1000")
+        .ok();
+    let mut stream = UnixStream::connect(host.socket()).unwrap();
+    stream
+        .set_read_timeout(Some(std::time::Duration::from_secs(20)))
+        .unwrap();
+    write!(stream, "POST /containers/box/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(host.state("box"), "running");
 }

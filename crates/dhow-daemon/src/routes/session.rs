@@ -53,7 +53,8 @@ pub async fn run(mut client: RawStream, mut session: AttachSession, framing: Fra
         None => Input::Discard,
     };
     let gone = client.hung_up();
-    if relay::run(client, stream, input, framing, gone).await == End::Detached {
+    let known = session.output_ended();
+    if relay::run(client, stream, input, framing, gone, known).await == End::Detached {
         session.detached();
     }
 }
