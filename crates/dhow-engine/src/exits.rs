@@ -13,6 +13,7 @@ use dhow_runtime::protocol::ExitRecord;
 use crate::container::Container;
 use crate::engine::Engine;
 use crate::remove::RemoveOptions;
+use crate::start::Cause;
 use crate::state::{Event, State};
 
 impl Engine {
@@ -118,8 +119,13 @@ impl Engine {
                 return;
             }
             container.view().life.restart_count += 1;
-            if let Err(e) = engine.start_locked(&container).await {
+            if let Err(e) = engine.start_locked(&container, Cause::Policy).await {
                 tracing::warn!(container = %container.id, error = %e, "it could not be started again");
+                // Docker gives up here; but what is in the way now, such as a port, may go away.
+                if matches!(container.state(), State::Restarting(_)) {
+                    let pause = container.view().backoff.next(Duration::ZERO);
+                    engine.restart_after(container.clone(), pause);
+                }
             }
         });
     }

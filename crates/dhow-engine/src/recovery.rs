@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::sandbox::{parse_mac, to_binding};
 use crate::schema::{self, StoredContainer};
+use crate::start::Cause;
 use crate::state::{Event, State};
 
 /// What was found at the start, for the log.
@@ -192,15 +193,25 @@ impl Engine {
                 if let Some(endpoint) = endpoint {
                     self.leave(&endpoint).await;
                 }
-                if let Err(refusal) = container.transition(Event::StartFailed {
+                let definition = container.definition();
+                let policy = definition.restart_policy().unwrap_or_default();
+                let count = container.view().life.restart_count;
+                match container.transition(Event::StartFailed {
                     exit_code: 128,
                     error: "the daemon ended while the container was being started".into(),
                     at: dhow_api::time::now(),
+                    restart: policy.wants(128, count),
                 }) {
-                    tracing::error!(container = %container.id, ?refusal, "a cut-off start found an unexpected state");
+                    Ok(State::Restarting(_)) => {
+                        self.restart_after(container.clone(), Duration::ZERO);
+                    }
+                    Ok(_) => {}
+                    Err(refusal) => {
+                        tracing::error!(container = %container.id, ?refusal, "a cut-off start found an unexpected state");
+                    }
                 }
                 self.save_or_log(container).await;
-                if container.definition().host_config.auto_remove {
+                if definition.host_config.auto_remove {
                     self.remove_after_exit(container.clone());
                 }
                 Found::Unstarted
@@ -272,7 +283,7 @@ impl Engine {
                     let (engine, container) = (self.clone(), container.clone());
                     self.inner.tasks.spawn(async move {
                         let _ops = container.ops.lock().await;
-                        if let Err(e) = engine.start_locked(&container).await {
+                        if let Err(e) = engine.start_locked(&container, Cause::User).await {
                             tracing::warn!(container = %container.id, error = %e, "it could not be started");
                         }
                     });

@@ -20,6 +20,14 @@ use crate::{schema, user, validate};
 /// How long the shim of the last run may take to clear away.
 const SHIM_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// Who asks for a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    User,
+    /// The restart policy, which is asked again should the start fail.
+    Policy,
+}
+
 /// What a start that failed is known by to a client: Docker's command line takes its exit code from these
 /// words.
 fn start_error(error: &StartError) -> EngineError {
@@ -40,7 +48,7 @@ impl Engine {
     pub async fn start(&self, name: &str) -> Result<()> {
         let container = self.inner.containers.find(name)?;
         let _ops = container.ops.lock().await;
-        self.start_locked(&container).await?;
+        self.start_locked(&container, Cause::User).await?;
         // A start by hand begins a new count.
         let mut view = container.view();
         view.life.restart_count = 0;
@@ -49,7 +57,11 @@ impl Engine {
     }
 
     /// The caller holds the container's operation lock.
-    pub(crate) async fn start_locked(&self, container: &Arc<Container>) -> Result<()> {
+    pub(crate) async fn start_locked(
+        &self,
+        container: &Arc<Container>,
+        cause: Cause,
+    ) -> Result<()> {
         if container.watch().borrow().removed {
             return Err(EngineError::NotFound(format!(
                 "No such container: {}",
@@ -65,19 +77,20 @@ impl Engine {
         }
         let sandbox = match self.enter(container).await {
             Ok(sandbox) => sandbox,
-            Err(e) => return Err(self.start_failed(container, None, e).await),
+            Err(e) => return Err(self.start_failed(container, cause, None, e).await),
         };
         self.network_event(container, "connect");
         let endpoint = sandbox.endpoint.clone();
         match self.launch(container, sandbox).await {
             Ok(()) => Ok(()),
-            Err(e) => Err(self.start_failed(container, endpoint, e).await),
+            Err(e) => Err(self.start_failed(container, cause, endpoint, e).await),
         }
     }
 
     async fn start_failed(
         &self,
         container: &Arc<Container>,
+        cause: Cause,
         endpoint: Option<EndpointRecord>,
         error: EngineError,
     ) -> EngineError {
@@ -89,16 +102,24 @@ impl Engine {
             EngineError::Start { exit_code, .. } => *exit_code,
             _ => 128,
         };
-        {
+        let definition = container.definition();
+        let restart = {
             let mut view = container.view();
             view.life.endpoint = None;
             // Clients that attached for this start see the end of their streams.
             view.pending.clear();
-        }
+            cause == Cause::Policy
+                && !self.inner.closing.is_cancelled()
+                && definition
+                    .restart_policy()
+                    .unwrap_or_default()
+                    .wants(exit_code, view.life.restart_count)
+        };
         if let Err(refusal) = container.transition(Event::StartFailed {
             exit_code,
             error: error.to_string(),
             at: dhow_api::time::now(),
+            restart,
         }) {
             tracing::error!(container = %container.id, ?refusal, "a failed start found an unexpected state");
         }
@@ -108,7 +129,7 @@ impl Engine {
             "die",
             &[("exitCode", &exit_code.to_string()), ("execDuration", "0")],
         );
-        if container.definition().host_config.auto_remove {
+        if definition.host_config.auto_remove {
             self.remove_after_exit(container.clone());
         }
         error

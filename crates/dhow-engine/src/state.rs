@@ -69,6 +69,8 @@ pub enum Event {
         exit_code: i32,
         error: String,
         at: i64,
+        /// The restart policy, whose start it was, wants another one.
+        restart: bool,
     },
     /// A user asks for the end, by `stop`, `kill` with a deadly signal, `restart` or a forced removal.
     Stop,
@@ -126,6 +128,7 @@ impl State {
                     exit_code,
                     error,
                     at,
+                    restart,
                 },
             ) => {
                 let ended = Ended {
@@ -138,10 +141,16 @@ impl State {
                 match origin {
                     Origin::Created(_) => S::Created(ended),
                     Origin::Exited(_) => S::Exited(ended),
-                    Origin::Restarting(_) => S::Exited(Ended {
-                        finished_at: at,
-                        ..ended
-                    }),
+                    Origin::Restarting(_) => {
+                        let ended = Ended {
+                            finished_at: at,
+                            ..ended
+                        };
+                        match restart {
+                            true => S::Restarting(ended),
+                            false => S::Exited(ended),
+                        }
+                    }
                 }
             }
             // A new daemon can find a process, or the end of one, that the old one did not live to write down.
@@ -374,6 +383,15 @@ mod tests {
         ]
     }
 
+    fn start_failed(restart: bool) -> Event {
+        Event::StartFailed {
+            exit_code: 127,
+            error: "not found".into(),
+            at: 40,
+            restart,
+        }
+    }
+
     fn exit(restart: bool) -> Event {
         Event::Exit {
             exit_code: 5,
@@ -388,14 +406,8 @@ mod tests {
             ("start", Event::Start),
             ("started", Event::Started { pid: 7, at: 30 }),
             ("other started", Event::Started { pid: 8, at: 30 }),
-            (
-                "start failed",
-                Event::StartFailed {
-                    exit_code: 127,
-                    error: "not found".into(),
-                    at: 40,
-                },
-            ),
+            ("start failed", start_failed(false)),
+            ("failed, again", start_failed(true)),
             ("stop", Event::Stop),
             ("exit", exit(false)),
             ("exit, restart", exit(true)),
@@ -466,7 +478,7 @@ mod tests {
         let ended = ended.ended().unwrap();
         assert_eq!((ended.started_at, ended.finished_at), (50, 40));
         let failed = State::Starting(Origin::Created(Ended::default()))
-            .after(events()[3].1.clone())
+            .after(start_failed(false))
             .unwrap();
         assert_eq!(failed.status(), "created");
         assert_eq!(failed.ended().unwrap().error, "not found");

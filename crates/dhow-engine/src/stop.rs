@@ -9,6 +9,7 @@ use crate::container::Container;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::signal::{self, SIGKILL};
+use crate::start::Cause;
 use crate::state::{Event, State};
 
 /// How long a SIGKILL may take to be seen, before the client is told that it does not work.
@@ -45,7 +46,7 @@ impl Engine {
             self.stop_locked(&container, timeout, signal).await?;
             self.container_event(&container, "stop", &[]);
         }
-        self.start_locked(&container).await?;
+        self.start_locked(&container, Cause::User).await?;
         container.view().life.restart_count = 0;
         self.container_event(&container, "restart", &[]);
         Ok(())

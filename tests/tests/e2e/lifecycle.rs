@@ -1,6 +1,6 @@
 //! A container's life: create, start, stop, kill, wait, rename, pause, remove.
 
-use dhow_tests::TestHost;
+use dhow_tests::{Engine, TestHost, eventually};
 use serde_json::json;
 
 /// Process 1 ignores signals that it has no handler for: it says when it has one.
@@ -303,5 +303,61 @@ fn top_shows_the_processes() {
     assert!(
         top.starts_with("UID ") && top.contains("sleep 1234"),
         "{top}"
+    );
+}
+
+/// Docker gives up at the first start that fails.
+#[test]
+fn a_restart_whose_start_fails_is_tried_again() {
+    let host = TestHost::start();
+    if host.engine != Engine::Dhow {
+        return;
+    }
+    let count = |name: &str| host.inspect(name)["RestartCount"].as_u64().unwrap();
+    let source = host.path("source");
+    let run = |name: &str, policy: &str| {
+        std::fs::create_dir_all(&source).unwrap();
+        host.sh(&format!(
+            "docker run -d --name {name} --restart {policy} --mount type=bind,src={},dst=/x busybox sh -c 'echo ready; while test -d /x; do if test -e /x/end; then exit 5; fi; sleep 0.05; done'",
+            source.display()
+        ))
+        .ok();
+        says_ready(&host, name);
+        // It ends with its source gone.
+        let away = host.path("away");
+        std::fs::rename(&source, &away).unwrap();
+        std::fs::write(away.join("end"), "").unwrap();
+        eventually("its start has failed more than once", || {
+            (count(name) >= 2).then_some(())
+        });
+        std::fs::remove_dir_all(&away).unwrap();
+    };
+    run("always", "always");
+    let state = host.inspect("always")["State"].take();
+    assert_eq!(state["Status"], "restarting", "{state}");
+    let error = state["Error"].as_str().unwrap();
+    assert!(error.contains("bind source path does not exist"), "{error}");
+    // Once it is back, so is the container.
+    std::fs::create_dir_all(&source).unwrap();
+    eventually("it runs again", || {
+        (host.state("always") == "running").then_some(())
+    });
+    host.sh("docker rm -f always").ok();
+
+    run("thrice", "on-failure:3");
+    eventually("it is given up", || {
+        (host.state("thrice") == "exited").then_some(())
+    });
+    assert_eq!(count("thrice"), 3);
+
+    // A user's stop ends it as well.
+    run("stopped", "always");
+    host.sh("docker stop stopped").ok();
+    assert_eq!(host.state("stopped"), "exited");
+    let now = count("stopped");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(
+        (host.state("stopped").as_str(), count("stopped")),
+        ("exited", now)
     );
 }
