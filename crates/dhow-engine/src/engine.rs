@@ -77,8 +77,9 @@ impl Engine {
             Trash::open(config.trash_dir()).map_err(EngineError::io("opening the trash"))?;
         let volumes = Volumes::new(config.volumes_dir(), schema::volumes(&store).await?);
         let stored = schema::containers(&store).await?;
-        let network =
-            Network::open(config.net.clone(), crate::recovery::live_endpoints(&stored)).await?;
+        let network = Network::open(config.net.clone(), crate::recovery::live_endpoints(&stored))
+            .await
+            .map_err(|e| EngineError::System(e.to_string()))?;
         let id = schema::fact(&store, "id", crate::id::random_uuid()?).await?;
         let engine = Engine {
             inner: Arc::new(Inner {

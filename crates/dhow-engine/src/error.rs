@@ -34,7 +34,7 @@ pub enum EngineError {
     Image(#[from] dhow_image::ImageError),
     #[error(transparent)]
     Distribution(#[from] dhow_distribution::DistributionError),
-    #[error(transparent)]
+    #[error("failed to set up container networking: {0}")]
     Net(#[from] dhow_net::Error),
 }
 

@@ -116,6 +116,7 @@ impl Engine {
                     holders = published.holders;
                 }
                 Err(e) => {
+                    tracing::info!(container = %container.id, error = ?e, "its ports can't be published");
                     self.disconnect(endpoint.ip).await;
                     return Err(e.into());
                 }

@@ -69,7 +69,8 @@ pub enum Error {
 /// Why a port could not be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    #[error("Bind for {host_ip}:{ports} failed: port is already allocated by container {holder}")]
+    /// In Docker's words, to which nothing is added: whose it is, is in the daemon's log.
+    #[error("Bind for {host_ip}:{ports} failed: port is already allocated")]
     Allocated {
         host_ip: Ipv4Addr,
         ports: PortRange,

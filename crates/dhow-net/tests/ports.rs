@@ -4,7 +4,7 @@ mod world;
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-use dhow_net::{NetConfig, PortRequest, Protocol};
+use dhow_net::{Error, NetConfig, PortError, PortRequest, Protocol};
 use world::*;
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -24,7 +24,7 @@ fn a_port_that_another_container_has() {
         assert_eq!(
             error.to_string(),
             "driver failed programming external connectivity on endpoint web2 (web2-id): \
-             Bind for 0.0.0.0:8080 failed: port is already allocated by container web"
+             Bind for 0.0.0.0:8080 failed: port is already allocated"
         );
         TcpListener::bind((ANY, 8081)).unwrap();
         serve_tcp(&b.netns, 81);
@@ -36,9 +36,10 @@ fn a_port_that_another_container_has() {
         };
         let error = network.publish(b.ip, &[on_one]).await.unwrap_err();
         assert!(
-            error
-                .to_string()
-                .contains("already allocated by container web"),
+            matches!(
+                &error,
+                Error::Publish { cause: PortError::Allocated { holder, .. }, .. } if holder == "web"
+            ),
             "{error}"
         );
         network.publish(b.ip, &[udp(80, 8080)]).await.unwrap();

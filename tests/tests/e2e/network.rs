@@ -110,7 +110,25 @@ fn a_port_that_is_taken() {
     let message = host
         .sh("docker run -d --name second -p 8080:80 busybox sleep 1000")
         .fails(125);
-    assert!(message.contains("port is already allocated"), "{message}");
+    let (before, after) = message
+        .split_once("failed to set up container networking: ")
+        .unwrap_or_else(|| panic!("{message}"));
+    assert!(
+        before.ends_with("Error response from daemon: "),
+        "{message}"
+    );
+    let after = after.lines().next().unwrap_or_default();
+    let rest = after
+        .strip_prefix("driver failed programming external connectivity on endpoint second (")
+        .unwrap_or_else(|| panic!("{message}"));
+    let (id, reason) = rest.split_at(64);
+    assert!(id.bytes().all(|b| b.is_ascii_hexdigit()), "{message}");
+    assert_eq!(
+        reason,
+        "): Bind for 0.0.0.0:8080 failed: port is already allocated"
+    );
+    let answer = host.api("POST", "/containers/second/start", None);
+    assert_eq!(answer.status, 500, "{answer:#?}");
     // It was made, and didn't start; as with a peer, it stays for a look.
     assert_eq!(host.state("second"), "created");
     // By something that isn't a container.
