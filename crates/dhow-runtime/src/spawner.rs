@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::cgroup::Layout;
+use crate::init::rootfs;
 use crate::{packet, shim, title};
 
 /// Forks the spawner and returns the daemon's end of the connection to it.
@@ -68,6 +69,7 @@ fn isolate(socket: &OwnedFd) {
     let _ = rustix::process::chdir("/");
     // Read once here, so that no shim has to; without cgroups a start says so.
     let _ = Layout::get();
+    let _ = rootfs::appends_layers();
     let _ = rustix::thread::set_name(c"dhow-spawner");
     // SAFETY: this process has a single thread, and neither it nor a shim reads arguments or environment.
     unsafe { title::set("dhow spawner") };

@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
@@ -40,7 +41,11 @@ pub(crate) fn mount(rootfs: &Rootfs, spec: &Spec) -> Result<OwnedFd, StartError>
             // The overlay keeps a private reference to its upper directory, so it can be mounted on it.
             make_parent_private(upper, propagation)?;
             let what = || format!("mounting the root filesystem at {}", upper.display());
-            match overlay(lower, upper, work) {
+            let mounted = match appends_layers() {
+                true => overlay(lower, upper, work),
+                false => Err(Errno::NOSYS),
+            };
+            match mounted {
                 Ok(tree) => {
                     let target = open_directory(upper).map_err(failed(what()))?;
                     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
@@ -109,6 +114,20 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )
+}
+
+/// Whether this kernel's overlay takes layers one by one. The first call finds out, and a fork inherits the
+/// answer: a kernel that does not would log a line for every mount that is tried.
+pub(crate) fn appends_layers() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let Ok(context) = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else {
+            return false;
+        };
+        // Before 6.5 every option is taken, to be looked at when it is too late.
+        let set = |name: &str| rustix::mount::fsconfig_set_string(context.as_fd(), name, "/");
+        set("no-such-option").is_err() && set("lowerdir+").is_ok()
+    })
 }
 
 /// Layers one by one through `lowerdir+` (Linux 6.8), which has no bound on their names' total length.
@@ -226,4 +245,25 @@ pub(crate) fn current_flags(mount: &OwnedFd) -> rustix::io::Result<MountFlags> {
         }
     }
     Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_appended_where_the_kernel_can() {
+        let release = rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned();
+        let mut numbers = release
+            .split(['.', '-'])
+            .map_while(|n| n.parse::<u32>().ok());
+        let version = (numbers.next().unwrap(), numbers.next().unwrap());
+        // 6.7 has it where a distribution took it from 6.8.
+        if version != (6, 7) {
+            assert_eq!(appends_layers(), version >= (6, 8), "{release}");
+        }
+    }
 }
