@@ -266,6 +266,23 @@ fn init_reaps_orphans_and_forwards_signals() {
     assert_eq!(host.wait("orphans"), 143);
 }
 
+/// A start is answered when the program runs, so whatever comes next finds the container whole.
+#[test]
+fn an_init_is_ready_when_its_start_is_answered() {
+    let host = TestHost::start();
+    for round in 0..20 {
+        let line = format!(
+            "docker run -d --init --name now{round} busybox sleep 1000 >id && docker exec now{round} sh -c 'test -c /dev/null && cat /proc/2/comm'"
+        );
+        assert_eq!(host.sh(&line).ok(), "sleep");
+        host.sh(&format!("docker rm -f now{round}")).ok();
+    }
+    // And the reason why it does not run is known by then.
+    host.sh("docker run --init busybox nosuchcommand")
+        .fails(127);
+    host.sh("docker run --init busybox /etc/passwd").fails(126);
+}
+
 #[test]
 fn pull_policy() {
     let host = TestHost::empty();
