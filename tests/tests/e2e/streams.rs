@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use dhow_tests::TestHost;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// A request written byte by byte, and what is answered.
@@ -305,4 +306,51 @@ fn null_and_empty_are_what_clients_expect() {
         201
     );
     host.sh("docker start -a odd").ok();
+}
+
+/// What a user's signal to the client comes to.
+#[test]
+fn signals_are_the_containers() {
+    let host = TestHost::start();
+    let signals = [
+        ("TERM", Signal::TERM, 143),
+        ("INT", Signal::INT, 130),
+        ("HUP", Signal::HUP, 129),
+        ("USR1", Signal::USR1, 138),
+    ];
+    for (name, signal, _) in signals {
+        let client = host.spawn(&format!(
+            "exec dhow run --rm busybox sh -c 'trap \"echo got {name}; exit 41\" {name}; echo ready; while :; do sleep 0.1; done'"
+        ));
+        client.prints("ready");
+        client.signal(signal);
+        let finished = client.finish();
+        assert_eq!(finished.code, 41, "{finished:#?}");
+        assert_eq!(finished.stdout, format!("ready\ngot {name}\n"));
+    }
+    // The init's child has no handler, and dies of it.
+    for (name, signal, code) in signals {
+        let client = host.spawn(&format!(
+            "exec dhow run --init --name deadly{name} busybox sh -c 'echo ready; exec sleep 1000'"
+        ));
+        client.prints("ready");
+        client.signal(signal);
+        let finished = client.finish();
+        assert_eq!(finished.code, code, "{finished:#?}");
+        assert_eq!(host.wait(&format!("deadly{name}")), code);
+    }
+}
+
+#[test]
+fn signals_stay_the_clients_without_a_proxy() {
+    let host = TestHost::start();
+    let client = host.spawn(
+        "exec dhow run --sig-proxy=false --name deaf busybox sh -c 'trap \"exit 41\" TERM; echo ready; while :; do sleep 0.1; done'",
+    );
+    client.prints("ready");
+    client.signal(Signal::TERM);
+    assert_ne!(client.finish().code, 41);
+    assert_eq!(host.state("deaf"), "running");
+    host.sh("docker kill -s TERM deaf").ok();
+    assert_eq!(host.wait("deaf"), 41);
 }
