@@ -29,6 +29,10 @@ pub use mounts::{CgroupMount, CgroupMounts, mounts};
 /// How long a group's processes may take to end after SIGKILL, or to freeze.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a group is made whose parents are removed meanwhile.
+const MOST_TRIES: u32 = 100;
+const RETRY_PAUSE: Duration = Duration::from_micros(50);
+
 /// A container's group.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -105,19 +109,14 @@ impl Cgroup {
 
     fn make(&mut self) -> io::Result<()> {
         for hierarchy in self.layout.hierarchies() {
-            let directory = hierarchy.root.join(&self.path);
-            match fs::create_dir(&directory) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    self.make_parents(hierarchy)?;
-                    fs::create_dir(&directory)
-                        .or_else(already)
-                        .map_err(naming(&directory))?;
+            let mut tries = MOST_TRIES;
+            while let Err(e) = self.make_in(hierarchy) {
+                tries -= 1;
+                if !gone(&e) || tries == 0 {
+                    return Err(e);
                 }
-                Err(e) => return Err(naming(&directory)(e)),
+                std::thread::sleep(RETRY_PAUSE);
             }
-            hierarchy.inherit(&directory)?;
         }
         if self.layout.version() == Version::V2 {
             let directory = self.directories().next().unwrap_or_default();
@@ -125,6 +124,23 @@ impl Cgroup {
             self.directory = Some(rustix::fs::open(&directory, flags, Mode::empty())?);
         }
         Ok(())
+    }
+
+    /// Whoever removes the last group beneath a parent may remove the parent as well, in the middle of this:
+    /// then it is to be done once more.
+    fn make_in(&self, hierarchy: &Hierarchy) -> io::Result<()> {
+        let directory = hierarchy.root.join(&self.path);
+        match fs::create_dir(&directory).or_else(already) {
+            Ok(()) => {}
+            Err(e) if gone(&e) => {
+                self.make_parents(hierarchy)?;
+                fs::create_dir(&directory)
+                    .or_else(already)
+                    .map_err(naming(&directory))?;
+            }
+            Err(e) => return Err(naming(&directory)(e)),
+        }
+        hierarchy.inherit(&directory).map_err(naming(&directory))
     }
 
     /// The groups above this one, with the controllers handed down.
@@ -137,8 +153,10 @@ impl Cgroup {
             fs::create_dir(&directory)
                 .or_else(already)
                 .map_err(naming(&directory))?;
-            hierarchy.inherit(&directory)?;
-            hierarchy.delegate(&directory)?;
+            hierarchy
+                .inherit(&directory)
+                .and_then(|()| hierarchy.delegate(&directory))
+                .map_err(naming(&directory))?;
         }
         Ok(())
     }
@@ -391,8 +409,17 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 }
 
 /// ENODEV: the group was removed while its file was open.
+///
+/// Errors that were given a sentence have lost their number, and keep it as [`kind`].
 fn gone(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ENODEV)
+}
+
+fn kind(e: &io::Error) -> io::ErrorKind {
+    match gone(e) {
+        true => io::ErrorKind::NotFound,
+        false => e.kind(),
+    }
 }
 
 fn already(e: io::Error) -> io::Result<()> {
@@ -416,7 +443,7 @@ fn keyed(text: &str, key: &str) -> Option<u64> {
 }
 
 fn naming(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
-    move |e| io::Error::new(e.kind(), format!("cgroup {}: {e}", path.display()))
+    move |e| io::Error::new(kind(&e), format!("cgroup {}: {e}", path.display()))
 }
 
 /// One write, without creating or truncating: these are the kernel's files.
@@ -428,7 +455,7 @@ fn write(file: &Path, value: &str) -> io::Result<()> {
         .and_then(|mut f| f.write_all(value.as_bytes()))
         .map_err(|e| {
             io::Error::new(
-                e.kind(),
+                kind(&e),
                 format!("failed to write {value:?} to {}: {e}", file.display()),
             )
         })

@@ -184,3 +184,27 @@ fn a_path_that_leaves_the_root_is_refused() {
         assert!(Cgroup::open(path).is_err(), "{path:?}");
     }
 }
+
+#[test]
+fn a_parent_that_others_remove_is_made_again() {
+    let parent = format!("/dhow-unit-{}-contended", std::process::id());
+    let parents = Cgroup::open(&parent).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                for directory in parents.directories() {
+                    // It works whenever there is nothing below.
+                    let _ = fs::remove_dir(directory);
+                }
+            }
+        });
+        let made: io::Result<()> = (0..200).try_for_each(|_| {
+            let group = Cgroup::create(&format!("{parent}/group"), None, &mut Vec::new())?;
+            group.remove()
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        made.unwrap();
+    });
+    parents.remove().unwrap();
+}
