@@ -65,6 +65,14 @@ impl Terminal {
         self.tmux(&["send-keys", key]);
     }
 
+    /// Two keys as fast as a person types them: Docker's client knows its detach keys only if it reads them
+    /// one at a time.
+    pub fn detach_keys(&self, [first, second]: [&str; 2]) {
+        self.key(first);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        self.key(second);
+    }
+
     pub fn resize(&self, columns: u16, rows: u16) {
         self.tmux(&[
             "resize-window",
@@ -106,9 +114,8 @@ impl Terminal {
     /// Waits until the shell's own prompt is the last that there is again, if after an echoed `^C`.
     #[track_caller]
     pub fn is_back_at_prompt(&self) -> String {
-        eventually("the prompt is back", || {
-            let screen = self.screen();
-            screen.trim_end().ends_with('>').then_some(screen)
+        self.shows("its own prompt again", |screen| {
+            screen.trim_end().ends_with('>')
         })
     }
 }

@@ -33,8 +33,7 @@ fn detach_and_attach() {
     let terminal = host.terminal("docker run -it --name shell busybox sh");
     terminal.shows_line("/ #");
     terminal.enter("x=kept");
-    terminal.key("C-p");
-    terminal.key("C-q");
+    terminal.detach_keys(["C-p", "C-q"]);
     terminal.is_back_at_prompt();
     assert_eq!(host.state("shell"), "running");
     terminal.enter("clear; docker attach shell");
@@ -56,8 +55,7 @@ fn detach_keys_of_ones_own() {
     // The default ones are just typed then.
     terminal.enter("echo ready");
     terminal.shows_line("ready");
-    terminal.key("C-x");
-    terminal.key("x");
+    terminal.detach_keys(["C-x", "x"]);
     terminal.is_back_at_prompt();
     assert_eq!(host.state("shell"), "running");
 }
