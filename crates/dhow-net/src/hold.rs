@@ -148,6 +148,8 @@ impl Holders {
 mod tests {
     use std::net::{TcpListener, UdpSocket};
 
+    use rustix::thread::UnshareFlags;
+
     use super::*;
 
     const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -160,44 +162,65 @@ mod tests {
             .port()
     }
 
-    fn in_use<T>(result: io::Result<T>) -> bool {
+    /// What was closed here may be open for another moment in a program that another test starts, until it
+    /// executes.
+    fn soon<T>(mut bind: impl FnMut() -> io::Result<T>) -> T {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            let result = bind();
+            if !in_use(&result) || std::time::Instant::now() > end {
+                return result.unwrap();
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn in_use<T>(result: &io::Result<T>) -> bool {
         matches!(result, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
     }
 
     #[test]
     fn a_held_tcp_port_is_taken_for_all() {
         let port = free_port();
-        let held = hold(Protocol::Tcp, LOCAL, port).unwrap().unwrap();
+        let held = soon(|| hold(Protocol::Tcp, LOCAL, port)).unwrap();
         // The standard library's listeners set SO_REUSEADDR.
-        assert!(in_use(TcpListener::bind((LOCAL, port))));
-        assert!(in_use(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))));
-        assert!(in_use(hold(Protocol::Tcp, LOCAL, port)));
+        assert!(in_use(&TcpListener::bind((LOCAL, port))));
+        assert!(in_use(&TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))));
+        assert!(in_use(&hold(Protocol::Tcp, LOCAL, port)));
         drop(held);
-        TcpListener::bind((LOCAL, port)).unwrap();
+        soon(|| TcpListener::bind((LOCAL, port)));
     }
 
     #[test]
     fn a_port_with_a_listener_cannot_be_held() {
         let listener = TcpListener::bind((LOCAL, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(in_use(hold(Protocol::Tcp, LOCAL, port)));
+        assert!(in_use(&hold(Protocol::Tcp, LOCAL, port)));
     }
 
     #[test]
     fn of_two_at_once_one_gets_the_port() {
-        for _ in 0..300 {
-            let port = free_port();
-            let start = std::sync::Arc::new(std::sync::Barrier::new(2));
-            let racers = [(); 2].map(|()| {
-                let start = start.clone();
-                std::thread::spawn(move || {
-                    start.wait();
-                    hold(Protocol::Tcp, LOCAL, port)
-                })
-            });
-            let results = racers.map(|racer| racer.join().unwrap());
-            assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-        }
+        // In a namespace of its own, and each time another port: a program that another test starts has, for the
+        // moment before it executes, all that is open here, and with it the port.
+        std::thread::spawn(|| {
+            // SAFETY: only this thread's network namespace changes, and that of the threads it starts.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+            for port in 2000..4000 {
+                let start = std::sync::Arc::new(std::sync::Barrier::new(2));
+                let racers = [(); 2].map(|()| {
+                    let start = start.clone();
+                    std::thread::spawn(move || {
+                        start.wait();
+                        hold(Protocol::Tcp, Ipv4Addr::UNSPECIFIED, port)
+                    })
+                });
+                let results = racers.map(|racer| racer.join().unwrap());
+                let held = results.iter().filter(|result| result.is_ok()).count();
+                assert_eq!(held, 1, "{results:?}");
+            }
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]
@@ -206,7 +229,7 @@ mod tests {
         let fd = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         sockopt::set_socket_reuseaddr(&fd, true).unwrap();
         rustix::net::bind(&fd, &address).unwrap();
-        let _held = hold(Protocol::Tcp, LOCAL, address.port()).unwrap().unwrap();
+        let _held = soon(|| hold(Protocol::Tcp, LOCAL, address.port())).unwrap();
         assert_eq!(rustix::net::listen(&fd, 1), Err(Errno::ADDRINUSE));
     }
 
@@ -220,17 +243,17 @@ mod tests {
         drop(server);
         drop(client);
         drop(listener);
-        hold(Protocol::Tcp, LOCAL, address.port()).unwrap().unwrap();
+        soon(|| hold(Protocol::Tcp, LOCAL, address.port())).unwrap();
     }
 
     #[test]
     fn a_held_udp_port_is_taken() {
         let held = UdpSocket::bind((LOCAL, 0)).unwrap();
         let port = held.local_addr().unwrap().port();
-        assert!(in_use(hold(Protocol::Udp, LOCAL, port)));
+        assert!(in_use(&hold(Protocol::Udp, LOCAL, port)));
         drop(held);
-        let _held = hold(Protocol::Udp, LOCAL, port).unwrap().unwrap();
-        assert!(in_use(UdpSocket::bind((LOCAL, port))));
+        let _held = soon(|| hold(Protocol::Udp, LOCAL, port)).unwrap();
+        assert!(in_use(&UdpSocket::bind((LOCAL, port))));
     }
 
     #[test]
@@ -239,7 +262,7 @@ mod tests {
         let mut ports = Vec::new();
         for _ in 0..40 {
             let port = free_port();
-            if let Some(fd) = hold(Protocol::Tcp, LOCAL, port).unwrap() {
+            if let Some(fd) = soon(|| hold(Protocol::Tcp, LOCAL, port)) {
                 holders.push(fd).unwrap();
                 ports.push(port);
             }
@@ -247,12 +270,12 @@ mod tests {
         let fds = holders.finish().unwrap();
         assert_eq!(fds.len(), 1);
         for port in &ports {
-            assert!(in_use(TcpListener::bind((LOCAL, *port))));
+            assert!(in_use(&TcpListener::bind((LOCAL, *port))));
         }
         drop(fds);
         // The queue of a closed socket is emptied before close returns.
         for port in ports {
-            TcpListener::bind((LOCAL, port)).unwrap();
+            soon(|| TcpListener::bind((LOCAL, port)));
         }
     }
 }
