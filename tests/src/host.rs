@@ -34,6 +34,8 @@ pub struct HostOptions {
     pub disk_mib: Option<u32>,
     /// Whose registry it is, if not the engine's own.
     pub registry: Option<Engine>,
+    /// What its directory is made in, if not `DHOW_TEST_DIR` or `/tmp`.
+    pub directory: Option<PathBuf>,
 }
 
 impl Default for HostOptions {
@@ -43,6 +45,7 @@ impl Default for HostOptions {
             daemon: Vec::new(),
             disk_mib: None,
             registry: None,
+            directory: None,
         }
     }
 }
@@ -104,11 +107,16 @@ impl TestHost {
 
     /// A host with one of the engines, whichever is under test: for measuring them side by side.
     pub fn of(engine: Engine, options: HostOptions) -> TestHost {
+        let within = options
+            .directory
+            .clone()
+            .or_else(|| std::env::var_os("DHOW_TEST_DIR").map(PathBuf::from))
+            .unwrap_or_else(|| "/tmp".into());
         // Unix sockets' names are at most 107 bytes, and an exec-root has long file names below it.
         let dir = tempfile::Builder::new()
             .prefix("dt")
             .rand_bytes(5)
-            .tempdir_in(std::env::var_os("DHOW_TEST_DIR").unwrap_or_else(|| "/tmp".into()))
+            .tempdir_in(within)
             .expect("the directory for test hosts is writable");
         let mut host = TestHost {
             engine,
