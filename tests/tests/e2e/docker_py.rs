@@ -45,6 +45,12 @@ assert output == (b"out\n", b"err\n"), output
 # The start says what the client reads: frames, though the process has a terminal.
 made = client.api.exec_create(c.id, "sh -c 'sleep 0.3; echo out'", tty=True)
 assert client.api.exec_start(made, demux=True) == (b"out\r\n", None)
+client.api._general_configs["detachKeys"] = "ctrl-x"
+made = client.api.exec_create(c.id, "cat", stdin=True, tty=True)
+socket = client.api.exec_start(made, tty=True, socket=True)._sock
+socket.sendall(b"\x18")
+assert socket.recv(100) == b""
+del client.api._general_configs["detachKeys"]
 made = client.api.exec_create(c.id, "sh -c 'sleep 0.3; echo out'")
 assert client.api.exec_start(made, tty=True) == b"out\n"
 assert c.top()["Processes"][0][-1] == "sleep 1000"
