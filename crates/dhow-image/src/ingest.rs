@@ -185,7 +185,7 @@ impl Ingest {
                 reason: e.to_string(),
             })?;
         let chain = chain_ids(&config.rootfs.diff_ids);
-        self.flush_blobs()?;
+        self.flush_blobs(&chain)?;
         let change = inner.change();
         let (known, rows) = self.rows(id, &chain, documents)?;
         let new_layers = rows.unsettled.clone();
@@ -252,22 +252,29 @@ impl Ingest {
         }
         let image = catalog.image(id).cloned();
         drop(catalog);
-        drop(change);
         inner.settle_later(new_layers);
+        drop(change);
         Ok(Committed {
             image: image.ok_or_else(|| ImageError::NotFound(id.to_string()))?,
             changed: true,
         })
     }
 
-    /// Puts the blobs that no record keeps yet on the disk. The trees of new layers come later: see
-    /// [`crate::settle`].
-    fn flush_blobs(&self) -> Result<()> {
+    /// Puts the blobs that no record keeps yet on the disk, those of layers too that another ingest has put in
+    /// place and not committed. The trees of new layers come later: see [`crate::settle`].
+    fn flush_blobs(&self, chain: &[Digest]) -> Result<()> {
         let new: Vec<Digest> = {
             let catalog = self.images.inner.catalog();
             let held = self.held();
+            let of_layers = chain
+                .iter()
+                .filter_map(|c| catalog.layers.get(c)?.value.blob.as_ref())
+                .map(|(blob, _)| blob);
             let new = |d: &&Digest| catalog.blobs.get(d).is_some_and(|b| !b.recorded);
-            held.blobs.iter().filter(new).cloned().collect()
+            let mut new: Vec<_> = held.blobs.iter().chain(of_layers).filter(new).collect();
+            new.sort();
+            new.dedup();
+            new.into_iter().cloned().collect()
         };
         self.images.inner.blobs.flush(&new)
     }

@@ -91,7 +91,11 @@ impl Inner {
         Some(self.settler.after.saturating_sub(passed))
     }
 
-    fn forget_unsettled(&self, layers: Vec<Digest>) -> Result<()> {
+    /// Drops the rows of layers that are on the disk. One that was removed and made again since waits anew.
+    fn forget_unsettled(&self, mut layers: Vec<Digest>) -> Result<()> {
+        let _change = self.change();
+        let again = self.settler.waiting().layers.clone();
+        layers.retain(|chain| !again.contains(chain));
         Ok(self.store.write_blocking(Durability::Process, move |c| {
             for chain in &layers {
                 c.prepare_cached("DELETE FROM image_unsettled WHERE chain = ?1")?
