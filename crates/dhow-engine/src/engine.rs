@@ -13,16 +13,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::EngineConfig;
-use crate::container::Container;
+use crate::containers::container::Container;
+use crate::containers::records;
+use crate::containers::table::Registry;
 use crate::error::{EngineError, Result};
 use crate::events::EventBus;
-use crate::exec::Execs;
+use crate::execs::Execs;
 use crate::host::HostFacts;
-use crate::lock::DataRootLock;
 use crate::recovery::RecoveryReport;
-use crate::registry::Registry;
-use crate::schema;
-use crate::trash::Trash;
+use crate::storage::DataRootLock;
+use crate::storage::Trash;
 use crate::volumes::Volumes;
 
 /// A handle; clones share one engine.
@@ -69,18 +69,18 @@ impl Engine {
         let lock = DataRootLock::take(&config.data_root)?;
         let host = HostFacts::detect().map_err(EngineError::io("reading the machine's facts"))?;
         let [images_1, images_2] = Images::schema();
-        let migrations = [images_1, schema::SCHEMA_1, images_2];
+        let migrations = [images_1, records::SCHEMA_1, images_2];
         let store = Store::open(&config.data_root.join("metadata.db"), &migrations)?;
         let images = Images::open(&config.data_root, store.clone())?;
         let distribution = dhow_distribution::Client::new(config.distribution.clone())?;
         let (trash, trashed) =
             Trash::open(config.trash_dir()).map_err(EngineError::io("opening the trash"))?;
-        let volumes = Volumes::new(config.volumes_dir(), schema::volumes(&store).await?);
-        let stored = schema::containers(&store).await?;
+        let volumes = Volumes::new(config.volumes_dir(), records::volumes(&store).await?);
+        let stored = records::containers(&store).await?;
         let network = Network::open(config.net.clone(), crate::recovery::live_endpoints(&stored))
             .await
             .map_err(|e| EngineError::System(e.to_string()))?;
-        let id = schema::fact(&store, "id", crate::id::random_uuid()?).await?;
+        let id = records::fact(&store, "id", crate::id::random_uuid()?).await?;
         let engine = Engine {
             inner: Arc::new(Inner {
                 config,
@@ -133,7 +133,7 @@ impl Engine {
 
     /// Tells that a container has come to its network, or left it.
     pub(crate) fn network_event(&self, container: &Container, action: &str) {
-        use crate::definition::NetworkMode;
+        use crate::containers::definition::NetworkMode;
         let (name, driver) = match container.definition().network_mode() {
             NetworkMode::Bridge => ("bridge", "bridge"),
             NetworkMode::Host => ("host", "host"),

@@ -1,7 +1,7 @@
 //! Counts and facts for `docker info`.
 
+use crate::containers::state::State;
 use crate::engine::Engine;
-use crate::state::State;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineInfo {

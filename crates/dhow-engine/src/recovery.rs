@@ -10,13 +10,13 @@ use dhow_net::LiveEndpoint;
 use dhow_runtime::cgroup::Cgroup;
 use dhow_runtime::{Shim, Started, read_exit_record};
 
-use crate::container::Container;
+use crate::containers::container::Container;
+use crate::containers::records::{self, StoredContainer};
+use crate::containers::start::Cause;
+use crate::containers::state::{Event, State};
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
-use crate::sandbox::{parse_mac, to_binding};
-use crate::schema::{self, StoredContainer};
-use crate::start::Cause;
-use crate::state::{Event, State};
+use crate::networks::sandbox::{parse_mac, to_binding};
 
 /// What was found at the start, for the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Engine {
             }
             (State::Running(_) | State::Paused(_), None) => {
                 self.clear_cgroup(container);
-                let record = crate::exits::read_record_or_lost(container);
+                let record = crate::supervisor::read_record_or_lost(container);
                 self.ended(container, &record).await;
                 Found::Lost
             }
@@ -277,7 +277,7 @@ impl Engine {
                 let policy = definition.restart_policy().unwrap_or_default();
                 let count = container.view().life.restart_count;
                 let wants = ended.started_at != 0
-                    && policy == crate::restart::RestartPolicy::Always
+                    && policy == crate::containers::restart::RestartPolicy::Always
                     && policy.wants_at_boot(ended.by_user, ended.exit_code, count);
                 if wants {
                     let (engine, container) = (self.clone(), container.clone());
@@ -296,7 +296,7 @@ impl Engine {
 
     async fn finish_removal(&self, container: &Arc<Container>) -> Result<()> {
         self.clear_cgroup(container);
-        schema::delete_container(
+        records::delete_container(
             &self.inner.store,
             &container.id,
             dhow_store::Durability::Process,
@@ -333,7 +333,7 @@ impl Engine {
 
     /// A process whose record is gone was being removed by force.
     fn stop_stray(&self, id: &str) {
-        let path = crate::spec::cgroup_path(id, "");
+        let path = crate::containers::spec::cgroup_path(id, "");
         if let Err(e) = Cgroup::open(&path).and_then(|cgroup| end_cgroup(&cgroup)) {
             tracing::warn!(container = id, error = %e, "a stray cgroup could not be removed");
         }

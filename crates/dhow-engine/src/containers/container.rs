@@ -1,0 +1,284 @@
+//! One container in memory: its identity, which never changes, a small locked view that readers copy from,
+//! and the lock that puts its slow operations in order.
+//!
+//! Two rules keep `ps` fast and one container's trouble its own. The view's lock is held for a few
+//! instructions, never over an await or a system call. The operation lock is this container's alone.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use dhow_runtime::Shim;
+use dhow_runtime::protocol::AttachStreams;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::containers::definition::Definition;
+use crate::containers::restart::Backoff;
+use crate::containers::state::{Ended, Event, Refusal, State};
+use crate::error::{EngineError, Result};
+use crate::execs::health::Health;
+use crate::id::ContainerId;
+
+/// A container's address and what is published of it, as long as it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRecord {
+    pub id: String,
+    pub ip: std::net::Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: std::net::Ipv4Addr,
+    pub mac: String,
+    /// The host's end of the container's link.
+    pub host_link: String,
+    pub ports: Vec<PublishedPort>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    pub protocol: String,
+    pub container_port: u16,
+    pub host_ip: std::net::Ipv4Addr,
+    pub host_port: u16,
+}
+
+/// What of a container changes while it exists, and is kept in the store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Life {
+    pub state: State,
+    pub endpoint: Option<EndpointRecord>,
+    pub restart_count: u32,
+}
+
+/// What readers see. Copied, never held.
+pub struct View {
+    pub name: Arc<str>,
+    pub definition: Arc<Definition>,
+    pub life: Life,
+    pub backoff: Backoff,
+    /// The connection to the process's shim while it runs.
+    pub shim: Option<Shim>,
+    /// Clients that attached before the start, each with its end of a socket.
+    pub pending: Vec<(AttachStreams, OwnedFd)>,
+    pub execs: Vec<String>,
+    /// What its health check says, if it has one and has been started.
+    pub health: Option<Health>,
+    /// The task that watches over the process. It ends when the last run's shim has cleared away what the
+    /// next one will make again: its cgroup and its socket.
+    pub keeper: Option<tokio::task::JoinHandle<()>>,
+    /// Holds the image's layers.
+    pub pin: Option<dhow_image::Pin>,
+}
+
+/// What waiters watch. Numbers only grow, so that a waiter who skips a value misses nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub live: bool,
+    /// How many runs have ended since this daemon began.
+    pub exits: u64,
+    pub exit_code: i32,
+    pub error: String,
+    pub removed: bool,
+}
+
+pub struct Container {
+    pub id: ContainerId,
+    /// Nanoseconds since the epoch.
+    pub created: i64,
+    /// Its directory under the data-root.
+    pub dir: PathBuf,
+    /// Held by whatever starts, stops, changes or removes this container.
+    pub ops: tokio::sync::Mutex<()>,
+    view: Mutex<View>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Container {
+    pub fn new(
+        id: ContainerId,
+        created: i64,
+        dir: PathBuf,
+        name: &str,
+        definition: Definition,
+        life: Life,
+    ) -> Container {
+        let ended = life.state.ended().cloned().unwrap_or_default();
+        let progress = Progress {
+            live: life.state.is_live(),
+            exits: 0,
+            exit_code: ended.exit_code,
+            error: ended.error,
+            removed: false,
+        };
+        Container {
+            id,
+            created,
+            dir,
+            ops: tokio::sync::Mutex::new(()),
+            view: Mutex::new(View {
+                name: name.into(),
+                definition: Arc::new(definition),
+                life,
+                backoff: Backoff::default(),
+                shim: None,
+                pending: Vec::new(),
+                execs: Vec::new(),
+                health: None,
+                keeper: None,
+                pin: None,
+            }),
+            progress: watch::Sender::new(progress),
+        }
+    }
+
+    pub fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub fn name(&self) -> Arc<str> {
+        self.view().name.clone()
+    }
+
+    pub fn definition(&self) -> Arc<Definition> {
+        self.view().definition.clone()
+    }
+
+    pub fn state(&self) -> State {
+        self.view().life.state.clone()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Lets an event happen, or says why it can't. Waiters learn of it.
+    pub fn transition(&self, event: Event) -> std::result::Result<State, Refusal> {
+        let is_exit = matches!(event, Event::Exit { .. });
+        let is_failed_start = matches!(event, Event::StartFailed { .. });
+        let next = {
+            let mut view = self.view();
+            let next = view.life.state.after(event)?;
+            if next.run().is_none() {
+                view.shim = None;
+            }
+            view.life.state = next.clone();
+            next
+        };
+        self.progress.send_if_modified(|p| {
+            let before = p.clone();
+            p.live = next.is_live();
+            if let Some(Ended {
+                exit_code, error, ..
+            }) = next.ended()
+            {
+                p.exit_code = *exit_code;
+                p.error.clone_from(error);
+            }
+            if is_exit || is_failed_start {
+                p.exits += 1;
+            }
+            *p != before
+        });
+        Ok(next)
+    }
+
+    /// As [`Container::transition`], with the refusal in Docker's words.
+    pub fn apply(&self, event: Event) -> Result<State> {
+        self.transition(event.clone())
+            .map_err(|refusal| self.refused(&event, refusal))
+    }
+
+    pub fn set_removed(&self) {
+        self.progress.send_if_modified(|p| {
+            p.live = false;
+            !std::mem::replace(&mut p.removed, true)
+        });
+    }
+
+    pub fn refused(&self, event: &Event, refusal: Refusal) -> EngineError {
+        let id = &self.id;
+        let text = match (event, refusal) {
+            (Event::Start, Refusal::AlreadyRunning) => return EngineError::NotModified,
+            (Event::Stop, Refusal::NotRunning) => return EngineError::NotModified,
+            (Event::Start, Refusal::Paused) => {
+                "cannot start a paused container, try unpause instead".to_owned()
+            }
+            (Event::Start, Refusal::Removing | Refusal::Dead) => {
+                "container is marked for removal and cannot be started".to_owned()
+            }
+            (Event::Remove, Refusal::AlreadyRunning) => self.cannot_remove(
+                "running",
+                "stop the container before removing or force remove",
+            ),
+            (Event::Remove, Refusal::Restarting) => self.cannot_remove(
+                "restarting",
+                "stop the container before removing or force remove",
+            ),
+            (Event::Remove, Refusal::Paused) => self.cannot_remove(
+                "paused",
+                "unpause and then stop the container before removing or force remove",
+            ),
+            (Event::Remove, Refusal::Removing) => {
+                format!("removal of container {id} is already in progress")
+            }
+            (_, Refusal::AlreadyPaused) => format!("container {id} is already paused"),
+            (_, Refusal::NotPaused) => format!("container {id} is not paused"),
+            (_, Refusal::Restarting) => {
+                format!("container {id} is restarting, wait until the container is running")
+            }
+            (_, Refusal::Removing) => {
+                format!("removal of container {id} is already in progress")
+            }
+            (_, Refusal::Dead) => format!("container {id} is dead: remove it"),
+            (_, Refusal::Paused) => {
+                format!("container {id} is paused, unpause the container first")
+            }
+            (_, Refusal::Starting) => format!("container {id} is being started"),
+            (_, Refusal::AlreadyRunning) => format!("container {id} is running"),
+            (_, Refusal::NotRunning) => format!("container {id} is not running"),
+        };
+        EngineError::Conflict(text)
+    }
+
+    fn cannot_remove(&self, state: &str, procedure: &str) -> String {
+        format!(
+            "cannot remove container \"/{}\": container is {state}: {procedure}",
+            self.name()
+        )
+    }
+
+    /// The shim of a running container, or the error that there is none.
+    pub fn shim(&self) -> Result<Shim> {
+        let view = self.view();
+        match (&view.shim, view.life.state.run()) {
+            (Some(shim), Some(_)) => Ok(shim.clone()),
+            _ => Err(EngineError::Conflict(format!(
+                "container {} is not running",
+                self.id
+            ))),
+        }
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join(format!("{}-json.log", self.id))
+    }
+
+    pub fn upper_dir(&self) -> PathBuf {
+        self.dir.join("upper")
+    }
+
+    pub fn work_dir(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    pub fn etc_files(&self) -> crate::containers::spec::EtcFiles {
+        etc_files(&self.dir)
+    }
+}
+
+pub fn etc_files(dir: &Path) -> crate::containers::spec::EtcFiles {
+    crate::containers::spec::EtcFiles {
+        hosts: dir.join("hosts"),
+        hostname: dir.join("hostname"),
+        resolv_conf: dir.join("resolv.conf"),
+    }
+}

@@ -1,0 +1,182 @@
+//! What a container was defined to be: the client's wishes merged with its image, settled once at creation
+//! and kept in the store as JSON. Inspect shows it, and what inspect shows can be sent to create again.
+
+use std::collections::BTreeMap;
+
+use dhow_api::{ContainerConfig, EndpointSettings, HostConfig, MountPoint};
+use serde::{Deserialize, Serialize};
+
+use crate::containers::restart::RestartPolicy;
+use crate::error::{EngineError, Result};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// As merged with the image's.
+    pub config: ContainerConfig,
+    pub host_config: HostConfig,
+    /// The image's id, `sha256:…`.
+    pub image_id: String,
+    /// The chain id of the image's topmost layer, by which the layers are held; none for an empty image.
+    pub layers: Option<String>,
+    /// What was asked of each network, by the network's name.
+    pub endpoints: BTreeMap<String, EndpointSettings>,
+    pub mounts: Vec<MountRecord>,
+}
+
+/// A mount as it was settled at creation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountRecord {
+    pub kind: MountKind,
+    pub destination: String,
+    pub read_only: bool,
+    /// The options as the client wrote them.
+    pub mode: String,
+    pub propagation: String,
+    pub non_recursive: bool,
+    /// Read-only also below, for sub-mounts.
+    pub read_only_recursive: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    Bind {
+        source: String,
+        /// Make the directory if it is not there (`-v`, not `--mount`).
+        create: bool,
+    },
+    Volume {
+        name: String,
+        /// Made for this container alone, and removed with it.
+        anonymous: bool,
+        no_copy: bool,
+        subpath: String,
+    },
+    Tmpfs {
+        /// Mount options beside Docker's defaults.
+        options: Vec<String>,
+    },
+}
+
+impl MountRecord {
+    pub fn point(&self, volume_source: impl Fn(&str) -> String) -> MountPoint {
+        let mut point = MountPoint {
+            destination: self.destination.clone(),
+            mode: self.mode.clone(),
+            rw: !self.read_only,
+            propagation: self.propagation.clone(),
+            ..MountPoint::default()
+        };
+        match &self.kind {
+            MountKind::Bind { source, .. } => {
+                point.kind = "bind".into();
+                point.source = source.clone();
+            }
+            MountKind::Volume { name, .. } => {
+                point.kind = "volume".into();
+                point.name = name.clone();
+                point.source = volume_source(name);
+                point.driver = "local".into();
+            }
+            MountKind::Tmpfs { .. } => point.kind = "tmpfs".into(),
+        }
+        point
+    }
+}
+
+/// `HostConfig.NetworkMode`, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkMode {
+    Bridge,
+    Host,
+    None,
+    /// The namespace of another container.
+    Container(String),
+    /// A network of the user's own.
+    Named(String),
+}
+
+impl NetworkMode {
+    pub fn parse(text: &str) -> NetworkMode {
+        match text {
+            "" | "default" | "bridge" => NetworkMode::Bridge,
+            "host" => NetworkMode::Host,
+            "none" => NetworkMode::None,
+            other => match other.strip_prefix("container:") {
+                Some(name) => NetworkMode::Container(name.to_owned()),
+                None => NetworkMode::Named(other.to_owned()),
+            },
+        }
+    }
+}
+
+impl Definition {
+    pub fn network_mode(&self) -> NetworkMode {
+        NetworkMode::parse(&self.host_config.network_mode)
+    }
+
+    /// The command line: the entrypoint and what follows it.
+    pub fn command(&self) -> Vec<String> {
+        let entrypoint = self.config.entrypoint.iter().flatten();
+        let mut words: Vec<String> = entrypoint.cloned().collect();
+        words.extend(self.config.cmd.iter().flatten().cloned());
+        words
+    }
+
+    pub fn restart_policy(&self) -> Result<RestartPolicy> {
+        parse_restart_policy(
+            &self.host_config.restart_policy,
+            self.host_config.auto_remove,
+        )
+    }
+
+    /// The names of the volumes that it uses.
+    pub fn volumes(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.mounts.iter().filter_map(|m| match &m.kind {
+            MountKind::Volume {
+                name, anonymous, ..
+            } => Some((name.as_str(), *anonymous)),
+            _ => None,
+        })
+    }
+
+    pub fn stop_signal(&self) -> i32 {
+        crate::containers::signal::parse(&self.config.stop_signal)
+            .unwrap_or(crate::containers::signal::SIGTERM)
+    }
+}
+
+pub fn parse_restart_policy(
+    policy: &dhow_api::RestartPolicy,
+    auto_remove: bool,
+) -> Result<RestartPolicy> {
+    let count = policy.maximum_retry_count;
+    let parsed = match policy.name.as_str() {
+        "" | "no" => RestartPolicy::No,
+        "always" => RestartPolicy::Always,
+        "unless-stopped" => RestartPolicy::UnlessStopped,
+        "on-failure" => match u32::try_from(count) {
+            Ok(count) => RestartPolicy::OnFailure(count),
+            Err(_) => {
+                return Err(EngineError::invalid(
+                    "invalid restart policy: maximum retry count cannot be negative",
+                ));
+            }
+        },
+        other => {
+            return Err(EngineError::invalid(format!(
+                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            )));
+        }
+    };
+    if count != 0 && !matches!(parsed, RestartPolicy::OnFailure(_)) {
+        return Err(EngineError::invalid(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+        ));
+    }
+    if auto_remove && parsed != RestartPolicy::No {
+        return Err(EngineError::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
+    Ok(parsed)
+}

@@ -1,0 +1,159 @@
+//! All there is to know of one container: `docker inspect`.
+
+use dhow_api::time::rfc3339_nano;
+use dhow_api::{ContainerInspect, ContainerState, DriverData, NetworkSettings};
+
+use crate::containers::container::{Container, Life};
+use crate::containers::definition::NetworkMode;
+use crate::containers::state::State;
+use crate::engine::Engine;
+use crate::error::{EngineError, Result};
+use crate::execs::health::Health;
+use crate::networks::ports;
+
+impl Engine {
+    pub fn inspect(&self, name: &str) -> Result<ContainerInspect> {
+        let container = self.inner.containers.find(name)?;
+        let (name, definition, life, execs, health) = {
+            let view = container.view();
+            (
+                view.name.clone(),
+                view.definition.clone(),
+                view.life.clone(),
+                view.execs.clone(),
+                view.health.clone(),
+            )
+        };
+        let mut command = definition.command().into_iter();
+        let files = container.etc_files();
+        let published = life
+            .endpoint
+            .as_ref()
+            .map(|e| e.ports.as_slice())
+            .unwrap_or_default();
+        let running = life.state.run().is_some();
+        let network_settings = NetworkSettings {
+            sandbox_id: if running {
+                container.id.to_string()
+            } else {
+                String::new()
+            },
+            sandbox_key: match (&life.state.run(), definition.network_mode()) {
+                (Some(run), _) => format!("/proc/{}/ns/net", run.pid),
+                (None, _) => String::new(),
+            },
+            ports: if running && definition.network_mode() == NetworkMode::Bridge {
+                ports::port_map(&definition, published)
+            } else {
+                Default::default()
+            },
+            networks: self.networks_of(&definition, &life),
+        };
+        let has_log = definition.host_config.log_config.kind != "none";
+        Ok(ContainerInspect {
+            id: container.id.to_string(),
+            created: rfc3339_nano(container.created),
+            path: command.next().unwrap_or_default(),
+            args: command.collect(),
+            state: show_state(&life, health),
+            image: definition.image_id.clone(),
+            resolv_conf_path: files.resolv_conf.display().to_string(),
+            hostname_path: files.hostname.display().to_string(),
+            hosts_path: files.hosts.display().to_string(),
+            log_path: if has_log {
+                container.log_path().display().to_string()
+            } else {
+                String::new()
+            },
+            name: format!("/{name}"),
+            restart_count: i64::from(life.restart_count),
+            driver: "overlay2".into(),
+            platform: "linux".into(),
+            exec_ids: Some(execs).filter(|e| !e.is_empty()),
+            host_config: definition.host_config.clone(),
+            graph_driver: Some(self.graph_driver(&container)),
+            mounts: definition
+                .mounts
+                .iter()
+                .map(|m| m.point(|v| self.inner.volumes.data_dir(v).display().to_string()))
+                .collect(),
+            config: definition.config.clone(),
+            network_settings,
+            ..ContainerInspect::default()
+        })
+    }
+
+    fn graph_driver(&self, container: &Container) -> DriverData {
+        let lower = self
+            .lower_dirs(container)
+            .iter()
+            .map(|d| d.display().to_string())
+            .collect::<Vec<_>>()
+            .join(":");
+        DriverData {
+            name: "overlay2".into(),
+            data: Some(
+                [
+                    ("ID".to_owned(), container.id.to_string()),
+                    ("LowerDir".to_owned(), lower),
+                    (
+                        "UpperDir".to_owned(),
+                        container.upper_dir().display().to_string(),
+                    ),
+                    (
+                        "WorkDir".to_owned(),
+                        container.work_dir().display().to_string(),
+                    ),
+                ]
+                .into(),
+            ),
+        }
+    }
+
+    /// The bytes that the container itself has written, and those with its image's.
+    pub async fn size(&self, name: &str) -> Result<(u64, u64)> {
+        let container = self.inner.containers.find(name)?;
+        let upper = container.upper_dir();
+        let own = tokio::task::spawn_blocking(move || crate::host::size::of_tree(&upper))
+            .await
+            .map_err(|e| EngineError::System(e.to_string()))?;
+        let image = self
+            .inner
+            .images
+            .resolve(&container.definition().image_id)
+            .map_or(0, |i| i.size);
+        Ok((own, own + image))
+    }
+}
+
+fn show_state(life: &Life, health: Option<Health>) -> ContainerState {
+    let state = &life.state;
+    let mut shown = ContainerState {
+        status: state.status().to_owned(),
+        running: state.is_live(),
+        paused: matches!(state, State::Paused(_)),
+        restarting: state.status() == "restarting",
+        dead: matches!(state, State::Dead(_)),
+        started_at: rfc3339_nano(0),
+        finished_at: rfc3339_nano(0),
+        health: health.map(|h| dhow_api::Health {
+            status: h.status.name().to_owned(),
+            failing_streak: h.failing_streak,
+            log: Some(h.log.into()),
+        }),
+        ..ContainerState::default()
+    };
+    if let Some(run) = state.run() {
+        shown.pid = i64::from(run.pid);
+        shown.started_at = rfc3339_nano(run.started_at);
+        shown.finished_at = rfc3339_nano(run.last_finished_at);
+    }
+    if let Some(ended) = state.ended() {
+        shown.exit_code = i64::from(ended.exit_code);
+        shown.error.clone_from(&ended.error);
+        shown.oom_killed = ended.oom_killed;
+        shown.started_at = rfc3339_nano(ended.started_at);
+        shown.finished_at = rfc3339_nano(ended.finished_at);
+    }
+    shown
+}

@@ -1,0 +1,4 @@
+//! A container's mounts, from the client's words to the list that is kept.
+
+pub mod bind;
+pub mod points;

@@ -1,0 +1,99 @@
+//! Removing a container: its process, its record, its directory, its anonymous volumes.
+
+use std::sync::Arc;
+
+use crate::containers::container::Container;
+use crate::containers::records;
+use crate::containers::signal::SIGKILL;
+use crate::containers::state::{Event, State};
+use crate::engine::Engine;
+use crate::error::{EngineError, Result};
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveOptions {
+    /// Kill it if it runs.
+    pub force: bool,
+    /// Remove its anonymous volumes, too.
+    pub volumes: bool,
+    /// Remove a link; there are none here.
+    pub link: bool,
+}
+
+impl Engine {
+    pub async fn remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
+        if options.link {
+            return Err(EngineError::invalid("links are not supported"));
+        }
+        let container = self.inner.containers.find(name)?;
+        if let State::Removing(_) = container.state() {
+            return Err(
+                container.refused(&Event::Remove, crate::containers::state::Refusal::Removing)
+            );
+        }
+        let _ops = container.ops.lock().await;
+        self.remove_locked(&container, &options).await
+    }
+
+    /// The caller holds the operation lock. One that is gone already is no error.
+    pub(crate) async fn remove_locked(
+        &self,
+        container: &Arc<Container>,
+        options: &RemoveOptions,
+    ) -> Result<()> {
+        if container.watch().borrow().removed {
+            return Ok(());
+        }
+        if options.force && container.state().is_live() {
+            self.stop_locked(container, Some(0), SIGKILL).await?;
+        }
+        container.apply(Event::Remove)?;
+        match self.take_apart(container, options).await {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                if let Err(refusal) = container.transition(Event::RemoveFailed) {
+                    tracing::error!(container = %container.id, ?refusal, "a failed removal found an unexpected state");
+                }
+                self.save_or_log(container).await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn take_apart(&self, container: &Arc<Container>, options: &RemoveOptions) -> Result<()> {
+        let definition = container.definition();
+        // The record goes first: a directory without one is removed by the next start.
+        records::delete_container(
+            &self.inner.store,
+            &container.id,
+            records::durability(&definition),
+        )
+        .await?;
+        self.inner
+            .trash
+            .discard(&container.dir)
+            .map_err(EngineError::io(format!(
+                "container {}: unable to remove filesystem",
+                container.id
+            )))?;
+        self.inner.containers.remove(container);
+        {
+            let mut view = container.view();
+            view.pin = None;
+            view.pending.clear();
+            let execs = std::mem::take(&mut view.execs);
+            drop(view);
+            self.inner.execs.forget(&execs);
+        }
+        self.container_event(container, "destroy", &[]);
+        container.set_removed();
+        if options.volumes {
+            let names: Vec<String> = definition
+                .volumes()
+                .filter(|(_, anonymous)| *anonymous)
+                .map(|(name, _)| name.to_owned())
+                .collect();
+            self.remove_anonymous_volumes(names).await;
+        }
+        Ok(())
+    }
+}

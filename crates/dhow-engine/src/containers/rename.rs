@@ -1,0 +1,54 @@
+//! Giving a container another name.
+
+use super::records;
+use crate::engine::Engine;
+use crate::error::{EngineError, Result};
+use crate::names;
+
+impl Engine {
+    pub async fn rename(&self, name: &str, new: &str) -> Result<()> {
+        let container = self.inner.containers.find(name)?;
+        let new = new.strip_prefix('/').unwrap_or(new);
+        if new.is_empty() {
+            return Err(EngineError::invalid(
+                "Neither old nor new names may be empty",
+            ));
+        }
+        if !names::is_valid(new) {
+            return Err(EngineError::invalid(format!(
+                "Error when allocating new name: Invalid container name ({new}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )));
+        }
+        let _ops = container.ops.lock().await;
+        let old = container.name();
+        if *old == *new {
+            return Err(EngineError::invalid(
+                "Renaming a container with the same name as its current name",
+            ));
+        }
+        self.inner
+            .containers
+            .reserve(new, &container.id)
+            .map_err(|e| match e {
+                EngineError::Conflict(text) => {
+                    EngineError::Conflict(format!("Error when allocating new name: {text}"))
+                }
+                other => other,
+            })?;
+        if let Err(e) = records::save_definition(
+            &self.inner.store,
+            &container.id,
+            new,
+            &container.definition(),
+        )
+        .await
+        {
+            self.inner.containers.release(new, &container.id);
+            return Err(e);
+        }
+        container.view().name = new.into();
+        self.inner.containers.release(&old, &container.id);
+        self.container_event(&container, "rename", &[("oldName", &format!("/{old}"))]);
+        Ok(())
+    }
+}

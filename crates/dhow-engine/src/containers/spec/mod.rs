@@ -1,0 +1,142 @@
+//! From a container's definition to the OCI runtime specification of its process: Docker's defaults, then
+//! what the definition changes (OCI runtime-spec 1.2 `config.md`, `config-linux.md`; moby
+//! `daemon/pkg/oci`).
+//!
+//! It decides and reads, and changes nothing on the host.
+
+pub mod caps;
+pub mod devices;
+pub mod env;
+pub mod mounts;
+pub mod namespaces;
+pub mod process;
+pub mod resources;
+mod seccomp_profile;
+pub mod security;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{Linux, RootBuilder, Spec};
+
+use crate::containers::definition::{Definition, NetworkMode};
+use crate::containers::user::ResolvedUser;
+use crate::error::{EngineError, Result};
+use crate::host::HostFacts;
+
+/// The version of the specification that is written.
+const OCI_VERSION: &str = "1.2.0";
+
+/// The files that the daemon keeps for a container and mounts into it.
+#[derive(Clone, Debug)]
+pub struct EtcFiles {
+    pub hosts: PathBuf,
+    pub hostname: PathBuf,
+    pub resolv_conf: PathBuf,
+}
+
+/// Process ids of other containers whose namespaces are shared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shared {
+    pub pid_of: Option<u32>,
+}
+
+/// Everything that a specification depends on.
+#[derive(Debug)]
+pub struct SpecInput<'a> {
+    pub id: &'a str,
+    pub definition: &'a Definition,
+    pub host: &'a HostFacts,
+    pub user: &'a ResolvedUser,
+    pub files: &'a EtcFiles,
+    pub volumes_dir: &'a Path,
+    pub shared: Shared,
+}
+
+/// The cgroup that a container is put into, under its `CgroupParent` or the daemon's.
+pub fn cgroup_path(id: &str, parent: &str) -> String {
+    let parent = match parent.trim_matches('/') {
+        "" => "dhow",
+        parent => parent,
+    };
+    format!("/{parent}/{id}")
+}
+
+pub fn generate(input: &SpecInput<'_>) -> Result<Spec> {
+    let definition = input.definition;
+    let host = &definition.host_config;
+    let devices = devices::all(host)?;
+    let capabilities = caps::effective(
+        &input.host.capabilities,
+        host.privileged,
+        host.cap_add.as_deref().unwrap_or_default(),
+        host.cap_drop.as_deref().unwrap_or_default(),
+    )?;
+    let security = security::parse(host)?;
+
+    let mut resources = resources::limits(&host.resources, input.host.cgroup_version)?;
+    resources.set_devices(Some(devices.rules));
+
+    let mut linux = Linux::default();
+    linux.set_resources(Some(resources));
+    linux.set_cgroups_path(Some(
+        cgroup_path(input.id, &host.resources.cgroup_parent).into(),
+    ));
+    linux.set_namespaces(Some(namespaces::all(host, input.host, input.shared)?));
+    linux.set_devices(Some(devices.nodes).filter(|d| !d.is_empty()));
+    linux.set_sysctl(sysctls(definition));
+    linux.set_seccomp(security.seccomp(host.privileged, &capabilities)?);
+    linux.set_masked_paths(security.masked_paths(host));
+    linux.set_readonly_paths(security.readonly_paths(host));
+    linux.set_rootfs_propagation(namespaces::rootfs_propagation(&definition.mounts));
+    linux.set_mount_label(None);
+
+    let mut spec = Spec::default();
+    spec.set_version(OCI_VERSION.to_owned());
+    spec.set_root(Some(built(
+        RootBuilder::default()
+            .path("rootfs")
+            .readonly(host.readonly_rootfs)
+            .build(),
+    )?));
+    spec.set_mounts(Some(mounts::all(input)?));
+    spec.set_process(Some(process::init(input, &capabilities, &security)?));
+    if host.uts_mode != "host" {
+        spec.set_hostname(Some(definition.config.hostname.clone()).filter(|h| !h.is_empty()));
+        spec.set_domainname(Some(definition.config.domainname.clone()).filter(|d| !d.is_empty()));
+    } else {
+        spec.set_hostname(None);
+    }
+    spec.set_annotations(
+        Some(
+            host.annotations
+                .clone()
+                .into_iter()
+                .collect::<HashMap<_, _>>(),
+        )
+        .filter(|a| !a.is_empty()),
+    );
+    spec.set_linux(Some(linux));
+    Ok(spec)
+}
+
+/// What was asked for, and what Docker sets in a network namespace of the container's own: low ports and
+/// ping need no capability there.
+fn sysctls(definition: &Definition) -> Option<HashMap<String, String>> {
+    let mut all: HashMap<String, String> = HashMap::new();
+    if definition.network_mode() != NetworkMode::Host {
+        all.insert("net.ipv4.ip_unprivileged_port_start".into(), "0".into());
+        all.insert("net.ipv4.ping_group_range".into(), "0 2147483647".into());
+    }
+    all.extend(definition.host_config.sysctls.clone());
+    Some(all).filter(|a| !a.is_empty())
+}
+
+/// A builder that lacks a field is a bug of ours, but no reason to end the daemon.
+pub(crate) fn built<T>(result: std::result::Result<T, OciSpecError>) -> Result<T> {
+    result.map_err(|e| EngineError::System(format!("the runtime specification: {e}")))
+}
+
+#[cfg(test)]
+mod tests;

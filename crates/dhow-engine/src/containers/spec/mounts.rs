@@ -1,0 +1,220 @@
+//! A container's mounts, in the order in which they are made: Docker's defaults, then what was asked for,
+//! parents before what lies below them.
+
+use std::path::{Path, PathBuf};
+
+use dhow_api::HostConfig;
+use oci_spec::runtime::{Mount, MountBuilder};
+
+use super::{SpecInput, built};
+use crate::containers::definition::{MountKind, MountRecord};
+use crate::error::Result;
+
+/// `ShmSize` where none is asked for.
+pub const DEFAULT_SHM_SIZE: i64 = 64 << 20;
+
+pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
+    let host = &input.definition.host_config;
+    let mut wanted = Vec::new();
+    for file in [
+        ("/etc/resolv.conf", &input.files.resolv_conf),
+        ("/etc/hostname", &input.files.hostname),
+        ("/etc/hosts", &input.files.hosts),
+    ] {
+        // A mount of the user's own at the same place takes its stead.
+        if !input
+            .definition
+            .mounts
+            .iter()
+            .any(|m| m.destination == file.0)
+        {
+            wanted.push(bind(
+                file.0,
+                file.1,
+                &[
+                    "rbind",
+                    if host.readonly_rootfs { "ro" } else { "rw" },
+                    "rprivate",
+                ],
+            )?);
+        }
+    }
+    for record in &input.definition.mounts {
+        wanted.push(from_record(record, input)?);
+    }
+    for (destination, options) in &host.tmpfs {
+        let options: Vec<String> = options
+            .split(',')
+            .filter(|o| !o.is_empty())
+            .map(str::to_owned)
+            .collect();
+        wanted.push(tmpfs(destination, &options, false)?);
+    }
+    // Stable: of two at the same depth the later one is mounted later.
+    wanted.sort_by_key(|m| depth(m.destination()));
+
+    let mut mounts = defaults(host)?;
+    mounts.retain(|m| {
+        let place = m.destination();
+        !wanted.iter().any(|w| {
+            w.destination() == place
+                || (place.starts_with("/dev/") && w.destination() == Path::new("/dev"))
+        })
+    });
+    mounts.extend(wanted);
+    Ok(mounts)
+}
+
+fn depth(path: &Path) -> usize {
+    path.components().count()
+}
+
+fn defaults(host: &HostConfig) -> Result<Vec<Mount>> {
+    let sys = if host.privileged { "rw" } else { "ro" };
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        )?,
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        )?,
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", sys],
+        )?,
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &[sys, "nosuid", "noexec", "nodev"],
+        )?,
+        mount(
+            "/dev/mqueue",
+            "mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        )?,
+    ];
+    match host.ipc_mode.as_str() {
+        "host" => {
+            mounts.retain(|m| m.destination() != Path::new("/dev/mqueue"));
+            mounts.push(bind(
+                "/dev/mqueue",
+                Path::new("/dev/mqueue"),
+                &["rbind", "nosuid", "noexec", "nodev"],
+            )?);
+            mounts.push(bind(
+                "/dev/shm",
+                Path::new("/dev/shm"),
+                &["rbind", "nosuid", "noexec", "nodev"],
+            )?);
+        }
+        "none" => {}
+        _ => {
+            let size = match host.shm_size {
+                0 => DEFAULT_SHM_SIZE,
+                size => size,
+            };
+            let size = format!("size={size}");
+            mounts.push(mount(
+                "/dev/shm",
+                "tmpfs",
+                "shm",
+                &["nosuid", "noexec", "nodev", "mode=1777", &size],
+            )?);
+        }
+    }
+    if host.pid_mode == "host" {
+        // The host's own /proc shows the host's processes; a fresh one of the shared namespace does too.
+        return Ok(mounts);
+    }
+    Ok(mounts)
+}
+
+fn from_record(record: &MountRecord, input: &SpecInput<'_>) -> Result<Mount> {
+    let source = match &record.kind {
+        MountKind::Tmpfs { options } => {
+            return tmpfs(&record.destination, options, record.read_only);
+        }
+        MountKind::Bind { source, .. } => PathBuf::from(source),
+        MountKind::Volume { name, subpath, .. } => {
+            let data = input.volumes_dir.join(name).join("_data");
+            if subpath.is_empty() {
+                data
+            } else {
+                data.join(subpath)
+            }
+        }
+    };
+    let propagation = match record.propagation.as_str() {
+        "" => "rprivate",
+        other => other,
+    };
+    let kind = if record.non_recursive {
+        "bind"
+    } else {
+        "rbind"
+    };
+    let mode = match (record.read_only, record.read_only_recursive) {
+        (true, true) => "rro",
+        (true, false) => "ro",
+        (false, _) => "rw",
+    };
+    bind(&record.destination, &source, &[kind, mode, propagation])
+}
+
+fn tmpfs(destination: &str, options: &[String], read_only: bool) -> Result<Mount> {
+    let mut all: Vec<&str> = vec!["noexec", "nosuid", "nodev"];
+    for option in options {
+        // The opposite of a default takes its place, as `exec` that of `noexec`.
+        all.retain(|o| o.strip_prefix("no") != Some(option));
+        if !all.contains(&option.as_str()) {
+            all.push(option);
+        }
+    }
+    if read_only {
+        all.push("ro");
+    }
+    all.push("rprivate");
+    mount(destination, "tmpfs", "tmpfs", &all)
+}
+
+fn bind(destination: &str, source: &Path, options: &[&str]) -> Result<Mount> {
+    let options: Vec<String> = options.iter().map(|o| o.to_string()).collect();
+    built(
+        MountBuilder::default()
+            .destination(destination)
+            .typ("bind")
+            .source(source)
+            .options(options)
+            .build(),
+    )
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Result<Mount> {
+    let options: Vec<String> = options.iter().map(|o| o.to_string()).collect();
+    built(
+        MountBuilder::default()
+            .destination(destination)
+            .typ(kind)
+            .source(source)
+            .options(options)
+            .build(),
+    )
+}

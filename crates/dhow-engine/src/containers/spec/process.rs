@@ -1,0 +1,139 @@
+//! The process itself: what it executes, as whom, with which limits.
+
+use std::collections::HashSet;
+
+use dhow_api::Ulimit;
+use oci_spec::runtime::{
+    Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, PosixRlimit, PosixRlimitBuilder,
+    PosixRlimitType, Process, User, UserBuilder,
+};
+
+use super::security::Security;
+use super::{SpecInput, built, env};
+use crate::containers::user::ResolvedUser;
+use crate::error::{EngineError, Result};
+
+/// AppArmor's profile for containers, where the kernel has AppArmor.
+const APPARMOR_PROFILE: &str = "docker-default";
+
+pub fn init(
+    input: &SpecInput<'_>,
+    capabilities: &[Capability],
+    security: &Security,
+) -> Result<Process> {
+    let definition = input.definition;
+    let (config, host) = (&definition.config, &definition.host_config);
+    let mut variables = env::of_container(
+        &config.hostname,
+        config.tty,
+        config.env.as_deref().unwrap_or_default(),
+    );
+    env::add_home(&mut variables, &input.user.home);
+    let mut process = Process::default();
+    process.set_terminal(Some(config.tty));
+    process.set_user(user(input.user, host.umask)?);
+    process.set_args(Some(definition.command()));
+    process.set_env(Some(variables));
+    process.set_cwd(match config.working_dir.as_str() {
+        "" => "/".into(),
+        dir => dir.into(),
+    });
+    process.set_capabilities(Some(capability_sets(capabilities, input.user)?));
+    process.set_rlimits(
+        Some(rlimits(
+            host.resources.ulimits.as_deref().unwrap_or_default(),
+        )?)
+        .filter(|r| !r.is_empty()),
+    );
+    process.set_no_new_privileges(Some(security.no_new_privileges));
+    process.set_apparmor_profile(if input.host.apparmor {
+        match security.apparmor.as_deref() {
+            Some("unconfined") => None,
+            Some(profile) => Some(profile.to_owned()),
+            None if host.privileged => None,
+            None => Some(APPARMOR_PROFILE.to_owned()).filter(|p| apparmor_is_loaded(p)),
+        }
+    } else {
+        None
+    });
+    process.set_oom_score_adj(i32::try_from(host.oom_score_adj).ok());
+    Ok(process)
+}
+
+fn apparmor_is_loaded(profile: &str) -> bool {
+    std::fs::read_to_string("/sys/kernel/security/apparmor/profiles")
+        .is_ok_and(|text| text.lines().any(|l| l.split(' ').next() == Some(profile)))
+}
+
+pub fn user(user: &ResolvedUser, umask: Option<u32>) -> Result<User> {
+    let mut made = built(UserBuilder::default().uid(user.uid).gid(user.gid).build())?;
+    made.set_additional_gids(Some(user.groups.clone()).filter(|g| !g.is_empty()));
+    made.set_umask(umask);
+    Ok(made)
+}
+
+/// A user other than root starts with nothing but the bounding set (capabilities(7), "Transformation of
+/// capabilities during execve()").
+pub fn capability_sets(all: &[Capability], user: &ResolvedUser) -> Result<LinuxCapabilities> {
+    let all: HashSet<Capability> = all.iter().copied().collect();
+    let held = if user.uid == 0 {
+        all.clone()
+    } else {
+        HashSet::new()
+    };
+    built(
+        LinuxCapabilitiesBuilder::default()
+            .bounding(all)
+            .effective(held.clone())
+            .permitted(held)
+            .inheritable(HashSet::new())
+            .ambient(HashSet::new())
+            .build(),
+    )
+}
+
+pub fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>> {
+    ulimits
+        .iter()
+        .map(|u| {
+            let kind = rlimit_kind(&u.name)
+                .ok_or_else(|| EngineError::invalid(format!("invalid ulimit type: {}", u.name)))?;
+            if u.hard != -1 && (u.soft == -1 || u.soft > u.hard) {
+                return Err(EngineError::invalid(format!(
+                    "ulimit soft limit must be less than or equal to hard limit: soft limit {} , hard limit {}",
+                    u.soft, u.hard
+                )));
+            }
+            // -1 becomes RLIM_INFINITY.
+            built(
+                PosixRlimitBuilder::default()
+                    .typ(kind)
+                    .hard(u.hard as u64)
+                    .soft(u.soft as u64)
+                    .build(),
+            )
+        })
+        .collect()
+}
+
+fn rlimit_kind(name: &str) -> Option<PosixRlimitType> {
+    use PosixRlimitType as R;
+    Some(match name {
+        "core" => R::RlimitCore,
+        "cpu" => R::RlimitCpu,
+        "data" => R::RlimitData,
+        "fsize" => R::RlimitFsize,
+        "locks" => R::RlimitLocks,
+        "memlock" => R::RlimitMemlock,
+        "msgqueue" => R::RlimitMsgqueue,
+        "nice" => R::RlimitNice,
+        "nofile" => R::RlimitNofile,
+        "nproc" => R::RlimitNproc,
+        "rss" => R::RlimitRss,
+        "rtprio" => R::RlimitRtprio,
+        "rttime" => R::RlimitRttime,
+        "sigpending" => R::RlimitSigpending,
+        "stack" => R::RlimitStack,
+        _ => return None,
+    })
+}

@@ -1,0 +1,97 @@
+//! All containers, by id and by name. Names are reserved here before anything else is made for a container,
+//! so that of two creations with one name just one begins.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock};
+
+use crate::containers::container::Container;
+use crate::error::{EngineError, Result};
+use crate::id::ContainerId;
+
+#[derive(Default)]
+pub struct Registry {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Ordered, so that a prefix is a range.
+    by_id: BTreeMap<ContainerId, Arc<Container>>,
+    by_name: HashMap<String, ContainerId>,
+}
+
+impl Registry {
+    /// Takes the name for the id, or says who has it.
+    pub fn reserve(&self, name: &str, id: &ContainerId) -> Result<()> {
+        let mut inner = self.write();
+        if let Some(holder) = inner.by_name.get(name) {
+            return Err(EngineError::Conflict(format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+            )));
+        }
+        inner.by_name.insert(name.to_owned(), id.clone());
+        Ok(())
+    }
+
+    /// Gives a name back, if it is the id's.
+    pub fn release(&self, name: &str, id: &ContainerId) {
+        let mut inner = self.write();
+        if inner.by_name.get(name) == Some(id) {
+            inner.by_name.remove(name);
+        }
+    }
+
+    /// Its name must have been reserved.
+    pub fn insert(&self, container: Arc<Container>) {
+        self.write().by_id.insert(container.id.clone(), container);
+    }
+
+    pub fn remove(&self, container: &Container) {
+        let name = container.name();
+        let mut inner = self.write();
+        inner.by_id.remove(&container.id);
+        if inner.by_name.get(&*name) == Some(&container.id) {
+            inner.by_name.remove(&*name);
+        }
+    }
+
+    /// By full id, by name with or without its slash, or by the beginning of an id that is no other's.
+    pub fn find(&self, reference: &str) -> Result<Arc<Container>> {
+        let inner = self.read();
+        let missing = || EngineError::NotFound(format!("No such container: {reference}"));
+        if reference.is_empty() {
+            return Err(EngineError::invalid("container name or ID cannot be empty"));
+        }
+        if let Some(found) = ContainerId::parse(reference).and_then(|id| inner.by_id.get(&id)) {
+            return Ok(found.clone());
+        }
+        let name = reference.strip_prefix('/').unwrap_or(reference);
+        if let Some(found) = inner.by_name.get(name).and_then(|id| inner.by_id.get(id)) {
+            return Ok(found.clone());
+        }
+        let mut matching = inner
+            .by_id
+            .iter()
+            .skip_while(|(id, _)| id.as_str() < reference)
+            .take_while(|(id, _)| id.as_str().starts_with(reference));
+        match (matching.next(), matching.next()) {
+            (Some((_, found)), None) => Ok(found.clone()),
+            (Some(_), Some(_)) => Err(EngineError::invalid(format!(
+                "multiple IDs found with provided prefix: {reference}"
+            ))),
+            _ => Err(missing()),
+        }
+    }
+
+    pub fn all(&self) -> Vec<Arc<Container>> {
+        self.read().by_id.values().cloned().collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(|e| e.into_inner())
+    }
+}

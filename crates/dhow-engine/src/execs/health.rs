@@ -1,0 +1,298 @@
+//! Health checks: a command that is executed in a running container now and then, and what its exit codes
+//! say of the container (Docker's `HEALTHCHECK`).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dhow_api::time::{now, rfc3339_nano};
+use dhow_api::{ExecCreateRequest, HealthConfig, HealthcheckResult};
+use dhow_runtime::{AttachStreams, ExecRequest, Shim, Target};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+
+use crate::containers::container::Container;
+use crate::containers::definition::Definition;
+use crate::containers::signal::SIGKILL;
+use crate::engine::Engine;
+use crate::id::random_hex;
+use crate::streams::attach::stream_pair;
+
+/// How many results are kept, and how much output of each, in bytes.
+const KEPT: usize = 5;
+const MAX_OUTPUT: usize = 4096;
+const SECOND: i64 = 1_000_000_000;
+
+/// What is known of a running container's health.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    pub status: HealthStatus,
+    pub failing_streak: i64,
+    pub log: VecDeque<HealthcheckResult>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HealthStatus {
+    #[default]
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+impl HealthStatus {
+    pub fn name(self) -> &'static str {
+        match self {
+            HealthStatus::Starting => "starting",
+            HealthStatus::Healthy => "healthy",
+            HealthStatus::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl Health {
+    /// Counts a result. A failure within the start period does not count, as long as no check has
+    /// succeeded.
+    fn count(&mut self, result: HealthcheckResult, retries: i64, in_start_period: bool) {
+        if result.exit_code == 0 {
+            self.failing_streak = 0;
+            self.status = HealthStatus::Healthy;
+        } else if !(in_start_period && self.status == HealthStatus::Starting) {
+            self.failing_streak += 1;
+            if self.failing_streak >= retries {
+                self.status = HealthStatus::Unhealthy;
+            }
+        }
+        if self.log.len() == KEPT {
+            self.log.pop_front();
+        }
+        self.log.push_back(result);
+    }
+}
+
+/// A check as it is carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Check {
+    command: Vec<String>,
+    interval: Duration,
+    timeout: Duration,
+    start_period: Duration,
+    start_interval: Duration,
+    retries: i64,
+}
+
+impl Check {
+    /// `None` where there is none, or it was taken away by `NONE`.
+    fn of(definition: &Definition) -> Option<Check> {
+        let health = definition.config.healthcheck.as_ref()?;
+        let HealthConfig { test, .. } = health;
+        let command = match test.split_first() {
+            Some((kind, words)) if kind == "CMD" && !words.is_empty() => words.to_vec(),
+            Some((kind, words)) if kind == "CMD-SHELL" => {
+                let mut command = definition.config.shell.clone();
+                if command.is_empty() {
+                    command = vec!["/bin/sh".into(), "-c".into()];
+                }
+                command.extend(words.iter().cloned());
+                command
+            }
+            _ => return None,
+        };
+        let time = |nanos: i64, default: i64| {
+            let nanos = if nanos == 0 { default } else { nanos };
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+        };
+        Some(Check {
+            command,
+            interval: time(health.interval, 30 * SECOND),
+            timeout: time(health.timeout, 30 * SECOND),
+            start_period: time(health.start_period, 0),
+            start_interval: time(health.start_interval, 5 * SECOND),
+            retries: if health.retries == 0 {
+                3
+            } else {
+                health.retries
+            },
+        })
+    }
+}
+
+impl Engine {
+    /// Begins to check a container that has just started, or was taken over, if it has a check.
+    pub(crate) fn watch_health(&self, container: &Arc<Container>, shim: &Shim) {
+        let definition = container.definition();
+        let Some(check) = Check::of(&definition) else {
+            container.view().health = None;
+            return;
+        };
+        container.view().health = Some(Health::default());
+        let (engine, container, shim) = (self.clone(), container.clone(), shim.clone());
+        let mut progress = container.watch();
+        let seen = progress.borrow_and_update().exits;
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = engine.inner.closing.cancelled() => {}
+                _ = progress.wait_for(|p| p.exits > seen || p.removed) => {}
+                () = engine.check_health(&container, &shim, &check) => {}
+            }
+        });
+    }
+
+    async fn check_health(&self, container: &Container, shim: &Shim, check: &Check) {
+        let began = tokio::time::Instant::now();
+        loop {
+            let in_start_period = began.elapsed() < check.start_period;
+            let is_starting = container
+                .view()
+                .health
+                .as_ref()
+                .is_some_and(|h| h.status == HealthStatus::Starting);
+            let pause = if in_start_period && is_starting {
+                check.start_interval
+            } else {
+                check.interval
+            };
+            tokio::time::sleep(pause).await;
+            if !matches!(
+                container.state(),
+                crate::containers::state::State::Running(_)
+            ) {
+                continue;
+            }
+            let in_start_period = began.elapsed() < check.start_period;
+            let start = now();
+            let (exit_code, output) = self.probe(container, shim, check).await;
+            let result = HealthcheckResult {
+                start: rfc3339_nano(start),
+                end: rfc3339_nano(now()),
+                exit_code,
+                output,
+            };
+            let changed = {
+                let mut view = container.view();
+                let Some(health) = &mut view.health else {
+                    return;
+                };
+                let before = health.status;
+                health.count(result, check.retries, in_start_period);
+                (health.status != before).then_some(health.status)
+            };
+            if let Some(status) = changed {
+                self.container_event(container, format!("health_status: {}", status.name()), &[]);
+            }
+        }
+    }
+
+    /// Carries out one check: its exit code, and the beginning of its output.
+    async fn probe(&self, container: &Container, shim: &Shim, check: &Check) -> (i64, String) {
+        let request = ExecCreateRequest {
+            cmd: Some(check.command.clone()),
+            ..ExecCreateRequest::default()
+        };
+        let prepared = self
+            .exec_process(container, &request)
+            .and_then(|process| Ok((process, random_hex()?)))
+            .map_err(|e| e.to_string())
+            .and_then(|(process, id)| Ok((process, id, stream_pair().map_err(|e| e.to_string())?)));
+        let (process, id, (ours, theirs)) = match prepared {
+            Ok(prepared) => prepared,
+            Err(e) => return (-1, e),
+        };
+        let mut exit = shim.exec_exit(&id);
+        let started = shim
+            .exec(
+                ExecRequest {
+                    exec_id: id.clone(),
+                    process,
+                    open_stdin: false,
+                    attach: Some(AttachStreams {
+                        stdin: false,
+                        stdout: true,
+                        stderr: true,
+                    }),
+                    tty_size: None,
+                },
+                Some(theirs),
+            )
+            .await;
+        if let Err(e) = started {
+            return (-1, e.to_string());
+        }
+        let mut output = Vec::new();
+        let ended = tokio::time::timeout(check.timeout, async {
+            read_output(ours, &mut output).await;
+            exit.wait_for(Option::is_some)
+                .await
+                .ok()
+                .and_then(|r| r.as_ref().map(|r| i64::from(r.code)))
+        })
+        .await;
+        match ended {
+            Ok(code) => (
+                code.unwrap_or(-1),
+                String::from_utf8_lossy(&output).into_owned(),
+            ),
+            Err(_) => {
+                // It may end just now by itself.
+                let _ = shim.signal(Target::Exec(id), SIGKILL).await;
+                let seconds = check.timeout.as_secs_f64();
+                (-1, format!("Health check exceeded timeout ({seconds}s)"))
+            }
+        }
+    }
+}
+
+/// The texts of a framed stream until its end, as far as they are kept.
+async fn read_output(mut stream: UnixStream, output: &mut Vec<u8>) {
+    let mut header = [0u8; 8];
+    let mut buffer = [0u8; 4096];
+    while stream.read_exact(&mut header).await.is_ok() {
+        let mut left = u32::from_be_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        while left > 0 {
+            let piece = left.min(buffer.len());
+            match stream.read(&mut buffer[..piece]).await {
+                Ok(n) if n > 0 => {
+                    let room = MAX_OUTPUT.saturating_sub(output.len());
+                    output.extend_from_slice(&buffer[..n.min(room)]);
+                    left -= n;
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(exit_code: i64) -> HealthcheckResult {
+        HealthcheckResult {
+            exit_code,
+            ..HealthcheckResult::default()
+        }
+    }
+
+    #[test]
+    fn failures_count_after_the_start_period_and_a_success_forgives_them() {
+        let mut health = Health::default();
+        health.count(result(1), 2, true);
+        assert_eq!(
+            (health.status, health.failing_streak),
+            (HealthStatus::Starting, 0)
+        );
+        health.count(result(1), 2, false);
+        health.count(result(1), 2, false);
+        assert_eq!(health.status, HealthStatus::Unhealthy);
+        health.count(result(0), 2, false);
+        assert_eq!(
+            (health.status, health.failing_streak),
+            (HealthStatus::Healthy, 0)
+        );
+        health.count(result(1), 2, true);
+        assert_eq!(health.failing_streak, 1);
+        for _ in 0..10 {
+            health.count(result(0), 2, false);
+        }
+        assert_eq!(health.log.len(), KEPT);
+    }
+}

@@ -1,0 +1,8 @@
+//! The machine: what it has to give, and what a container takes of it.
+
+mod facts;
+pub mod size;
+pub mod stats;
+pub mod top;
+
+pub use facts::{HostFacts, parse_list};

@@ -1,0 +1,173 @@
+//! What follows when a container's process ends: its address and ports go back, waiters learn the exit
+//! code, the restart policy decides, and a container of `--rm` is removed.
+//!
+//! This does not take the container's operation lock: whoever stops a container holds it while waiting for
+//! just this to happen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dhow_runtime::Shim;
+use dhow_runtime::protocol::ExitRecord;
+
+use crate::containers::container::Container;
+use crate::containers::remove::RemoveOptions;
+use crate::containers::start::Cause;
+use crate::containers::state::{Event, State};
+use crate::engine::Engine;
+
+impl Engine {
+    /// Watches over a running container, until its end or the engine's.
+    pub(crate) fn keep(&self, container: Arc<Container>, shim: Shim) {
+        let engine = self.clone();
+        let mut exit = shim.exit();
+        let kept = container.clone();
+        let keeper = self.inner.tasks.spawn(async move {
+            let record = tokio::select! {
+                () = engine.inner.closing.cancelled() => return,
+                record = exit.wait_for(Option::is_some) => match record {
+                    Ok(record) => record.clone(),
+                    // The shim is gone without a word: what it wrote down counts.
+                    Err(_) => None,
+                },
+            };
+            let record = match record {
+                Some(record) => record,
+                None => read_record_or_lost(&container),
+            };
+            engine.ended(&container, &record).await;
+            if let Err(e) = shim.release().await {
+                tracing::debug!(container = %container.id, error = %e, "its shim has gone already");
+            }
+        });
+        kept.view().keeper = Some(keeper);
+    }
+
+    /// Does all that an exit asks for. `record` may also be one that a new daemon has found.
+    pub(crate) async fn ended(&self, container: &Arc<Container>, record: &ExitRecord) {
+        let ran = Duration::from_nanos(
+            u64::try_from(record.finished_at.saturating_sub(record.started_at)).unwrap_or(0),
+        );
+        let definition = container.definition();
+        let (endpoint, restart_count) = {
+            let mut view = container.view();
+            (view.life.endpoint.take(), view.life.restart_count)
+        };
+        match endpoint {
+            // Given back before anyone learns of the end: a client that waited may use the port at once.
+            Some(endpoint) if !endpoint.ports.is_empty() => self.leave(&endpoint).await,
+            Some(endpoint) => {
+                let engine = self.clone();
+                self.inner
+                    .tasks
+                    .spawn(async move { engine.leave(&endpoint).await });
+            }
+            None => {}
+        }
+        self.network_event(container, "disconnect");
+        let policy = definition.restart_policy().unwrap_or_default();
+        let wants = !self.inner.closing.is_cancelled() && policy.wants(record.code, restart_count);
+        self.inner
+            .execs
+            .forget(&std::mem::take(&mut container.view().execs));
+        let code = record.code.to_string();
+        let seconds = ran.as_secs().to_string();
+        // Waiters wake by the transition; the event comes first, as they may look for it.
+        if record.oom_killed {
+            self.container_event(container, "oom", &[]);
+        }
+        self.container_event(
+            container,
+            "die",
+            &[("exitCode", &code), ("execDuration", &seconds)],
+        );
+        let after = match container.transition(Event::Exit {
+            exit_code: record.code,
+            oom_killed: record.oom_killed,
+            at: record.finished_at,
+            restart: wants,
+        }) {
+            Ok(after) => after,
+            Err(refusal) => {
+                tracing::error!(container = %container.id, ?refusal, "an exit found an unexpected state");
+                return;
+            }
+        };
+        if definition.host_config.auto_remove {
+            self.remove_after_exit(container.clone());
+            return;
+        }
+        if matches!(after, State::Restarting(_)) {
+            let pause = container.view().backoff.next(ran);
+            self.restart_after(container.clone(), pause);
+        }
+        self.save_or_log(container).await;
+    }
+
+    /// Starts a container again once its pause is over, unless a user has decided otherwise by then.
+    pub(crate) fn restart_after(&self, container: Arc<Container>, pause: Duration) {
+        let engine = self.clone();
+        self.inner.tasks.spawn(async move {
+            let mut changed = container.watch();
+            tokio::select! {
+                () = engine.inner.closing.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+                _ = changed.wait_for(|p| !p.live || p.removed) => return,
+            }
+            let _ops = container.ops.lock().await;
+            if !matches!(container.state(), State::Restarting(_)) {
+                return;
+            }
+            container.view().life.restart_count += 1;
+            if let Err(e) = engine.start_locked(&container, Cause::Policy).await {
+                tracing::warn!(container = %container.id, error = %e, "it could not be started again");
+                // Docker gives up here; but what is in the way now, such as a port, may go away.
+                if matches!(container.state(), State::Restarting(_)) {
+                    let pause = container.view().backoff.next(Duration::ZERO);
+                    engine.restart_after(container.clone(), pause);
+                }
+            }
+        });
+    }
+
+    /// Removes a container of `--rm`; nobody waits for it but those who wait for just that.
+    pub(crate) fn remove_after_exit(&self, container: Arc<Container>) {
+        let engine = self.clone();
+        self.inner.tasks.spawn(async move {
+            let options = RemoveOptions {
+                force: true,
+                volumes: true,
+                link: false,
+            };
+            let _ops = container.ops.lock().await;
+            // A restart holds the lock over both its halves.
+            if container.state().is_live() {
+                return;
+            }
+            if let Err(e) = engine.remove_locked(&container, &options).await {
+                tracing::warn!(container = %container.id, error = %e, "it could not be removed after its end");
+            }
+        });
+    }
+}
+
+/// What is known of the end of a process whose shim is gone: its record, or that there is none, which
+/// Docker shows as killed.
+pub fn read_record_or_lost(container: &Container) -> ExitRecord {
+    match dhow_runtime::read_exit_record(&container.dir) {
+        Ok(Some(record)) => return record,
+        Ok(None) => {}
+        Err(e) => {
+            tracing::error!(container = %container.id, error = %e, "its exit record can't be read");
+        }
+    }
+    ExitRecord {
+        code: LOST,
+        oom_killed: false,
+        started_at: container.state().run().map_or(0, |r| r.started_at),
+        finished_at: dhow_api::time::now(),
+    }
+}
+
+/// The exit code of a process that ended with the host, or whose shim was killed.
+const LOST: i32 = 255;
