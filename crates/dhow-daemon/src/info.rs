@@ -211,9 +211,9 @@ pub async fn disk_usage(state: &AppState, kinds: &[&str]) -> Result<DiskUsage> {
             all: true,
             ..ListOptions::default()
         };
-        let mut containers = engine.list(&everything)?;
+        let mut containers = engine.containers().list(&everything)?;
         for container in &mut containers {
-            match engine.size(&container.id).await {
+            match engine.containers().size(&container.id).await {
                 Ok((own, all)) => {
                     container.size_rw = i64::try_from(own).unwrap_or(i64::MAX);
                     container.size_root_fs = i64::try_from(all).unwrap_or(i64::MAX);
@@ -230,7 +230,10 @@ pub async fn disk_usage(state: &AppState, kinds: &[&str]) -> Result<DiskUsage> {
         usage.images = Some(images);
     }
     if kinds.contains(&"volume") {
-        let mut volumes = engine.volumes(&dhow_api::Filters::default())?.volumes;
+        let mut volumes = engine
+            .volumes()
+            .list(&dhow_api::Filters::default())?
+            .volumes;
         for volume in &mut volumes {
             volume.usage_data = Some(VolumeUsage {
                 ref_count: -1,

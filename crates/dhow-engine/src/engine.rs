@@ -1,56 +1,49 @@
-//! The engine: one handle to everything below the API.
+//! The engine: it opens the parts, wires them, and hands them out. Nothing below imports it.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use dhow_api::Actor;
-use dhow_image::Images;
-use dhow_net::Network;
+use dhow_api::Network;
 use dhow_runtime::Spawner;
 use dhow_store::Store;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use crate::background::Background;
 use crate::config::EngineConfig;
-use crate::containers::container::Container;
-use crate::containers::records;
-use crate::containers::table::Registry;
+use crate::containers::state::State;
+use crate::containers::{self, Containers, Notices};
 use crate::error::{EngineError, Result};
 use crate::events::EventBus;
 use crate::execs::Execs;
 use crate::host::HostFacts;
-use crate::recovery::RecoveryReport;
-use crate::storage::DataRootLock;
-use crate::storage::Trash;
+use crate::images::Images;
+use crate::info::EngineInfo;
+use crate::networks::Networks;
+use crate::recovery::{self, Recovery, RecoveryReport};
+use crate::storage::{DataRootLock, Trash, schema};
+use crate::streams::Streams;
+use crate::supervisor::Supervisor;
 use crate::volumes::Volumes;
 
 /// A handle; clones share one engine.
 #[derive(Clone)]
 pub struct Engine {
-    pub(crate) inner: Arc<Inner>,
+    inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {
-    pub config: EngineConfig,
-    pub store: Store,
-    pub images: Images,
-    pub distribution: dhow_distribution::Client,
-    pub network: Network,
-    pub spawner: Spawner,
-    pub events: EventBus,
-    pub containers: Registry,
-    pub execs: Execs,
-    pub volumes: Volumes,
-    pub host: HostFacts,
-    pub trash: Trash,
+struct Inner {
+    config: EngineConfig,
+    images: Images,
+    distribution: dhow_distribution::Client,
+    networks: Networks,
+    volumes: Volumes,
+    containers: Containers,
+    execs: Execs,
+    streams: Streams,
+    events: EventBus,
+    host: Arc<HostFacts>,
     /// This data-root's id, made once.
-    pub id: String,
-    /// When this engine was opened, nanoseconds since the epoch.
-    pub opened: i64,
-    /// Whatever runs beside the requests: one task a running container, and restarts that are due.
-    pub tasks: TaskTracker,
-    pub closing: CancellationToken,
+    id: String,
+    background: Background,
     _lock: DataRootLock,
 }
 
@@ -68,43 +61,98 @@ impl Engine {
         }
         let lock = DataRootLock::take(&config.data_root)?;
         let host = HostFacts::detect().map_err(EngineError::io("reading the machine's facts"))?;
-        let [images_1, images_2] = Images::schema();
-        let migrations = [images_1, records::SCHEMA_1, images_2];
+        let host = Arc::new(host);
+        let [images_1, images_2] = dhow_image::Images::schema();
+        let migrations = [images_1, schema::SCHEMA_1, images_2];
         let store = Store::open(&config.data_root.join("metadata.db"), &migrations)?;
-        let images = Images::open(&config.data_root, store.clone())?;
+        let stored_images = dhow_image::Images::open(&config.data_root, store.clone())?;
         let distribution = dhow_distribution::Client::new(config.distribution.clone())?;
         let (trash, trashed) =
             Trash::open(config.trash_dir()).map_err(EngineError::io("opening the trash"))?;
-        let volumes = Volumes::new(config.volumes_dir(), records::volumes(&store).await?);
-        let stored = records::containers(&store).await?;
-        let network = Network::open(config.net.clone(), crate::recovery::live_endpoints(&stored))
-            .await
-            .map_err(|e| EngineError::System(e.to_string()))?;
-        let id = records::fact(&store, "id", crate::id::random_uuid()?).await?;
+        let trash = Arc::new(trash);
+        let events = EventBus::default();
+        let background = Background::default();
+        let volumes = Volumes::open(
+            config.volumes_dir(),
+            store.clone(),
+            events.clone(),
+            trash.clone(),
+        )
+        .await?;
+        let stored = containers::records::containers(&store).await?;
+        let id = schema::fact(&store, "id", crate::id::random_uuid()?).await?;
+        let networks = Networks::open(
+            config.net.clone(),
+            config.dns.clone(),
+            recovery::live_endpoints(&stored),
+            events.clone(),
+            id.clone(),
+        )
+        .await?;
+        let (notices, told) = Notices::new();
+        let containers = Containers::new(containers::Parts {
+            settings: containers::Settings {
+                dir: config.containers_dir(),
+                exec_root: config.exec_root.clone(),
+                log: config.log.clone(),
+                ulimits: config.ulimits.clone(),
+                stop_timeout: config.stop_timeout,
+            },
+            store,
+            images: stored_images.clone(),
+            networks: networks.clone(),
+            volumes: volumes.clone(),
+            spawner,
+            events: events.clone(),
+            host: host.clone(),
+            trash,
+            background: background.clone(),
+            notices: notices.clone(),
+        });
+        let execs = Execs::new(containers.clone(), background.clone());
+        let supervisor = Supervisor::new(containers.clone(), execs.clone(), background.clone());
+        supervisor.run(told);
+        let recovery = Recovery::new(containers.clone(), supervisor, notices, background.clone());
+        let mut report = recovery.run(stored).await?;
+        report.trashed += trashed;
         let engine = Engine {
             inner: Arc::new(Inner {
                 config,
-                store,
-                images,
+                images: Images::new(stored_images, containers.clone(), events.clone()),
                 distribution,
-                network,
-                spawner,
-                events: EventBus::default(),
-                containers: Registry::default(),
-                execs: Execs::default(),
+                networks,
                 volumes,
+                streams: Streams::new(containers.clone(), background.clone()),
+                containers,
+                execs,
+                events,
                 host,
-                trash,
                 id,
-                opened: dhow_api::time::now(),
-                tasks: TaskTracker::new(),
-                closing: CancellationToken::new(),
+                background,
                 _lock: lock,
             }),
         };
-        let mut report = engine.recover(stored).await?;
-        report.trashed += trashed;
         Ok((engine, report))
+    }
+
+    pub fn containers(&self) -> &Containers {
+        &self.inner.containers
+    }
+
+    pub fn execs(&self) -> &Execs {
+        &self.inner.execs
+    }
+
+    pub fn streams(&self) -> &Streams {
+        &self.inner.streams
+    }
+
+    pub fn volumes(&self) -> &Volumes {
+        &self.inner.volumes
+    }
+
+    pub fn networks(&self) -> &Networks {
+        &self.inner.networks
     }
 
     pub fn images(&self) -> &Images {
@@ -124,59 +172,39 @@ impl Engine {
         &self.inner.config
     }
 
+    /// A network with the running containers that are on it.
+    pub fn network(&self, name: &str) -> Result<Network> {
+        self.networks().get(name, self.containers().attached())
+    }
+
+    /// Counts and facts.
+    pub fn info(&self) -> EngineInfo {
+        let host = &self.inner.host;
+        let mut info = EngineInfo {
+            id: self.inner.id.clone(),
+            images: self.inner.images.store().count() as u64,
+            cgroup_version: host.cgroup_version,
+            apparmor: host.apparmor,
+            cpus: host.cpus,
+            memory: host.memory,
+            swap_limit: host.swap_limit,
+            event_listeners: self.inner.events.listeners() as u64,
+            ..EngineInfo::default()
+        };
+        for container in self.inner.containers.all() {
+            info.containers += 1;
+            match container.state() {
+                State::Running(_) | State::Restarting(_) => info.running += 1,
+                State::Paused(_) => info.paused += 1,
+                _ => info.stopped += 1,
+            }
+        }
+        info
+    }
+
     /// Ends the engine's own work. Containers run on, and the next engine takes them over.
     pub async fn shutdown(self) {
-        self.inner.closing.cancel();
-        self.inner.tasks.close();
-        self.inner.tasks.wait().await;
-    }
-
-    /// Tells that a container has come to its network, or left it.
-    pub(crate) fn network_event(&self, container: &Container, action: &str) {
-        use crate::containers::definition::NetworkMode;
-        let (name, driver) = match container.definition().network_mode() {
-            NetworkMode::Bridge => ("bridge", "bridge"),
-            NetworkMode::Host => ("host", "host"),
-            NetworkMode::None => ("none", "null"),
-            NetworkMode::Container(_) | NetworkMode::Named(_) => return,
-        };
-        let attributes = [
-            ("container".to_owned(), container.id.to_string()),
-            ("name".to_owned(), name.to_owned()),
-            ("type".to_owned(), driver.to_owned()),
-        ];
-        self.events().publish(
-            "network",
-            action,
-            Actor {
-                id: self.network_id(name),
-                attributes: attributes.into(),
-            },
-        );
-    }
-
-    /// Publishes an event about a container, with the attributes that Docker gives it.
-    pub(crate) fn container_event(
-        &self,
-        container: &Container,
-        action: impl Into<String>,
-        more: &[(&str, &str)],
-    ) {
-        let definition = container.definition();
-        let mut attributes: BTreeMap<String, String> = definition.config.labels.clone();
-        attributes.insert("image".into(), definition.config.image.clone());
-        attributes.insert("name".into(), container.name().to_string());
-        for (key, value) in more {
-            attributes.insert((*key).to_owned(), (*value).to_owned());
-        }
-        self.events().publish(
-            "container",
-            action,
-            Actor {
-                id: container.id.to_string(),
-                attributes,
-            },
-        );
+        self.inner.background.end().await;
     }
 }
 

@@ -10,6 +10,7 @@
 //!
 //! It must never know HTTP, netlink or mounts.
 
+mod background;
 mod config;
 mod containers;
 mod engine;
@@ -30,15 +31,21 @@ mod supervisor;
 mod volumes;
 
 pub use config::{DnsConfig, EngineConfig, LogDefaults};
+pub use containers::Containers;
 pub use containers::list::ListOptions;
 pub use containers::remove::RemoveOptions;
 pub use containers::wait::WaitCondition;
 pub use engine::Engine;
 pub use error::{EngineError, Result};
 pub use events::{EventBus, EventFilter, EventSubscription};
+pub use execs::Execs;
+pub use images::Images;
 pub use info::EngineInfo;
+pub use networks::Networks;
 pub use recovery::RecoveryReport;
 pub use storage::DataRootLock;
+pub use streams::Streams;
 pub use streams::attach::{AttachOptions, AttachSession};
 pub use streams::detach::{self, DetachKeys, DetachScanner, Scanned};
 pub use streams::logs::{self, LogOptions, LogStream};
+pub use volumes::Volumes;

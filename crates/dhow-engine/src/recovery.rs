@@ -5,18 +5,20 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_image::Digest;
 use dhow_net::LiveEndpoint;
 use dhow_runtime::cgroup::Cgroup;
 use dhow_runtime::{Shim, Started, read_exit_record};
 
+use crate::background::Background;
 use crate::containers::container::Container;
 use crate::containers::records::{self, StoredContainer};
+use crate::containers::restart::RestartPolicy;
+use crate::containers::spec::cgroup_path;
 use crate::containers::start::Cause;
 use crate::containers::state::{Event, State};
-use crate::engine::Engine;
+use crate::containers::{Containers, Notice, Notices};
 use crate::error::{EngineError, Result};
-use crate::networks::sandbox::{parse_mac, to_binding};
+use crate::supervisor::{Supervisor, read_record_or_lost};
 
 /// What was found at the start, for the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,17 +48,7 @@ const SHIM_PAUSE: Duration = Duration::from_millis(20);
 pub fn live_endpoints(stored: &[StoredContainer]) -> Vec<LiveEndpoint> {
     stored
         .iter()
-        .filter_map(|c| {
-            let e = c.life.endpoint.as_ref()?;
-            Some(LiveEndpoint {
-                id: e.id.clone(),
-                name: c.name.clone(),
-                ip: e.ip,
-                mac: parse_mac(&e.mac).ok()?,
-                host_link: e.host_link.clone(),
-                bindings: e.ports.iter().filter_map(to_binding).collect(),
-            })
-        })
+        .filter_map(|c| c.life.endpoint.as_ref()?.live(&c.name))
         .collect()
 }
 
@@ -68,8 +60,30 @@ enum Found {
     Idle,
 }
 
-impl Engine {
-    pub(crate) async fn recover(&self, stored: Vec<StoredContainer>) -> Result<RecoveryReport> {
+/// Takes over what an earlier daemon has left, once.
+pub struct Recovery {
+    containers: Containers,
+    supervisor: Supervisor,
+    notices: Notices,
+    background: Background,
+}
+
+impl Recovery {
+    pub fn new(
+        containers: Containers,
+        supervisor: Supervisor,
+        notices: Notices,
+        background: Background,
+    ) -> Recovery {
+        Recovery {
+            containers,
+            supervisor,
+            notices,
+            background,
+        }
+    }
+
+    pub async fn run(&self, stored: Vec<StoredContainer>) -> Result<RecoveryReport> {
         let mut report = RecoveryReport {
             containers: stored.len(),
             ..RecoveryReport::default()
@@ -77,7 +91,7 @@ impl Engine {
         let known: HashSet<String> = stored.iter().map(|c| c.id.to_string()).collect();
         let containers: Vec<Arc<Container>> = stored
             .into_iter()
-            .map(|c| self.register(c))
+            .map(|c| self.containers.register(c))
             .collect::<Result<_>>()?;
         report.trashed += self.remove_strays(&known)?;
 
@@ -117,30 +131,6 @@ impl Engine {
         Ok(report)
     }
 
-    fn register(&self, stored: StoredContainer) -> Result<Arc<Container>> {
-        let dir = self.inner.config.containers_dir().join(stored.id.as_str());
-        self.inner.containers.reserve(&stored.name, &stored.id)?;
-        let layers = stored.definition.layers.clone();
-        let container = Arc::new(Container::new(
-            stored.id,
-            stored.created,
-            dir,
-            &stored.name,
-            stored.definition,
-            stored.life,
-        ));
-        if let Some(top) = layers.and_then(|l| l.parse::<Digest>().ok()) {
-            match self.inner.images.pin_chain(&top) {
-                Ok(pin) => container.view().pin = Some(pin),
-                Err(e) => {
-                    tracing::error!(container = %container.id, error = %e, "its image's layers are missing: it can't be started");
-                }
-            }
-        }
-        self.inner.containers.insert(container.clone());
-        Ok(container)
-    }
-
     /// Finds out what became of a container while no daemon was there.
     async fn take_over(&self, container: &Arc<Container>, before: &State) -> Found {
         let may_run = !matches!(before, State::Created(_) | State::Exited(_))
@@ -156,9 +146,8 @@ impl Engine {
                     if let Err(refusal) = resumed {
                         tracing::error!(container = %container.id, ?refusal, "a running process was not expected");
                     }
-                    self.watch_health(container, &shim);
-                    self.keep(container.clone(), shim);
-                    self.save_or_log(container).await;
+                    self.containers.watch(container, shim);
+                    self.containers.save(container).await;
                     return Found::Running;
                 }
                 // It does not come to an exec: its daemon ended in the middle, and nobody knows of it.
@@ -178,20 +167,20 @@ impl Engine {
         match (before, record) {
             (State::Running(_) | State::Paused(_) | State::Starting(_), Some(record)) => {
                 self.clear_cgroup(container);
-                self.ended(container, &record).await;
+                self.supervisor.ended(container, &record).await;
                 Found::Ended
             }
             (State::Running(_) | State::Paused(_), None) => {
                 self.clear_cgroup(container);
-                let record = crate::supervisor::read_record_or_lost(container);
-                self.ended(container, &record).await;
+                let record = read_record_or_lost(container);
+                self.supervisor.ended(container, &record).await;
                 Found::Lost
             }
             (State::Starting(_), None) => {
                 self.clear_cgroup(container);
                 let endpoint = container.view().life.endpoint.take();
                 if let Some(endpoint) = endpoint {
-                    self.leave(&endpoint).await;
+                    self.containers.networks().leave(&endpoint).await;
                 }
                 let definition = container.definition();
                 let policy = definition.restart_policy().unwrap_or_default();
@@ -203,16 +192,17 @@ impl Engine {
                     restart: policy.wants(128, count),
                 }) {
                     Ok(State::Restarting(_)) => {
-                        self.restart_after(container.clone(), Duration::ZERO);
+                        self.notices
+                            .send(Notice::Restart(container.clone(), Duration::ZERO));
                     }
                     Ok(_) => {}
                     Err(refusal) => {
                         tracing::error!(container = %container.id, ?refusal, "a cut-off start found an unexpected state");
                     }
                 }
-                self.save_or_log(container).await;
+                self.containers.save(container).await;
                 if definition.host_config.auto_remove {
-                    self.remove_after_exit(container.clone());
+                    self.notices.send(Notice::Spent(container.clone()));
                 }
                 Found::Unstarted
             }
@@ -221,7 +211,7 @@ impl Engine {
                 if container.definition().host_config.auto_remove
                     && matches!(before, State::Exited(_))
                 {
-                    self.remove_after_exit(container.clone());
+                    self.notices.send(Notice::Spent(container.clone()));
                 }
                 Found::Idle
             }
@@ -232,7 +222,8 @@ impl Engine {
     async fn reach_shim(&self, container: &Container) -> std::io::Result<(Shim, Option<Started>)> {
         let deadline = tokio::time::Instant::now() + SHIM_PATIENCE;
         loop {
-            let connecting = Shim::connect(&self.inner.config.exec_root, container.id.as_str());
+            let connecting =
+                Shim::connect(&self.containers.settings().exec_root, container.id.as_str());
             let connected = tokio::time::timeout_at(deadline, connecting)
                 .await
                 .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
@@ -245,8 +236,8 @@ impl Engine {
     }
 
     fn socket_exists(&self, container: &Container) -> bool {
-        self.inner
-            .config
+        self.containers
+            .settings()
             .exec_root
             .join(format!("{}.sock", container.id))
             .exists()
@@ -255,6 +246,7 @@ impl Engine {
     /// Nothing of a container whose shim is gone may run on.
     fn clear_cgroup(&self, container: &Container) {
         let cleared = self
+            .containers
             .cgroup(container)
             .and_then(|cgroup| end_cgroup(&cgroup).map_err(EngineError::io("cgroup")));
         if let Err(e) = cleared {
@@ -267,7 +259,8 @@ impl Engine {
         let state = container.state();
         match &state {
             State::Restarting(_) if matches!(before, State::Restarting(_)) => {
-                self.restart_after(container.clone(), Duration::ZERO);
+                self.notices
+                    .send(Notice::Restart(container.clone(), Duration::ZERO));
                 true
             }
             // Its end was found just now, and the policy has been asked.
@@ -277,13 +270,13 @@ impl Engine {
                 let policy = definition.restart_policy().unwrap_or_default();
                 let count = container.view().life.restart_count;
                 let wants = ended.started_at != 0
-                    && policy == crate::containers::restart::RestartPolicy::Always
+                    && policy == RestartPolicy::Always
                     && policy.wants_at_boot(ended.by_user, ended.exit_code, count);
                 if wants {
-                    let (engine, container) = (self.clone(), container.clone());
-                    self.inner.tasks.spawn(async move {
+                    let (containers, container) = (self.containers.clone(), container.clone());
+                    self.background.spawn(async move {
                         let _ops = container.ops.lock().await;
-                        if let Err(e) = engine.start_locked(&container, Cause::User).await {
+                        if let Err(e) = containers.start_locked(&container, Cause::User).await {
                             tracing::warn!(container = %container.id, error = %e, "it could not be started");
                         }
                     });
@@ -297,16 +290,16 @@ impl Engine {
     async fn finish_removal(&self, container: &Arc<Container>) -> Result<()> {
         self.clear_cgroup(container);
         records::delete_container(
-            &self.inner.store,
+            self.containers.store(),
             &container.id,
             dhow_store::Durability::Process,
         )
         .await?;
-        self.inner
-            .trash
+        self.containers
+            .trash()
             .discard(&container.dir)
             .map_err(EngineError::io(container.dir.display()))?;
-        self.inner.containers.remove(container);
+        self.containers.forget(container);
         container.set_removed();
         Ok(())
     }
@@ -314,15 +307,15 @@ impl Engine {
     /// Directories that no record knows: a creation or removal that was cut off.
     fn remove_strays(&self, known: &HashSet<String>) -> Result<usize> {
         let mut strays = 0;
-        let dir = self.inner.config.containers_dir();
-        let entries = std::fs::read_dir(&dir).map_err(EngineError::io(dir.display()))?;
+        let dir = &self.containers.settings().dir;
+        let entries = std::fs::read_dir(dir).map_err(EngineError::io(dir.display()))?;
         for entry in entries {
             let entry = entry.map_err(EngineError::io(dir.display()))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if !known.contains(&name) {
                 self.stop_stray(&name);
-                self.inner
-                    .trash
+                self.containers
+                    .trash()
                     .discard(&entry.path())
                     .map_err(EngineError::io(entry.path().display()))?;
                 strays += 1;
@@ -333,7 +326,7 @@ impl Engine {
 
     /// A process whose record is gone was being removed by force.
     fn stop_stray(&self, id: &str) {
-        let path = crate::containers::spec::cgroup_path(id, "");
+        let path = cgroup_path(id, "");
         if let Err(e) = Cgroup::open(&path).and_then(|cgroup| end_cgroup(&cgroup)) {
             tracing::warn!(container = id, error = %e, "a stray cgroup could not be removed");
         }

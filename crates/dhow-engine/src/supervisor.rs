@@ -1,7 +1,8 @@
-//! What follows when a container's process ends: its address and ports go back, waiters learn the exit
-//! code, the restart policy decides, and a container of `--rm` is removed.
+//! The supervisor: told of starts, ends and due restarts, it alone starts again, removes after the end, and
+//! has health watched.
 //!
-//! This does not take the container's operation lock: whoever stops a container holds it while waiting for
+//! Each container's watching is a task of its own: what one of them waits for keeps no other. None of them
+//! takes the container's operation lock for an end: whoever stops a container holds it while waiting for
 //! just this to happen.
 
 use std::sync::Arc;
@@ -9,22 +10,70 @@ use std::time::Duration;
 
 use dhow_runtime::Shim;
 use dhow_runtime::protocol::ExitRecord;
+use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::background::Background;
 use crate::containers::container::Container;
 use crate::containers::remove::RemoveOptions;
 use crate::containers::start::Cause;
 use crate::containers::state::{Event, State};
-use crate::engine::Engine;
+use crate::containers::{Containers, Notice};
+use crate::execs::Execs;
 
-impl Engine {
+/// A handle; clones are the same.
+#[derive(Clone)]
+pub struct Supervisor {
+    containers: Containers,
+    execs: Execs,
+    background: Background,
+}
+
+impl Supervisor {
+    pub fn new(containers: Containers, execs: Execs, background: Background) -> Supervisor {
+        Supervisor {
+            containers,
+            execs,
+            background,
+        }
+    }
+
+    /// Sees to notices until the engine's end.
+    pub fn run(&self, mut notices: UnboundedReceiver<Notice>) {
+        let supervisor = self.clone();
+        self.background.spawn(async move {
+            loop {
+                let notice = tokio::select! {
+                    () = supervisor.background.closing() => return,
+                    notice = notices.recv() => notice,
+                };
+                match notice {
+                    Some(notice) => supervisor.see_to(notice),
+                    None => return,
+                }
+            }
+        });
+    }
+
+    fn see_to(&self, notice: Notice) {
+        match notice {
+            Notice::Started(container, shim) => {
+                self.execs.watch_health(&container, &shim);
+                self.keep(container, shim);
+            }
+            Notice::Restart(container, pause) => self.restart_after(container, pause),
+            Notice::Spent(container) => self.remove(container),
+            Notice::Removed { execs } => self.execs.forget(&execs),
+        }
+    }
+
     /// Watches over a running container, until its end or the engine's.
-    pub(crate) fn keep(&self, container: Arc<Container>, shim: Shim) {
-        let engine = self.clone();
-        let mut exit = shim.exit();
-        let kept = container.clone();
-        let keeper = self.inner.tasks.spawn(async move {
+    fn keep(&self, container: Arc<Container>, shim: Shim) {
+        let supervisor = self.clone();
+        let cleared = container.view().cleared.clone();
+        self.background.spawn(async move {
+            let mut exit = shim.exit();
             let record = tokio::select! {
-                () = engine.inner.closing.cancelled() => return,
+                () = supervisor.background.closing() => return,
                 record = exit.wait_for(Option::is_some) => match record {
                     Ok(record) => record.clone(),
                     // The shim is gone without a word: what it wrote down counts.
@@ -35,19 +84,22 @@ impl Engine {
                 Some(record) => record,
                 None => read_record_or_lost(&container),
             };
-            engine.ended(&container, &record).await;
+            supervisor.ended(&container, &record).await;
             if let Err(e) = shim.release().await {
                 tracing::debug!(container = %container.id, error = %e, "its shim has gone already");
             }
+            if let Some(cleared) = cleared {
+                cleared.cancel();
+            }
         });
-        kept.view().keeper = Some(keeper);
     }
 
     /// Does all that an exit asks for. `record` may also be one that a new daemon has found.
-    pub(crate) async fn ended(&self, container: &Arc<Container>, record: &ExitRecord) {
+    pub async fn ended(&self, container: &Arc<Container>, record: &ExitRecord) {
         let ran = Duration::from_nanos(
             u64::try_from(record.finished_at.saturating_sub(record.started_at)).unwrap_or(0),
         );
+        let containers = &self.containers;
         let definition = container.definition();
         let (endpoint, restart_count) = {
             let mut view = container.view();
@@ -55,28 +107,28 @@ impl Engine {
         };
         match endpoint {
             // Given back before anyone learns of the end: a client that waited may use the port at once.
-            Some(endpoint) if !endpoint.ports.is_empty() => self.leave(&endpoint).await,
+            Some(endpoint) if !endpoint.ports.is_empty() => {
+                containers.networks().leave(&endpoint).await;
+            }
             Some(endpoint) => {
-                let engine = self.clone();
-                self.inner
-                    .tasks
-                    .spawn(async move { engine.leave(&endpoint).await });
+                let networks = containers.networks().clone();
+                self.background
+                    .spawn(async move { networks.leave(&endpoint).await });
             }
             None => {}
         }
-        self.network_event(container, "disconnect");
+        containers.tell_network(container, "disconnect");
         let policy = definition.restart_policy().unwrap_or_default();
-        let wants = !self.inner.closing.is_cancelled() && policy.wants(record.code, restart_count);
-        self.inner
-            .execs
+        let wants = !self.background.is_closing() && policy.wants(record.code, restart_count);
+        self.execs
             .forget(&std::mem::take(&mut container.view().execs));
         let code = record.code.to_string();
         let seconds = ran.as_secs().to_string();
         // Waiters wake by the transition; the event comes first, as they may look for it.
         if record.oom_killed {
-            self.container_event(container, "oom", &[]);
+            containers.tell(container, "oom", &[]);
         }
-        self.container_event(
+        containers.tell(
             container,
             "die",
             &[("exitCode", &code), ("execDuration", &seconds)],
@@ -94,23 +146,23 @@ impl Engine {
             }
         };
         if definition.host_config.auto_remove {
-            self.remove_after_exit(container.clone());
+            self.remove(container.clone());
             return;
         }
         if matches!(after, State::Restarting(_)) {
             let pause = container.view().backoff.next(ran);
             self.restart_after(container.clone(), pause);
         }
-        self.save_or_log(container).await;
+        containers.save(container).await;
     }
 
     /// Starts a container again once its pause is over, unless a user has decided otherwise by then.
-    pub(crate) fn restart_after(&self, container: Arc<Container>, pause: Duration) {
-        let engine = self.clone();
-        self.inner.tasks.spawn(async move {
+    fn restart_after(&self, container: Arc<Container>, pause: Duration) {
+        let supervisor = self.clone();
+        self.background.spawn(async move {
             let mut changed = container.watch();
             tokio::select! {
-                () = engine.inner.closing.cancelled() => return,
+                () = supervisor.background.closing() => return,
                 () = tokio::time::sleep(pause) => {}
                 _ = changed.wait_for(|p| !p.live || p.removed) => return,
             }
@@ -119,21 +171,21 @@ impl Engine {
                 return;
             }
             container.view().life.restart_count += 1;
-            if let Err(e) = engine.start_locked(&container, Cause::Policy).await {
+            if let Err(e) = supervisor.containers.start_locked(&container, Cause::Policy).await {
                 tracing::warn!(container = %container.id, error = %e, "it could not be started again");
                 // Docker gives up here; but what is in the way now, such as a port, may go away.
                 if matches!(container.state(), State::Restarting(_)) {
                     let pause = container.view().backoff.next(Duration::ZERO);
-                    engine.restart_after(container.clone(), pause);
+                    supervisor.restart_after(container.clone(), pause);
                 }
             }
         });
     }
 
     /// Removes a container of `--rm`; nobody waits for it but those who wait for just that.
-    pub(crate) fn remove_after_exit(&self, container: Arc<Container>) {
-        let engine = self.clone();
-        self.inner.tasks.spawn(async move {
+    fn remove(&self, container: Arc<Container>) {
+        let supervisor = self.clone();
+        self.background.spawn(async move {
             let options = RemoveOptions {
                 force: true,
                 volumes: true,
@@ -144,7 +196,7 @@ impl Engine {
             if container.state().is_live() {
                 return;
             }
-            if let Err(e) = engine.remove_locked(&container, &options).await {
+            if let Err(e) = supervisor.containers.remove_locked(&container, &options).await {
                 tracing::warn!(container = %container.id, error = %e, "it could not be removed after its end");
             }
         });

@@ -35,6 +35,6 @@ async fn attach(
         stream: params.flag("stream"),
         detach_keys: params.text("detachKeys").map(str::to_owned),
     };
-    let session = state.engine.attach(&id, options).await?;
+    let session = state.engine.streams().attach(&id, options).await?;
     Ok(session::answer(&headers, version, session))
 }

@@ -56,10 +56,10 @@ async fn list(
             .filter(|limit| *limit > 0),
         filters: params.filters()?,
     };
-    let mut containers = state.engine.list(&options)?;
+    let mut containers = state.engine.containers().list(&options)?;
     for container in &mut containers {
         if params.flag("size") {
-            match state.engine.size(&container.id).await {
+            match state.engine.containers().size(&container.id).await {
                 Ok((own, all)) => {
                     container.size_rw = signed(own);
                     container.size_root_fs = signed(all);
@@ -79,9 +79,9 @@ async fn inspect(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<Json<Value>> {
-    let mut container = state.engine.inspect(&id)?;
+    let mut container = state.engine.containers().inspect(&id)?;
     if params.flag("size") {
-        let (own, all) = state.engine.size(&container.id).await?;
+        let (own, all) = state.engine.containers().size(&container.id).await?;
         container.size_rw = Some(signed(own));
         container.size_root_fs = Some(signed(all));
     }
@@ -108,7 +108,9 @@ async fn start(
         ));
     }
     let engine = state.engine.clone();
-    state.finish(async move { engine.start(&id).await }).await?;
+    state
+        .finish(async move { engine.containers().start(&id).await })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -130,7 +132,12 @@ async fn stop(
     let (timeout, signal) = stop_options(&params, version)?;
     let engine = state.engine.clone();
     state
-        .finish(async move { engine.stop(&id, timeout, signal.as_deref()).await })
+        .finish(async move {
+            engine
+                .containers()
+                .stop(&id, timeout, signal.as_deref())
+                .await
+        })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -144,7 +151,12 @@ async fn restart(
     let (timeout, signal) = stop_options(&params, version)?;
     let engine = state.engine.clone();
     state
-        .finish(async move { engine.restart(&id, timeout, signal.as_deref()).await })
+        .finish(async move {
+            engine
+                .containers()
+                .restart(&id, timeout, signal.as_deref())
+                .await
+        })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -157,21 +169,23 @@ async fn kill(
     let signal = params.text("signal").map(str::to_owned);
     let engine = state.engine.clone();
     state
-        .finish(async move { engine.kill(&id, signal.as_deref()).await })
+        .finish(async move { engine.containers().kill(&id, signal.as_deref()).await })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn pause(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode> {
     let engine = state.engine.clone();
-    state.finish(async move { engine.pause(&id).await }).await?;
+    state
+        .finish(async move { engine.containers().pause(&id).await })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn unpause(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode> {
     let engine = state.engine.clone();
     state
-        .finish(async move { engine.unpause(&id).await })
+        .finish(async move { engine.containers().unpause(&id).await })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -184,7 +198,7 @@ async fn rename(
     let name = params.get("name").unwrap_or_default().to_owned();
     let engine = state.engine.clone();
     state
-        .finish(async move { engine.rename(&id, &name).await })
+        .finish(async move { engine.containers().rename(&id, &name).await })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -207,7 +221,7 @@ async fn resize(
     params: Params,
 ) -> Result<StatusCode> {
     let (rows, columns) = terminal_size(&params)?;
-    state.engine.resize(&id, rows, columns).await?;
+    state.engine.streams().resize(&id, rows, columns).await?;
     Ok(StatusCode::OK)
 }
 
@@ -231,7 +245,7 @@ async fn update(
     }
     let engine = state.engine.clone();
     let updated = state
-        .finish(async move { engine.update(&id, request).await })
+        .finish(async move { engine.containers().update(&id, request).await })
         .await?;
     Ok(Json(updated))
 }
@@ -248,7 +262,7 @@ async fn remove(
     };
     let engine = state.engine.clone();
     state
-        .finish(async move { engine.remove(&id, options).await })
+        .finish(async move { engine.containers().remove(&id, options).await })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -260,7 +274,7 @@ async fn prune(
     let filters = params.filters()?;
     let engine = state.engine.clone();
     let report = state
-        .finish(async move { engine.prune_containers(&filters).await })
+        .finish(async move { engine.containers().prune(&filters).await })
         .await?;
     Ok(Json(report))
 }
@@ -272,6 +286,7 @@ async fn top(
 ) -> Result<Json<TopResponse>> {
     let processes = state
         .engine
+        .containers()
         .top(&id, params.get("ps_args").unwrap_or_default())
         .await?;
     Ok(Json(processes))
@@ -300,7 +315,7 @@ async fn logs(
         since: params.time("since")?,
         until: params.time("until")?,
     };
-    let stream = state.engine.logs(&id, options)?;
+    let stream = state.engine.streams().logs(&id, options)?;
     let content_type = if stream.tty || version < ApiVersion::v1(42) {
         media_type::RAW_STREAM
     } else {
@@ -321,7 +336,7 @@ async fn wait(
         _ => WaitCondition::NotRunning,
     };
     // Registered before the head goes out: whoever sees the head may start the container.
-    let waiting = state.engine.wait(&id, condition)?;
+    let waiting = state.engine.containers().wait(&id, condition)?;
     let answer = async move {
         let mut text = serde_json::to_vec(&waiting.await)?;
         text.push(b'\n');

@@ -33,6 +33,7 @@ pub async fn create(
     let mut created = state
         .finish(async move {
             engine
+                .containers()
                 .create(name.as_deref(), request, platform.as_deref())
                 .await
         })

@@ -37,7 +37,7 @@ async fn create(
     if version < ApiVersion::v1(42) {
         request.console_size = None;
     }
-    let id = state.engine.exec_create(&id, request).await?;
+    let id = state.engine.execs().create(&id, request).await?;
     Ok((StatusCode::CREATED, Json(ExecCreateResponse { id })))
 }
 
@@ -55,11 +55,11 @@ async fn start(
     let engine = state.engine.clone();
     if request.detach {
         state
-            .finish(async move { engine.exec_start(&id, request).await.map(drop) })
+            .finish(async move { engine.execs().start(&id, request).await.map(drop) })
             .await?;
         return Ok(StatusCode::OK.into_response());
     }
-    let process_tty = engine.exec_startable(&id)?;
+    let process_tty = engine.execs().startable(&id)?;
     let tty = request.tty;
     // The head goes out before the process starts: clients that read it through a buffer lose output that
     // follows at once (docker-py reads past its buffer).
@@ -69,7 +69,7 @@ async fn start(
         !tty,
         move |client| async move {
             let started = state
-                .finish(async move { engine.exec_start(&id, request).await })
+                .finish(async move { engine.execs().start(&id, request).await })
                 .await;
             match started {
                 Ok(Some(attached)) => {
@@ -89,7 +89,7 @@ async fn resize(
     params: Params,
 ) -> Result<StatusCode> {
     let (rows, columns) = terminal_size(&params)?;
-    state.engine.exec_resize(&id, rows, columns).await?;
+    state.engine.execs().resize(&id, rows, columns).await?;
     Ok(StatusCode::OK)
 }
 
@@ -97,5 +97,5 @@ async fn inspect(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Json<ExecInspect>> {
-    Ok(Json(state.engine.exec_inspect(&id)?))
+    Ok(Json(state.engine.execs().inspect(&id)?))
 }

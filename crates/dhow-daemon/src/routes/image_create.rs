@@ -48,12 +48,18 @@ async fn pull(
     let own = state.clone();
     progress::respond(&state, move |report| async move {
         own.distribution
-            .pull(own.engine.images(), &reference, platform, auth, report)
+            .pull(
+                own.engine.images().store(),
+                &reference,
+                platform,
+                auth,
+                report,
+            )
             .await?;
         let engine = &own.engine;
         // As with a peer, a pull is of a reference: that is the event's object.
         let name = reference.familiar();
-        engine.image_event("pull", &name, &name);
+        engine.images().tell("pull", &name, &name);
         Ok(())
     })
     .await
@@ -76,7 +82,7 @@ async fn import(
         platform,
     };
     options.check()?;
-    let ingest = state.engine.images().begin();
+    let ingest = state.engine.images().store().begin();
     let sink = ingest.layer(LayerSpec::unknown())?;
     let mut frames = body.into_data_stream();
     while let Some(frame) = frames.next().await {
@@ -96,7 +102,8 @@ async fn import(
         let name = options.reference.as_ref().map(Reference::familiar);
         state
             .engine
-            .image_event("import", &id, name.as_deref().unwrap_or(&id));
+            .images()
+            .tell("import", &id, name.as_deref().unwrap_or(&id));
         Ok(id)
     })
     .await?;

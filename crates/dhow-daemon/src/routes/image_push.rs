@@ -24,7 +24,7 @@ pub async fn push(
     let references = if reference.tag().is_some() {
         vec![reference.clone()]
     } else {
-        let all = state.engine.images().list();
+        let all = state.engine.images().store().list();
         let tags = all
             .iter()
             .flat_map(|image: &std::sync::Arc<Image>| image.tags.clone());
@@ -43,14 +43,14 @@ pub async fn push(
     let own = state.clone();
     progress::respond(&state, move |report| async move {
         for reference in references {
-            let images = own.engine.images();
+            let images = own.engine.images().store();
             let pushed = own
                 .distribution
                 .push(images, &reference, auth.clone(), report.clone());
             pushed.await?;
             if let Ok(image) = images.resolve(&reference.to_string()) {
                 let id = image.id.to_string();
-                own.engine.image_event("push", &id, &reference.familiar());
+                own.engine.images().tell("push", &id, &reference.familiar());
             }
         }
         Ok(())

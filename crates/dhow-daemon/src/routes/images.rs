@@ -48,7 +48,7 @@ pub async fn blocking<T: Send + 'static>(
 
 /// All images, for the disk usage.
 pub fn summaries(state: &AppState) -> Result<Vec<ImageSummary>> {
-    let images = state.engine.images();
+    let images = state.engine.images().store();
     let shared = |image: &Image| -> i64 {
         image
             .chain
@@ -70,7 +70,7 @@ pub fn summaries(state: &AppState) -> Result<Vec<ImageSummary>> {
 
 fn summary(state: &AppState, image: &Image) -> ImageSummary {
     ImageSummary {
-        containers: state.engine.users_of_image(&image.id).len() as i64,
+        containers: state.engine.images().users(&image.id).len() as i64,
         created: image.config.created_seconds(),
         id: image.id.to_string(),
         labels: image.config.config.labels.clone(),
@@ -87,17 +87,17 @@ async fn list(State(state): State<AppState>, params: Params) -> Result<Json<Vec<
     if let Some(name) = params.text("filter") {
         filters.add("reference", name);
     }
-    let filter = ImageFilter::new(&filters, state.engine.images())?;
+    let filter = ImageFilter::new(&filters, state.engine.images().store())?;
     let shared = params.flag("shared-size");
     let all = if shared {
         summaries(&state)?
     } else {
-        let images = state.engine.images().list();
+        let images = state.engine.images().store().list();
         images.iter().map(|i| summary(&state, i)).collect()
     };
     let mut shown = Vec::new();
     for mut line in all {
-        let Ok(image) = state.engine.images().resolve(&line.id) else {
+        let Ok(image) = state.engine.images().store().resolve(&line.id) else {
             // Removed meanwhile.
             continue;
         };
@@ -112,11 +112,11 @@ async fn list(State(state): State<AppState>, params: Params) -> Result<Json<Vec<
 
 async fn get_one(State(state): State<AppState>, Path(path): Path<String>) -> Result<Response> {
     if let Some(name) = path.strip_suffix("/json") {
-        let image = state.engine.images().resolve(name)?;
+        let image = state.engine.images().store().resolve(name)?;
         return Ok(Json(inspect(&state, &image)).into_response());
     }
     if let Some(name) = path.strip_suffix("/history") {
-        let image = state.engine.images().resolve(name)?;
+        let image = state.engine.images().store().resolve(name)?;
         return Ok(Json(history(&state, &image)).into_response());
     }
     Err(ApiError::NoSuchPage)
@@ -138,7 +138,7 @@ async fn post_one(
 }
 
 async fn tag(state: AppState, name: &str, params: &Params) -> Result<StatusCode> {
-    let image = state.engine.images().resolve(name)?;
+    let image = state.engine.images().store().resolve(name)?;
     let repository = params.get("repo").unwrap_or_default();
     let mut target = Reference::parse_normalized(repository).map_err(ImageError::from)?;
     if target.digest().is_some() {
@@ -151,9 +151,9 @@ async fn tag(state: AppState, name: &str, params: &Params) -> Result<StatusCode>
     }
     let target = target.with_default_tag();
     blocking(&state, move |state| {
-        state.engine.images().tag(&image.id, &target)?;
+        state.engine.images().store().tag(&image.id, &target)?;
         let id = image.id.to_string();
-        state.engine.image_event("tag", &id, &target.familiar());
+        state.engine.images().tell("tag", &id, &target.familiar());
         Ok(StatusCode::CREATED)
     })
     .await
@@ -166,7 +166,7 @@ async fn remove(
 ) -> Result<Json<Vec<DeleteResponse>>> {
     let force = params.flag("force");
     let removed = blocking(&state, move |state| {
-        Ok(state.engine.image_remove(&name, force)?)
+        Ok(state.engine.images().remove(&name, force)?)
     })
     .await?;
     Ok(Json(removed.into_iter().map(deleted).collect()))
@@ -190,8 +190,8 @@ async fn prune(State(state): State<AppState>, params: Params) -> Result<Json<Ima
     let (filter, dangling) = ImageFilter::for_prune(&filters)?;
     let (removed, freed) = blocking(&state, move |state| {
         let doomed = |image: &Image| (!dangling || image.tags.is_empty()) && filter.matches(image);
-        let used_by = |id: &_| state.engine.users_of_image(id);
-        Ok(state.engine.images().prune(&doomed, &used_by)?)
+        let used_by = |id: &_| state.engine.images().users(id);
+        Ok(state.engine.images().store().prune(&doomed, &used_by)?)
     })
     .await?;
     state.engine.events().publish(
@@ -213,6 +213,7 @@ fn inspect(state: &AppState, image: &Arc<Image>) -> ImageInspect {
     let lower: Vec<String> = state
         .engine
         .images()
+        .store()
         .lower_dirs(&image.id)
         .unwrap_or_default()
         .iter()
@@ -302,7 +303,9 @@ fn history(state: &AppState, image: &Image) -> Vec<HistoryItem> {
             let layer = if step.empty_layer {
                 None
             } else {
-                layers.next().and_then(|c| state.engine.images().layer(c))
+                layers
+                    .next()
+                    .and_then(|c| state.engine.images().store().layer(c))
             };
             let created = step.created.as_deref().and_then(|c| time::parse(c).ok());
             HistoryItem {

@@ -19,7 +19,7 @@ pub fn router() -> Router<AppState> {
 }
 
 async fn list(State(state): State<AppState>, params: Params) -> Result<Json<Vec<Network>>> {
-    Ok(Json(state.engine.networks(&params.filters()?)?))
+    Ok(Json(state.engine.networks().list(&params.filters()?)?))
 }
 
 async fn inspect(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<Network>> {

@@ -30,7 +30,7 @@ async fn stats(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<Response> {
-    let first = state.engine.stats(&id).await?;
+    let first = state.engine.containers().stats(&id).await?;
     // The name may pass to another container while this one is watched.
     let id = first.id.clone();
     if !params.flag_or("stream", true) {
@@ -38,7 +38,7 @@ async fn stats(
             return Ok(Json(first).into_response());
         }
         tokio::time::sleep(INTERVAL).await;
-        let second = state.engine.stats(&id).await?;
+        let second = state.engine.containers().stats(&id).await?;
         return Ok(Json(after(&first, second)).into_response());
     }
     let engine = state.engine.clone();
@@ -50,7 +50,7 @@ async fn stats(
                 last
             } else {
                 tokio::time::sleep(INTERVAL).await;
-                match engine.stats(&id).await {
+                match engine.containers().stats(&id).await {
                     Ok(next) => after(&last, next),
                     // It has been removed: the stream is at its end.
                     Err(EngineError::NotFound(_)) => return None,

@@ -20,7 +20,7 @@ pub fn router() -> Router<AppState> {
 }
 
 async fn list(State(state): State<AppState>, params: Params) -> Result<Json<VolumeList>> {
-    Ok(Json(state.engine.volumes(&params.filters()?)?))
+    Ok(Json(state.engine.volumes().list(&params.filters()?)?))
 }
 
 async fn create(
@@ -30,14 +30,14 @@ async fn create(
     let request = body.unwrap_or_default();
     let engine = state.engine.clone();
     let volume = state
-        .finish(async move { engine.volume_create(request).await })
+        .finish(async move { engine.volumes().create(request).await })
         .await?;
     // Also for one that was there.
     Ok((StatusCode::CREATED, Json(volume)))
 }
 
 async fn inspect(State(state): State<AppState>, Path(name): Path<String>) -> Result<Json<Volume>> {
-    Ok(Json(state.engine.volume(&name)?))
+    Ok(Json(state.engine.volumes().get(&name)?))
 }
 
 async fn remove(
@@ -48,7 +48,7 @@ async fn remove(
     let force = params.flag("force");
     let engine = state.engine.clone();
     state
-        .finish(async move { engine.volume_remove(&name, force).await })
+        .finish(async move { engine.volumes().remove(&name, force).await })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -57,7 +57,7 @@ async fn prune(State(state): State<AppState>, params: Params) -> Result<Json<Vol
     let filters = params.filters()?;
     let engine = state.engine.clone();
     let report = state
-        .finish(async move { engine.volume_prune(&filters).await })
+        .finish(async move { engine.volumes().prune(&filters).await })
         .await?;
     Ok(Json(report))
 }

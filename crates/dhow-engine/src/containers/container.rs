@@ -5,41 +5,22 @@
 //! instructions, never over an await or a system call. The operation lock is this container's alone.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dhow_runtime::Shim;
 use dhow_runtime::protocol::AttachStreams;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::containers::definition::Definition;
-use crate::containers::restart::Backoff;
-use crate::containers::state::{Ended, Event, Refusal, State};
+use super::definition::Definition;
+use super::health::Health;
+use super::restart::Backoff;
+use super::state::{Ended, Event, Refusal, State};
 use crate::error::{EngineError, Result};
-use crate::execs::health::Health;
 use crate::id::ContainerId;
-
-/// A container's address and what is published of it, as long as it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointRecord {
-    pub id: String,
-    pub ip: std::net::Ipv4Addr,
-    pub prefix: u8,
-    pub gateway: std::net::Ipv4Addr,
-    pub mac: String,
-    /// The host's end of the container's link.
-    pub host_link: String,
-    pub ports: Vec<PublishedPort>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedPort {
-    pub protocol: String,
-    pub container_port: u16,
-    pub host_ip: std::net::Ipv4Addr,
-    pub host_port: u16,
-}
+use crate::networks::{EndpointRecord, EtcFiles};
 
 /// What of a container changes while it exists, and is kept in the store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,9 +43,9 @@ pub struct View {
     pub execs: Vec<String>,
     /// What its health check says, if it has one and has been started.
     pub health: Option<Health>,
-    /// The task that watches over the process. It ends when the last run's shim has cleared away what the
-    /// next one will make again: its cgroup and its socket.
-    pub keeper: Option<tokio::task::JoinHandle<()>>,
+    /// Cancelled when the last run's shim has cleared away what the next one will make again: its cgroup and
+    /// its socket.
+    pub cleared: Option<CancellationToken>,
     /// Holds the image's layers.
     pub pin: Option<dhow_image::Pin>,
 }
@@ -123,7 +104,7 @@ impl Container {
                 pending: Vec::new(),
                 execs: Vec::new(),
                 health: None,
-                keeper: None,
+                cleared: None,
                 pin: None,
             }),
             progress: watch::Sender::new(progress),
@@ -251,11 +232,12 @@ impl Container {
         let view = self.view();
         match (&view.shim, view.life.state.run()) {
             (Some(shim), Some(_)) => Ok(shim.clone()),
-            _ => Err(EngineError::Conflict(format!(
-                "container {} is not running",
-                self.id
-            ))),
+            _ => Err(self.not_running()),
         }
+    }
+
+    pub fn not_running(&self) -> EngineError {
+        EngineError::Conflict(format!("container {} is not running", self.id))
     }
 
     pub fn log_path(&self) -> PathBuf {
@@ -270,15 +252,7 @@ impl Container {
         self.dir.join("work")
     }
 
-    pub fn etc_files(&self) -> crate::containers::spec::EtcFiles {
-        etc_files(&self.dir)
-    }
-}
-
-pub fn etc_files(dir: &Path) -> crate::containers::spec::EtcFiles {
-    crate::containers::spec::EtcFiles {
-        hosts: dir.join("hosts"),
-        hostname: dir.join("hostname"),
-        resolv_conf: dir.join("resolv.conf"),
+    pub fn etc_files(&self) -> EtcFiles {
+        EtcFiles::of(&self.dir)
     }
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use dhow_api::{ContainerConfig, EndpointSettings, HostConfig, MountPoint};
 use serde::{Deserialize, Serialize};
 
-use crate::containers::restart::RestartPolicy;
+use super::restart::RestartPolicy;
 use crate::error::{EngineError, Result};
+use crate::networks::{NetworkMode, Wishes};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
@@ -83,35 +84,19 @@ impl MountRecord {
     }
 }
 
-/// `HostConfig.NetworkMode`, parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetworkMode {
-    Bridge,
-    Host,
-    None,
-    /// The namespace of another container.
-    Container(String),
-    /// A network of the user's own.
-    Named(String),
-}
-
-impl NetworkMode {
-    pub fn parse(text: &str) -> NetworkMode {
-        match text {
-            "" | "default" | "bridge" => NetworkMode::Bridge,
-            "host" => NetworkMode::Host,
-            "none" => NetworkMode::None,
-            other => match other.strip_prefix("container:") {
-                Some(name) => NetworkMode::Container(name.to_owned()),
-                None => NetworkMode::Named(other.to_owned()),
-            },
-        }
-    }
-}
-
 impl Definition {
     pub fn network_mode(&self) -> NetworkMode {
         NetworkMode::parse(&self.host_config.network_mode)
+    }
+
+    /// What it asks of networks, under the container's name.
+    pub fn wishes<'a>(&'a self, name: &'a str) -> Wishes<'a> {
+        Wishes {
+            name,
+            config: &self.config,
+            host: &self.host_config,
+            endpoints: &self.endpoints,
+        }
     }
 
     /// The command line: the entrypoint and what follows it.
@@ -140,8 +125,7 @@ impl Definition {
     }
 
     pub fn stop_signal(&self) -> i32 {
-        crate::containers::signal::parse(&self.config.stop_signal)
-            .unwrap_or(crate::containers::signal::SIGTERM)
+        super::signal::parse(&self.config.stop_signal).unwrap_or(super::signal::SIGTERM)
     }
 }
 

@@ -3,17 +3,16 @@
 use dhow_api::time::rfc3339_nano;
 use dhow_api::{ContainerInspect, ContainerState, DriverData, NetworkSettings};
 
-use crate::containers::container::{Container, Life};
-use crate::containers::definition::NetworkMode;
-use crate::containers::state::State;
-use crate::engine::Engine;
-use crate::error::{EngineError, Result};
-use crate::execs::health::Health;
-use crate::networks::ports;
+use super::Containers;
+use super::container::{Container, Life};
+use super::health::Health;
+use super::state::State;
+use crate::error::Result;
+use crate::networks::{NetworkMode, ports};
 
-impl Engine {
+impl Containers {
     pub fn inspect(&self, name: &str) -> Result<ContainerInspect> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let (name, definition, life, execs, health) = {
             let view = container.view();
             (
@@ -43,11 +42,15 @@ impl Engine {
                 (None, _) => String::new(),
             },
             ports: if running && definition.network_mode() == NetworkMode::Bridge {
-                ports::port_map(&definition, published)
+                ports::port_map(&definition.config, published)
             } else {
                 Default::default()
             },
-            networks: self.networks_of(&definition, &life),
+            networks: self.inner.networks.of(
+                &definition.wishes(&name),
+                life.endpoint.as_ref(),
+                running,
+            ),
         };
         let has_log = definition.host_config.log_config.kind != "none";
         Ok(ContainerInspect {
@@ -108,21 +111,6 @@ impl Engine {
                 .into(),
             ),
         }
-    }
-
-    /// The bytes that the container itself has written, and those with its image's.
-    pub async fn size(&self, name: &str) -> Result<(u64, u64)> {
-        let container = self.inner.containers.find(name)?;
-        let upper = container.upper_dir();
-        let own = tokio::task::spawn_blocking(move || crate::host::size::of_tree(&upper))
-            .await
-            .map_err(|e| EngineError::System(e.to_string()))?;
-        let image = self
-            .inner
-            .images
-            .resolve(&container.definition().image_id)
-            .map_or(0, |i| i.size);
-        Ok((own, own + image))
     }
 }
 

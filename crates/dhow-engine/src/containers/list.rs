@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dhow_api::{
-    ContainerSummary, EndpointSettings, Filters, HealthSummary, SummaryHostConfig,
-    SummaryNetworkSettings,
+    ContainerSummary, Filters, HealthSummary, SummaryHostConfig, SummaryNetworkSettings,
 };
 
-use crate::containers::container::{Container, Life};
-use crate::containers::definition::Definition;
-use crate::containers::state::State;
-use crate::engine::Engine;
+use super::Containers;
+use super::container::{Container, Life};
+use super::definition::{Definition, MountKind};
+use super::health::HealthStatus;
+use super::state::State;
 use crate::error::{EngineError, Result};
-use crate::execs::health::HealthStatus;
-use crate::networks::ports;
+use crate::networks::{Attached, ports};
 
 #[derive(Clone, Debug, Default)]
 pub struct ListOptions {
@@ -54,7 +53,7 @@ struct Row {
     health: Option<(HealthStatus, i64)>,
 }
 
-impl Engine {
+impl Containers {
     /// Newest first.
     pub fn list(&self, options: &ListOptions) -> Result<Vec<ContainerSummary>> {
         let filters = &options.filters;
@@ -76,7 +75,7 @@ impl Engine {
         let edge = |key: &str| -> Result<Option<i64>> {
             match filters.get(key).next() {
                 None => Ok(None),
-                Some(name) => Ok(Some(self.inner.containers.find(name)?.created)),
+                Some(name) => Ok(Some(self.inner.table.find(name)?.created)),
             }
         };
         let (before, since) = (edge("before")?, edge("since")?);
@@ -92,7 +91,7 @@ impl Engine {
 
         let mut rows: Vec<Row> = self
             .inner
-            .containers
+            .table
             .all()
             .into_iter()
             .filter_map(|container| {
@@ -170,7 +169,7 @@ impl Engine {
             created: container.created / 1_000_000_000,
             // As in Docker, only what runs has ports.
             ports: match life.state.run() {
-                Some(_) => ports::summary(definition, published),
+                Some(_) => ports::summary(&definition.config, published),
                 None => Vec::new(),
             },
             labels: definition.config.labels.clone(),
@@ -186,7 +185,13 @@ impl Engine {
             },
             network_settings: SummaryNetworkSettings {
                 networks: self
-                    .networks_of(definition, life)
+                    .inner
+                    .networks
+                    .of(
+                        &definition.wishes(name),
+                        life.endpoint.as_ref(),
+                        life.state.run().is_some(),
+                    )
                     .into_iter()
                     .map(|(name, endpoint)| (name, Box::new(endpoint)))
                     .collect(),
@@ -209,32 +214,19 @@ impl Engine {
         }
     }
 
-    /// The networks that a container is on, or will be.
-    pub(crate) fn networks_of(
-        &self,
-        definition: &Definition,
-        life: &Life,
-    ) -> BTreeMap<String, EndpointSettings> {
-        use crate::containers::definition::NetworkMode as M;
-        let name = match definition.network_mode() {
-            M::Container(_) => return BTreeMap::new(),
-            M::Bridge => "bridge",
-            M::Host => "host",
-            M::None => "none",
-            M::Named(_) => definition.host_config.network_mode.as_str(),
+    /// Where the running containers are in the networks.
+    pub fn attached(&self) -> Vec<Attached> {
+        let attached = |container: Arc<Container>| {
+            let view = container.view();
+            view.life.state.run()?;
+            Some(Attached {
+                network: view.definition.host_config.network_mode.clone(),
+                container: container.id.clone(),
+                name: view.name.to_string(),
+                endpoint: view.life.endpoint.clone(),
+            })
         };
-        let mut settings = definition.endpoints.get(name).cloned().unwrap_or_default();
-        if let Some(e) = &life.endpoint {
-            settings.endpoint_id = e.id.clone();
-            settings.gateway = e.gateway.to_string();
-            settings.ip_address = e.ip.to_string();
-            settings.ip_prefix_len = e.prefix;
-            settings.mac_address = e.mac.clone();
-        }
-        if life.state.run().is_some() || life.endpoint.is_some() {
-            settings.network_id = self.network_id(name);
-        }
-        [(name.to_owned(), settings)].into()
+        self.all().into_iter().filter_map(attached).collect()
     }
 }
 
@@ -292,11 +284,9 @@ fn matches(row: &Row, filters: &Filters, exited: &[i32], ancestors: &[String]) -
             row.definition.mounts.iter().any(|m| {
                 m.destination == v
                     || match &m.kind {
-                        crate::containers::definition::MountKind::Volume { name, .. } => name == v,
-                        crate::containers::definition::MountKind::Bind { source, .. } => {
-                            source == v
-                        }
-                        crate::containers::definition::MountKind::Tmpfs { .. } => false,
+                        MountKind::Volume { name, .. } => name == v,
+                        MountKind::Bind { source, .. } => source == v,
+                        MountKind::Tmpfs { .. } => false,
                     }
             })
         })

@@ -1,13 +1,20 @@
 //! Containers: what they are, what state they are in, and what is done with them.
+//!
+//! What follows from an end, a failed start or a due restart is not done here: it is told to the supervisor
+//! as a [`Notice`].
 
 pub mod container;
-pub mod create;
+mod create;
+mod define;
 pub mod definition;
+pub mod health;
 mod inspect;
 pub mod list;
 mod merge;
-pub mod mounts;
+mod mounts;
+mod notice;
 mod pause;
+mod prepare;
 mod prune;
 pub mod records;
 pub mod remove;
@@ -18,8 +25,198 @@ pub mod spec;
 pub mod start;
 pub mod state;
 pub mod stop;
-pub mod table;
+mod table;
 mod update;
+mod usage;
 pub mod user;
 mod validate;
 pub mod wait;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dhow_api::Actor;
+use dhow_runtime::Spawner;
+use dhow_runtime::cgroup::Cgroup;
+use dhow_store::Store;
+
+use crate::background::Background;
+use crate::config::LogDefaults;
+use crate::error::{EngineError, Result};
+use crate::events::EventBus;
+use crate::host::HostFacts;
+use crate::networks::Networks;
+use crate::storage::Trash;
+use crate::volumes::Volumes;
+
+use container::Container;
+pub use notice::{Notice, Notices};
+use table::Table;
+
+/// All containers, and what is done with them. A handle; clones are the same.
+#[derive(Clone)]
+pub struct Containers {
+    inner: Arc<Inner>,
+}
+
+/// What containers are given to work with.
+pub struct Parts {
+    pub settings: Settings,
+    pub store: Store,
+    pub images: dhow_image::Images,
+    pub networks: Networks,
+    pub volumes: Volumes,
+    pub spawner: Spawner,
+    pub events: EventBus,
+    pub host: Arc<HostFacts>,
+    pub trash: Arc<Trash>,
+    pub background: Background,
+    pub notices: Notices,
+}
+
+/// What the daemon's configuration says of containers.
+pub struct Settings {
+    /// Each container's directory is below this one.
+    pub dir: PathBuf,
+    /// The shims' sockets.
+    pub exec_root: PathBuf,
+    pub log: LogDefaults,
+    /// Limits of containers that do not set their own of the same name.
+    pub ulimits: Vec<dhow_api::Ulimit>,
+    /// The seconds between a stop's signal and its SIGKILL.
+    pub stop_timeout: i64,
+}
+
+struct Inner {
+    table: Table,
+    parts: Parts,
+}
+
+impl std::ops::Deref for Inner {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl Containers {
+    pub fn new(parts: Parts) -> Containers {
+        Containers {
+            inner: Arc::new(Inner {
+                table: Table::default(),
+                parts,
+            }),
+        }
+    }
+
+    /// By full id, by name with or without its slash, or by the beginning of an id that is no other's.
+    pub fn find(&self, reference: &str) -> Result<Arc<Container>> {
+        self.inner.table.find(reference)
+    }
+
+    pub fn all(&self) -> Vec<Arc<Container>> {
+        self.inner.table.all()
+    }
+
+    /// Enters a container that was stored by an earlier daemon.
+    pub fn register(&self, stored: records::StoredContainer) -> Result<Arc<Container>> {
+        let dir = self.inner.settings.dir.join(stored.id.as_str());
+        self.inner.table.reserve(&stored.name, &stored.id)?;
+        let layers = stored.definition.layers.clone();
+        let container = Arc::new(Container::new(
+            stored.id,
+            stored.created,
+            dir,
+            &stored.name,
+            stored.definition,
+            stored.life,
+        ));
+        if let Some(top) = layers.and_then(|l| l.parse::<dhow_image::Digest>().ok()) {
+            match self.inner.images.pin_chain(&top) {
+                Ok(pin) => container.view().pin = Some(pin),
+                Err(e) => {
+                    tracing::error!(container = %container.id, error = %e, "its image's layers are missing: it can't be started");
+                }
+            }
+        }
+        let definition = container.definition();
+        let volumes = definition.volumes().map(|(name, _)| name);
+        self.inner.volumes.hold(&container.id, volumes);
+        self.inner.table.insert(container.clone());
+        Ok(container)
+    }
+
+    /// Takes a container out of the table, as the last thing of its removal.
+    pub fn forget(&self, container: &Container) {
+        let definition = container.definition();
+        let volumes = definition.volumes().map(|(name, _)| name);
+        self.inner.volumes.release(&container.id, volumes);
+        self.inner.table.remove(container);
+    }
+
+    /// Publishes an event about a container, with the attributes that Docker gives it.
+    pub fn tell(&self, container: &Container, action: impl Into<String>, more: &[(&str, &str)]) {
+        let definition = container.definition();
+        let mut attributes: BTreeMap<String, String> = definition.config.labels.clone();
+        attributes.insert("image".into(), definition.config.image.clone());
+        attributes.insert("name".into(), container.name().to_string());
+        for (key, value) in more {
+            attributes.insert((*key).to_owned(), (*value).to_owned());
+        }
+        self.inner.events.publish(
+            "container",
+            action,
+            Actor {
+                id: container.id.to_string(),
+                attributes,
+            },
+        );
+    }
+
+    /// Writes a container's state as it is now; what can't be written is said.
+    pub async fn save(&self, container: &Arc<Container>) {
+        if let Err(e) = records::save_life(&self.inner.store, container).await {
+            tracing::error!(container = %container.id, error = %e, "its state could not be stored");
+        }
+    }
+
+    pub fn cgroup(&self, container: &Container) -> Result<Cgroup> {
+        let definition = container.definition();
+        let path = spec::cgroup_path(
+            container.id.as_str(),
+            &definition.host_config.resources.cgroup_parent,
+        );
+        Cgroup::open(&path).map_err(EngineError::io(format!("container {}", container.id)))
+    }
+
+    /// The image's layers, topmost first.
+    pub fn lower_dirs(&self, container: &Container) -> Vec<PathBuf> {
+        let view = container.view();
+        view.pin
+            .as_ref()
+            .map(|p| p.lower_dirs())
+            .unwrap_or_default()
+    }
+
+    pub fn networks(&self) -> &Networks {
+        &self.inner.networks
+    }
+
+    pub fn host(&self) -> &HostFacts {
+        &self.inner.host
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub fn trash(&self) -> &Trash {
+        &self.inner.trash
+    }
+}

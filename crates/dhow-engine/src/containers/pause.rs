@@ -2,26 +2,15 @@
 
 use std::sync::Arc;
 
-use dhow_runtime::cgroup::Cgroup;
-
-use crate::containers::container::Container;
-use crate::containers::spec::cgroup_path;
-use crate::containers::state::Event;
-use crate::engine::Engine;
+use super::Containers;
+use super::container::Container;
+use super::state::Event;
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
 
-impl Engine {
-    pub(crate) fn cgroup(&self, container: &Container) -> Result<Cgroup> {
-        let definition = container.definition();
-        let path = cgroup_path(
-            container.id.as_str(),
-            &definition.host_config.resources.cgroup_parent,
-        );
-        Cgroup::open(&path).map_err(EngineError::io(format!("container {}", container.id)))
-    }
-
+impl Containers {
     pub async fn pause(&self, name: &str) -> Result<()> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let _ops = container.ops.lock().await;
         // Asked first: what must not be paused is not frozen for an instant either.
         container
@@ -29,27 +18,23 @@ impl Engine {
             .after(Event::Pause)
             .map_err(|refusal| container.refused(&Event::Pause, refusal))?;
         let cgroup = self.cgroup(&container)?;
-        tokio::task::spawn_blocking(move || cgroup.freeze())
-            .await
-            .map_err(|e| EngineError::System(e.to_string()))?
+        blocking(move || cgroup.freeze())
+            .await?
             .map_err(EngineError::io(format!(
                 "cannot pause container {}",
                 container.id
             )))?;
         if container.transition(Event::Pause).is_err() {
             // It ended while it was being frozen.
-            return Err(EngineError::Conflict(format!(
-                "container {} is not running",
-                container.id
-            )));
+            return Err(container.not_running());
         }
-        self.save_or_log(&container).await;
-        self.container_event(&container, "pause", &[]);
+        self.save(&container).await;
+        self.tell(&container, "pause", &[]);
         Ok(())
     }
 
     pub async fn unpause(&self, name: &str) -> Result<()> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let _ops = container.ops.lock().await;
         container
             .state()
@@ -61,17 +46,16 @@ impl Engine {
     /// Thaws a container that is paused, whoever holds its operation lock.
     pub(crate) async fn thaw(&self, container: &Arc<Container>) -> Result<()> {
         let cgroup = self.cgroup(container)?;
-        tokio::task::spawn_blocking(move || cgroup.thaw())
-            .await
-            .map_err(|e| EngineError::System(e.to_string()))?
+        blocking(move || cgroup.thaw())
+            .await?
             .map_err(EngineError::io(format!(
                 "cannot unpause container {}",
                 container.id
             )))?;
         // It may have ended as soon as it could.
         if container.transition(Event::Unpause).is_ok() {
-            self.save_or_log(container).await;
-            self.container_event(container, "unpause", &[]);
+            self.save(container).await;
+            self.tell(container, "unpause", &[]);
         }
         Ok(())
     }

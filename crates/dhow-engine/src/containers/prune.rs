@@ -2,21 +2,23 @@
 
 use dhow_api::{ContainerPruneReport, Filters};
 
-use crate::containers::remove::RemoveOptions;
-use crate::containers::state::State;
-use crate::engine::Engine;
+use super::Containers;
+use super::remove::RemoveOptions;
+use super::state::State;
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
+use crate::host;
 use crate::volumes::excluded;
 
-impl Engine {
-    pub async fn prune_containers(&self, filters: &Filters) -> Result<ContainerPruneReport> {
+impl Containers {
+    pub async fn prune(&self, filters: &Filters) -> Result<ContainerPruneReport> {
         filters.validate(&["label", "label!", "until"])?;
         let until = match filters.get("until").next() {
             None => None,
             Some(text) => Some(parse_until(text)?),
         };
         let mut report = ContainerPruneReport::default();
-        for container in self.inner.containers.all() {
+        for container in self.inner.table.all() {
             if !matches!(
                 container.state(),
                 State::Created(_) | State::Exited(_) | State::Dead(_)
@@ -32,9 +34,7 @@ impl Engine {
                 continue;
             }
             let upper = container.upper_dir();
-            let size = tokio::task::spawn_blocking(move || crate::host::size::of_tree(&upper))
-                .await
-                .map_err(|e| EngineError::System(e.to_string()))?;
+            let size = blocking(move || host::size::of_tree(&upper)).await?;
             let _ops = container.ops.lock().await;
             // One that was started since is left alone.
             match self
@@ -57,7 +57,7 @@ impl Engine {
             id: String::new(),
             attributes: [("reclaimed".to_owned(), report.space_reclaimed.to_string())].into(),
         };
-        self.events().publish("container", "prune", actor);
+        self.inner.events.publish("container", "prune", actor);
         Ok(report)
     }
 }

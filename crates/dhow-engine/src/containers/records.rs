@@ -1,39 +1,19 @@
-//! The engine's records in the metadata store: a row a container, a row a volume.
+//! Containers in the metadata store: a row each.
 //!
 //! What a container was defined to be is written once, durably; its state changes often and is written
 //! whole each time, from what is in memory at the time of the write, so that writes can't overtake each
 //! other.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dhow_store::rusqlite::{self, Connection, params};
+use dhow_store::rusqlite::{self, params};
 use dhow_store::{Durability, Store};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::containers::container::{Container, Life};
-use crate::containers::definition::Definition;
+use super::container::{Container, Life};
+use super::definition::Definition;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
-
-/// Step 1 of the engine's tables.
-pub const SCHEMA_1: &str = "
-CREATE TABLE engine_containers (
-    id TEXT PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    created INTEGER NOT NULL,
-    definition TEXT NOT NULL,
-    life TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE engine_volumes (
-    name TEXT PRIMARY KEY,
-    record TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE engine_facts (
-    key TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-";
 
 /// A container as it was stored.
 #[derive(Debug)]
@@ -45,16 +25,6 @@ pub struct StoredContainer {
     pub life: Life,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredVolume {
-    pub name: String,
-    /// Nanoseconds since the epoch.
-    pub created: i64,
-    pub labels: BTreeMap<String, String>,
-    pub options: BTreeMap<String, String>,
-    pub anonymous: bool,
-}
-
 fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
 }
@@ -63,6 +33,15 @@ fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
 pub fn durability(definition: &Definition) -> Durability {
     if definition.host_config.auto_remove {
         Durability::Process
+    } else {
+        Durability::Synced
+    }
+}
+
+/// As [`durability`], of a volume that is made for it.
+pub fn volume_durability(definition: &Definition, anonymous: bool) -> Durability {
+    if anonymous {
+        durability(definition)
     } else {
         Durability::Synced
     }
@@ -175,62 +154,4 @@ pub async fn containers(store: &Store) -> Result<Vec<StoredContainer>> {
             })
         })
         .collect()
-}
-
-pub async fn put_volume(store: &Store, volume: &StoredVolume) -> Result<()> {
-    let volume = volume.clone();
-    store
-        .write(Durability::Synced, move |c| {
-            c.execute(
-                "INSERT OR REPLACE INTO engine_volumes VALUES (?1, ?2)",
-                params![volume.name, json(&volume)?],
-            )
-        })
-        .await?;
-    Ok(())
-}
-
-pub async fn delete_volume(store: &Store, name: &str) -> Result<()> {
-    let name = name.to_owned();
-    store
-        .write(Durability::Synced, move |c| {
-            c.execute("DELETE FROM engine_volumes WHERE name = ?1", [name])
-        })
-        .await?;
-    Ok(())
-}
-
-pub async fn volumes(store: &Store) -> Result<Vec<StoredVolume>> {
-    let texts = store
-        .write(Durability::Process, |c| {
-            let mut statement = c.prepare("SELECT record FROM engine_volumes")?;
-            let rows = statement.query_map([], |r| r.get::<_, String>(0))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        })
-        .await?;
-    texts
-        .iter()
-        .map(|t| {
-            serde_json::from_str(t)
-                .map_err(|e| EngineError::System(format!("the record of a volume: {e}")))
-        })
-        .collect()
-}
-
-/// A fact about this data-root that is made once, such as its id.
-pub async fn fact(store: &Store, key: &'static str, make: String) -> Result<String> {
-    let value = store
-        .write(Durability::Synced, move |c: &Connection| {
-            c.execute(
-                "INSERT OR IGNORE INTO engine_facts VALUES (?1, ?2)",
-                params![key, make],
-            )?;
-            c.query_row(
-                "SELECT value FROM engine_facts WHERE key = ?1",
-                [key],
-                |r| r.get(0),
-            )
-        })
-        .await?;
-    Ok(value)
 }

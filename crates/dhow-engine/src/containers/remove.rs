@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::containers::container::Container;
-use crate::containers::records;
-use crate::containers::signal::SIGKILL;
-use crate::containers::state::{Event, State};
-use crate::engine::Engine;
+use super::container::Container;
+use super::signal::SIGKILL;
+use super::state::{Event, Refusal, State};
+use super::{Containers, Notice, records};
 use crate::error::{EngineError, Result};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,23 +18,21 @@ pub struct RemoveOptions {
     pub link: bool,
 }
 
-impl Engine {
+impl Containers {
     pub async fn remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
             return Err(EngineError::invalid("links are not supported"));
         }
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         if let State::Removing(_) = container.state() {
-            return Err(
-                container.refused(&Event::Remove, crate::containers::state::Refusal::Removing)
-            );
+            return Err(container.refused(&Event::Remove, Refusal::Removing));
         }
         let _ops = container.ops.lock().await;
         self.remove_locked(&container, &options).await
     }
 
     /// The caller holds the operation lock. One that is gone already is no error.
-    pub(crate) async fn remove_locked(
+    pub async fn remove_locked(
         &self,
         container: &Arc<Container>,
         options: &RemoveOptions,
@@ -53,7 +50,7 @@ impl Engine {
                 if let Err(refusal) = container.transition(Event::RemoveFailed) {
                     tracing::error!(container = %container.id, ?refusal, "a failed removal found an unexpected state");
                 }
-                self.save_or_log(container).await;
+                self.save(container).await;
                 Err(e)
             }
         }
@@ -75,25 +72,17 @@ impl Engine {
                 "container {}: unable to remove filesystem",
                 container.id
             )))?;
-        self.inner.containers.remove(container);
-        {
+        self.inner.table.remove(container);
+        let execs = {
             let mut view = container.view();
             view.pin = None;
             view.pending.clear();
-            let execs = std::mem::take(&mut view.execs);
-            drop(view);
-            self.inner.execs.forget(&execs);
-        }
-        self.container_event(container, "destroy", &[]);
+            std::mem::take(&mut view.execs)
+        };
+        self.inner.notices.send(Notice::Removed { execs });
+        self.tell(container, "destroy", &[]);
         container.set_removed();
-        if options.volumes {
-            let names: Vec<String> = definition
-                .volumes()
-                .filter(|(_, anonymous)| *anonymous)
-                .map(|(name, _)| name.to_owned())
-                .collect();
-            self.remove_anonymous_volumes(names).await;
-        }
+        self.let_go_of_volumes(container, options.volumes).await;
         Ok(())
     }
 }

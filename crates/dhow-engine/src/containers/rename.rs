@@ -1,13 +1,13 @@
 //! Giving a container another name.
 
+use super::Containers;
 use super::records;
-use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::names;
 
-impl Engine {
+impl Containers {
     pub async fn rename(&self, name: &str, new: &str) -> Result<()> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let new = new.strip_prefix('/').unwrap_or(new);
         if new.is_empty() {
             return Err(EngineError::invalid(
@@ -27,7 +27,7 @@ impl Engine {
             ));
         }
         self.inner
-            .containers
+            .table
             .reserve(new, &container.id)
             .map_err(|e| match e {
                 EngineError::Conflict(text) => {
@@ -43,12 +43,12 @@ impl Engine {
         )
         .await
         {
-            self.inner.containers.release(new, &container.id);
+            self.inner.table.release(new, &container.id);
             return Err(e);
         }
         container.view().name = new.into();
-        self.inner.containers.release(&old, &container.id);
-        self.container_event(&container, "rename", &[("oldName", &format!("/{old}"))]);
+        self.inner.table.release(&old, &container.id);
+        self.tell(&container, "rename", &[("oldName", &format!("/{old}"))]);
         Ok(())
     }
 }

@@ -2,27 +2,28 @@
 //! fails half way is undone, and the container says why it did not start.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use dhow_runtime::protocol::{AttachStreams, LogSink, Rootfs, StartError, StartRequest};
+use dhow_runtime::Shim;
+use dhow_runtime::protocol::{AttachStreams, StartError, StartRequest};
+use tokio_util::sync::CancellationToken;
 
-use super::{records, user, validate};
-use crate::containers::container::{Container, EndpointRecord};
-use crate::containers::definition::{Definition, MountKind};
-use crate::containers::spec::{self, Shared, SpecInput};
-use crate::containers::state::Event;
-use crate::engine::Engine;
+use super::container::Container;
+use super::definition::Definition;
+use super::prepare::make_bind_sources;
+use super::state::Event;
+use super::{Containers, Notice, records};
 use crate::error::{EngineError, Result};
-use crate::networks::sandbox::Sandbox;
-use crate::rootfs::LayeredRoot;
+use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
+use crate::volumes::{Wanted, new_record};
 
 /// How long the shim of the last run may take to clear away.
-const SHIM_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+const SHIM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who asks for a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub enum Cause {
     User,
     /// The restart policy, which is asked again should the start fail.
     Policy,
@@ -44,9 +45,9 @@ fn start_error(error: &StartError) -> EngineError {
     }
 }
 
-impl Engine {
+impl Containers {
     pub async fn start(&self, name: &str) -> Result<()> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.find(name)?;
         let _ops = container.ops.lock().await;
         self.start_locked(&container, Cause::User).await?;
         // A start by hand begins a new count.
@@ -57,11 +58,7 @@ impl Engine {
     }
 
     /// The caller holds the container's operation lock.
-    pub(crate) async fn start_locked(
-        &self,
-        container: &Arc<Container>,
-        cause: Cause,
-    ) -> Result<()> {
+    pub async fn start_locked(&self, container: &Arc<Container>, cause: Cause) -> Result<()> {
         if container.watch().borrow().removed {
             return Err(EngineError::NotFound(format!(
                 "No such container: {}",
@@ -69,22 +66,59 @@ impl Engine {
             )));
         }
         container.apply(Event::Start)?;
-        let keeper = container.view().keeper.take();
-        if let Some(keeper) = keeper
-            && tokio::time::timeout(SHIM_PATIENCE, keeper).await.is_err()
+        let cleared = container.view().cleared.take();
+        if let Some(cleared) = cleared
+            && tokio::time::timeout(SHIM_PATIENCE, cleared.cancelled())
+                .await
+                .is_err()
         {
             tracing::warn!(container = %container.id, "the last run's shim does not end");
         }
-        let sandbox = match self.enter(container).await {
+        let definition = container.definition();
+        let sandbox = match self.enter(container, &definition).await {
             Ok(sandbox) => sandbox,
             Err(e) => return Err(self.start_failed(container, cause, None, e).await),
         };
-        self.network_event(container, "connect");
+        self.tell_network(container, "connect");
         let endpoint = sandbox.endpoint.clone();
         match self.launch(container, sandbox).await {
             Ok(()) => Ok(()),
             Err(e) => Err(self.start_failed(container, cause, endpoint, e).await),
         }
+    }
+
+    /// Its place in the network; another container's namespace is asked of that container.
+    async fn enter(&self, container: &Container, definition: &Definition) -> Result<Sandbox> {
+        if let NetworkMode::Container(name) = definition.network_mode() {
+            return Ok(Sandbox {
+                netns: Some(self.namespace_of(&*self.find(&name)?)?),
+                ..Sandbox::default()
+            });
+        }
+        let name = container.name();
+        self.inner.networks.enter(&definition.wishes(&name)).await
+    }
+
+    fn namespace_of(&self, other: &Container) -> Result<OwnedFd> {
+        let state = other.state();
+        let Some(pid) = state.run().map(|r| r.pid) else {
+            return Err(EngineError::Conflict(format!(
+                "cannot join network namespace of a non running container: container {} is {}",
+                other.id,
+                state.status()
+            )));
+        };
+        let path = format!("/proc/{pid}/ns/net");
+        let file = std::fs::File::open(&path).map_err(EngineError::io(path))?;
+        Ok(file.into())
+    }
+
+    /// Tells that a container has come to its network, or left it.
+    pub fn tell_network(&self, container: &Container, action: &str) {
+        let mode = container.definition().network_mode();
+        self.inner
+            .networks
+            .tell(container.id.as_str(), &mode, action);
     }
 
     async fn start_failed(
@@ -95,8 +129,8 @@ impl Engine {
         error: EngineError,
     ) -> EngineError {
         if let Some(endpoint) = endpoint {
-            self.leave(&endpoint).await;
-            self.network_event(container, "disconnect");
+            self.inner.networks.leave(&endpoint).await;
+            self.tell_network(container, "disconnect");
         }
         let exit_code = match &error {
             EngineError::Start { exit_code, .. } => *exit_code,
@@ -109,7 +143,7 @@ impl Engine {
             // Clients that attached for this start see the end of their streams.
             view.pending.clear();
             cause == Cause::Policy
-                && !self.inner.closing.is_cancelled()
+                && !self.inner.background.is_closing()
                 && definition
                     .restart_policy()
                     .unwrap_or_default()
@@ -123,14 +157,14 @@ impl Engine {
         }) {
             tracing::error!(container = %container.id, ?refusal, "a failed start found an unexpected state");
         }
-        self.save_or_log(container).await;
-        self.container_event(
+        self.save(container).await;
+        self.tell(
             container,
             "die",
             &[("exitCode", &exit_code.to_string()), ("execDuration", "0")],
         );
         if definition.host_config.auto_remove {
-            self.remove_after_exit(container.clone());
+            self.inner.notices.send(Notice::Spent(container.clone()));
         }
         error
     }
@@ -143,10 +177,14 @@ impl Engine {
         self.write_etc_files(container, sandbox.endpoint.as_ref())?;
         make_bind_sources(&definition)?;
         self.check_subpaths(&definition)?;
-        // A named volume that was removed by hand comes back empty.
+        // A named volume whose record was lost comes back empty.
         for (name, anonymous) in definition.volumes() {
-            self.ensure_volume(name, Default::default(), anonymous)
-                .await?;
+            let wanted = Wanted {
+                record: new_record(name, Default::default(), anonymous),
+                filling: None,
+                durability: records::volume_durability(&definition, anonymous),
+            };
+            self.inner.volumes.ensure(wanted).await?;
         }
         let request = self.start_request(container, &definition, &sandbox)?;
 
@@ -176,179 +214,21 @@ impl Engine {
             pid: started.pid,
             at: started.started_at,
         })?;
-        self.container_event(container, "start", &[]);
-        self.watch_health(container, &shim);
-        self.keep(container.clone(), shim);
+        self.tell(container, "start", &[]);
+        self.watch(container, shim);
         // A crash before this is written finds the process by its shim.
-        let (engine, container) = (self.clone(), container.clone());
+        let (containers, container) = (self.clone(), container.clone());
         self.inner
-            .tasks
-            .spawn(async move { engine.save_or_log(&container).await });
+            .background
+            .spawn(async move { containers.save(&container).await });
         Ok(())
     }
 
-    pub(crate) async fn save_or_log(&self, container: &Arc<Container>) {
-        if let Err(e) = records::save_life(&self.inner.store, container).await {
-            tracing::error!(container = %container.id, error = %e, "its state could not be stored");
-        }
+    /// Has the supervisor watch over a process that runs.
+    pub fn watch(&self, container: &Arc<Container>, shim: Shim) {
+        container.view().cleared = Some(CancellationToken::new());
+        self.inner
+            .notices
+            .send(Notice::Started(container.clone(), shim));
     }
-
-    /// A volume's content is its containers': a link in it must not lead out of it.
-    fn check_subpaths(&self, definition: &Definition) -> Result<()> {
-        for mount in &definition.mounts {
-            let MountKind::Volume { name, subpath, .. } = &mount.kind else {
-                continue;
-            };
-            if subpath.is_empty() {
-                continue;
-            }
-            let root = self.inner.volumes.data_dir(name);
-            let failed = |e: rustix::io::Errno| {
-                EngineError::invalid(format!(
-                    "cannot access path {subpath} of volume {name}: {e}"
-                ))
-            };
-            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-            let none = rustix::fs::Mode::empty();
-            let data = rustix::fs::open(&root, flags, none).map_err(failed)?;
-            rustix::fs::openat2(
-                &data,
-                subpath.as_str(),
-                flags,
-                none,
-                rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS,
-            )
-            .map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    /// The image's layers, topmost first.
-    pub(crate) fn lower_dirs(&self, container: &Container) -> Vec<PathBuf> {
-        let view = container.view();
-        view.pin
-            .as_ref()
-            .map(|p| p.lower_dirs())
-            .unwrap_or_default()
-    }
-
-    /// Reads the user database as the container sees it.
-    pub(crate) fn resolve_user(
-        &self,
-        container: &Container,
-        user: &str,
-        group_add: &[String],
-    ) -> Result<user::ResolvedUser> {
-        let mut layers = vec![container.upper_dir()];
-        layers.extend(self.lower_dirs(container));
-        let root = LayeredRoot::new(layers);
-        let read = |path: &str| {
-            root.read(path)
-                .map(Option::unwrap_or_default)
-                .map_err(EngineError::io(format!("reading {path} in the container")))
-        };
-        user::resolve(user, group_add, &read("/etc/passwd")?, &read("/etc/group")?)
-    }
-
-    fn start_request(
-        &self,
-        container: &Container,
-        definition: &Definition,
-        sandbox: &Sandbox,
-    ) -> Result<StartRequest> {
-        let (config, host) = (&definition.config, &definition.host_config);
-        let user = self.resolve_user(
-            container,
-            &config.user,
-            host.group_add.as_deref().unwrap_or_default(),
-        )?;
-        let shared = Shared {
-            pid_of: match host.pid_mode.strip_prefix("container:") {
-                Some(other) => Some(self.pid_of(other)?),
-                None => None,
-            },
-        };
-        let spec = spec::generate(&SpecInput {
-            id: container.id.as_str(),
-            definition,
-            host: &self.inner.host,
-            user: &user,
-            files: &container.etc_files(),
-            volumes_dir: self.inner.volumes.dir(),
-            shared,
-        })?;
-        let log = match host.log_config.kind.as_str() {
-            "none" => LogSink::None,
-            _ => {
-                let (max_size, max_file) = validate::log_limits(&host.log_config)?;
-                LogSink::JsonFile {
-                    path: container.log_path(),
-                    max_size,
-                    max_file,
-                }
-            }
-        };
-        let size = host.console_size;
-        Ok(StartRequest {
-            id: container.id.to_string(),
-            bundle: container.dir.clone(),
-            runtime_dir: self.inner.config.exec_root.clone(),
-            spec,
-            rootfs: Rootfs::Overlay {
-                lower: self.lower_dirs(container),
-                upper: container.upper_dir(),
-                work: container.work_dir(),
-            },
-            has_netns: sandbox.netns.is_some(),
-            open_stdin: config.open_stdin,
-            stdin_once: config.stdin_once,
-            log,
-            attach: Vec::new(),
-            held_fds: sandbox.holders.len(),
-            init: host.init.unwrap_or(false),
-            sync_exit: !host.auto_remove,
-            tty_size: match size {
-                [0, _] | [_, 0] => None,
-                [rows, cols] => Some((
-                    u16::try_from(rows).unwrap_or(u16::MAX),
-                    u16::try_from(cols).unwrap_or(u16::MAX),
-                )),
-            },
-        })
-    }
-
-    fn pid_of(&self, name: &str) -> Result<u32> {
-        let other = self.inner.containers.find(name)?;
-        other.state().run().map(|r| r.pid).ok_or_else(|| {
-            EngineError::Conflict(format!(
-                "cannot join PID namespace of a non running container: container {} is {}",
-                other.id,
-                other.state().status()
-            ))
-        })
-    }
-}
-
-/// `-v` makes a host directory that is not there; `--mount` does not.
-fn make_bind_sources(definition: &Definition) -> Result<()> {
-    for mount in &definition.mounts {
-        let MountKind::Bind { source, create } = &mount.kind else {
-            continue;
-        };
-        let path = std::path::Path::new(source);
-        if path.exists() {
-            continue;
-        }
-        if !create {
-            return Err(EngineError::invalid(format!(
-                "invalid mount config for type \"bind\": bind source path does not exist: {source}"
-            )));
-        }
-        std::fs::create_dir_all(path).map_err(|e| {
-            EngineError::invalid(format!(
-                "error while creating mount source path '{source}': {e}"
-            ))
-        })?;
-    }
-    Ok(())
 }

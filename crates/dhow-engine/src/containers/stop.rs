@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use dhow_runtime::Target;
 
-use crate::containers::container::Container;
-use crate::containers::signal::{self, SIGKILL};
-use crate::containers::start::Cause;
-use crate::containers::state::{Event, State};
-use crate::engine::Engine;
+use super::Containers;
+use super::container::Container;
+use super::signal::{self, SIGKILL};
+use super::start::Cause;
+use super::state::{Event, State};
 use crate::error::{EngineError, Result};
 
 /// How long a SIGKILL may take to be seen, before the client is told that it does not work.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
-impl Engine {
+impl Containers {
     /// Asks the process to end, and kills it after `timeout` seconds (negative is never). Returns once it
     /// has ended and everybody can see it.
     pub async fn stop(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let signal = parse_signal(&container, signal)?;
         let _ops = container.ops.lock().await;
         match container.state() {
@@ -27,7 +27,7 @@ impl Engine {
             _ => return Err(EngineError::NotModified),
         }
         self.stop_locked(&container, timeout, signal).await?;
-        self.container_event(&container, "stop", &[]);
+        self.tell(&container, "stop", &[]);
         Ok(())
     }
 
@@ -37,25 +37,25 @@ impl Engine {
         timeout: Option<i64>,
         signal: Option<&str>,
     ) -> Result<()> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let signal = parse_signal(&container, signal)?;
         let _ops = container.ops.lock().await;
         if container.state().is_live() {
             // Between the two a container of `--rm` would be removed; its removal waits for this lock, and
             // finds it running.
             self.stop_locked(&container, timeout, signal).await?;
-            self.container_event(&container, "stop", &[]);
+            self.tell(&container, "stop", &[]);
         }
         self.start_locked(&container, Cause::User).await?;
         container.view().life.restart_count = 0;
-        self.container_event(&container, "restart", &[]);
+        self.tell(&container, "restart", &[]);
         Ok(())
     }
 
     /// Sends a signal. Waits for the end where the signal leaves the process no choice, and for nothing
     /// otherwise.
     pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let number = match signal {
             None | Some("") => SIGKILL,
             Some(text) => signal::parse(text)?,
@@ -89,7 +89,7 @@ impl Engine {
             // A frozen process takes a signal only once it thaws.
             self.thaw(&container).await?;
         }
-        self.container_event(&container, "kill", &[("signal", &number.to_string())]);
+        self.tell(&container, "kill", &[("signal", &number.to_string())]);
         if number != SIGKILL {
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl Engine {
     }
 
     /// The caller holds the operation lock, and has seen a container that lives.
-    pub(crate) async fn stop_locked(
+    pub async fn stop_locked(
         &self,
         container: &Arc<Container>,
         timeout: Option<i64>,
@@ -113,7 +113,7 @@ impl Engine {
         match container.transition(Event::Stop) {
             // It was between two runs.
             Ok(State::Exited(_)) => {
-                self.save_or_log(container).await;
+                self.save(container).await;
                 return Ok(());
             }
             Ok(_) => {}
@@ -125,7 +125,7 @@ impl Engine {
         };
         let seconds = timeout
             .or(container.definition().config.stop_timeout)
-            .unwrap_or(self.inner.config.stop_timeout);
+            .unwrap_or(self.inner.settings.stop_timeout);
         let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
         self.send(container, &shim, signal).await?;
         if matches!(container.state(), State::Paused(_)) {
@@ -164,7 +164,7 @@ impl Engine {
                 ))(e));
             }
         }
-        self.container_event(container, "kill", &[("signal", &signal.to_string())]);
+        self.tell(container, "kill", &[("signal", &signal.to_string())]);
         Ok(())
     }
 }
@@ -177,7 +177,7 @@ fn parse_signal(container: &Container, signal: Option<&str>) -> Result<i32> {
 }
 
 /// Whether an error says that there is no process, or no shim any more.
-pub(crate) fn is_gone(e: &std::io::Error) -> bool {
+pub fn is_gone(e: &std::io::Error) -> bool {
     e.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
         || matches!(
             e.kind(),
@@ -189,7 +189,7 @@ pub(crate) fn is_gone(e: &std::io::Error) -> bool {
 }
 
 async fn wait_for_end(
-    progress: &mut tokio::sync::watch::Receiver<crate::containers::container::Progress>,
+    progress: &mut tokio::sync::watch::Receiver<super::container::Progress>,
     patience: Option<Duration>,
 ) -> Result<()> {
     let timed_out = || EngineError::System("the container did not end in time".to_owned());

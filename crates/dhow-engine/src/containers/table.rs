@@ -4,23 +4,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
 
-use crate::containers::container::Container;
+use super::container::Container;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 
 #[derive(Default)]
-pub struct Registry {
-    inner: RwLock<Inner>,
+pub struct Table {
+    inner: RwLock<Entries>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct Entries {
     /// Ordered, so that a prefix is a range.
     by_id: BTreeMap<ContainerId, Arc<Container>>,
     by_name: HashMap<String, ContainerId>,
 }
 
-impl Registry {
+impl Table {
     /// Takes the name for the id, or says who has it.
     pub fn reserve(&self, name: &str, id: &ContainerId) -> Result<()> {
         let mut inner = self.write();
@@ -87,11 +87,11 @@ impl Registry {
         self.read().by_id.values().cloned().collect()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Entries> {
         self.inner.read().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Entries> {
         self.inner.write().unwrap_or_else(|e| e.into_inner())
     }
 }

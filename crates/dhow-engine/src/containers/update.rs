@@ -2,20 +2,21 @@
 
 use dhow_api::{ContainerUpdateRequest, ContainerUpdateResponse, Resources};
 
+use super::Containers;
+use super::definition::{Definition, parse_restart_policy};
+use super::spec::resources;
+use super::state::State;
 use super::{records, validate};
-use crate::containers::definition::{Definition, parse_restart_policy};
-use crate::containers::spec::resources;
-use crate::containers::state::State;
-use crate::engine::Engine;
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
 
-impl Engine {
+impl Containers {
     pub async fn update(
         &self,
         name: &str,
         request: ContainerUpdateRequest,
     ) -> Result<ContainerUpdateResponse> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let _ops = container.ops.lock().await;
         if let State::Removing(_) | State::Dead(_) = container.state() {
             return Err(EngineError::Conflict(format!(
@@ -43,9 +44,8 @@ impl Engine {
                 self.inner.host.cgroup_version,
             )?;
             let cgroup = self.cgroup(&container)?;
-            warnings = tokio::task::spawn_blocking(move || cgroup.update(&limits))
-                .await
-                .map_err(|e| EngineError::System(e.to_string()))?
+            warnings = blocking(move || cgroup.update(&limits))
+                .await?
                 .map_err(EngineError::io(format!(
                     "cannot update container {}",
                     container.id
@@ -59,7 +59,7 @@ impl Engine {
         )
         .await?;
         container.view().definition = std::sync::Arc::new(definition);
-        self.container_event(&container, "update", &[]);
+        self.tell(&container, "update", &[]);
         Ok(ContainerUpdateResponse {
             warnings: Some(warnings).filter(|w| !w.is_empty()),
         })

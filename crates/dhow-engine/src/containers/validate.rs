@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use dhow_api::{ContainerConfig, HostConfig, Resources};
 
-use crate::containers::definition::{NetworkMode, parse_restart_policy};
-use crate::containers::spec;
+use super::definition::parse_restart_policy;
+use super::spec;
 use crate::error::{EngineError, Result};
 use crate::host::{HostFacts, parse_list};
+use crate::networks::{NetworkMode, ports};
 
 const MIN_MEMORY: i64 = 6 << 20;
 
@@ -81,13 +82,13 @@ fn check_config(config: &ContainerConfig) -> Result<()> {
         ));
     }
     if !config.stop_signal.is_empty() {
-        crate::containers::signal::parse(&config.stop_signal)?;
+        super::signal::parse(&config.stop_signal)?;
     }
     if config.hostname.len() > 64 || config.hostname.contains(char::is_whitespace) {
         return refuse(format!("invalid hostname: {}", config.hostname));
     }
     for port in config.exposed_ports.keys() {
-        crate::networks::ports::parse_port(port)?;
+        ports::parse_port(port)?;
     }
     if let Some(health) = &config.healthcheck {
         check_health(health)?;
@@ -143,7 +144,7 @@ fn check_network(host: &HostConfig) -> Result<()> {
         }
     }
     for (port, hosts) in host.port_bindings.iter().flatten() {
-        crate::networks::ports::parse_port(port)?;
+        ports::parse_port(port)?;
         for binding in hosts.iter().flatten() {
             if !binding.host_ip.is_empty()
                 && binding
@@ -396,7 +397,7 @@ fn check_sysctl(name: &str, host: &HostConfig) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::spec::caps::HostCapabilities;
+    use crate::host::HostCapabilities;
 
     fn facts() -> HostFacts {
         HostFacts {

@@ -3,7 +3,7 @@
 
 use dhow_api::{WaitExitError, WaitResponse};
 
-use crate::engine::Engine;
+use super::Containers;
 use crate::error::{EngineError, Result};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,14 +31,14 @@ impl WaitCondition {
     }
 }
 
-impl Engine {
+impl Containers {
     /// The future holds nothing of the container but what it waits for.
     pub fn wait(
         &self,
         name: &str,
         condition: WaitCondition,
     ) -> Result<impl Future<Output = WaitResponse> + Send + use<>> {
-        let container = self.inner.containers.find(name)?;
+        let container = self.inner.table.find(name)?;
         let mut progress = container.watch();
         let seen = progress.borrow_and_update().exits;
         drop(container);

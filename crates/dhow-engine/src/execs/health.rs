@@ -1,7 +1,6 @@
 //! Health checks: a command that is executed in a running container now and then, and what its exit codes
 //! say of the container (Docker's `HEALTHCHECK`).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,63 +10,17 @@ use dhow_runtime::{AttachStreams, ExecRequest, Shim, Target};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
+use super::Execs;
 use crate::containers::container::Container;
 use crate::containers::definition::Definition;
+use crate::containers::health::{Health, HealthStatus};
 use crate::containers::signal::SIGKILL;
-use crate::engine::Engine;
 use crate::id::random_hex;
 use crate::streams::attach::stream_pair;
 
-/// How many results are kept, and how much output of each, in bytes.
-const KEPT: usize = 5;
+/// How much of a check's output is kept, in bytes.
 const MAX_OUTPUT: usize = 4096;
 const SECOND: i64 = 1_000_000_000;
-
-/// What is known of a running container's health.
-#[derive(Clone, Debug, Default)]
-pub struct Health {
-    pub status: HealthStatus,
-    pub failing_streak: i64,
-    pub log: VecDeque<HealthcheckResult>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HealthStatus {
-    #[default]
-    Starting,
-    Healthy,
-    Unhealthy,
-}
-
-impl HealthStatus {
-    pub fn name(self) -> &'static str {
-        match self {
-            HealthStatus::Starting => "starting",
-            HealthStatus::Healthy => "healthy",
-            HealthStatus::Unhealthy => "unhealthy",
-        }
-    }
-}
-
-impl Health {
-    /// Counts a result. A failure within the start period does not count, as long as no check has
-    /// succeeded.
-    fn count(&mut self, result: HealthcheckResult, retries: i64, in_start_period: bool) {
-        if result.exit_code == 0 {
-            self.failing_streak = 0;
-            self.status = HealthStatus::Healthy;
-        } else if !(in_start_period && self.status == HealthStatus::Starting) {
-            self.failing_streak += 1;
-            if self.failing_streak >= retries {
-                self.status = HealthStatus::Unhealthy;
-            }
-        }
-        if self.log.len() == KEPT {
-            self.log.pop_front();
-        }
-        self.log.push_back(result);
-    }
-}
 
 /// A check as it is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,23 +69,23 @@ impl Check {
     }
 }
 
-impl Engine {
+impl Execs {
     /// Begins to check a container that has just started, or was taken over, if it has a check.
-    pub(crate) fn watch_health(&self, container: &Arc<Container>, shim: &Shim) {
+    pub fn watch_health(&self, container: &Arc<Container>, shim: &Shim) {
         let definition = container.definition();
         let Some(check) = Check::of(&definition) else {
             container.view().health = None;
             return;
         };
         container.view().health = Some(Health::default());
-        let (engine, container, shim) = (self.clone(), container.clone(), shim.clone());
+        let (execs, container, shim) = (self.clone(), container.clone(), shim.clone());
         let mut progress = container.watch();
         let seen = progress.borrow_and_update().exits;
-        self.inner.tasks.spawn(async move {
+        self.inner.background.spawn(async move {
             tokio::select! {
-                () = engine.inner.closing.cancelled() => {}
+                () = execs.inner.background.closing() => {}
                 _ = progress.wait_for(|p| p.exits > seen || p.removed) => {}
-                () = engine.check_health(&container, &shim, &check) => {}
+                () = execs.check_health(&container, &shim, &check) => {}
             }
         });
     }
@@ -177,7 +130,11 @@ impl Engine {
                 (health.status != before).then_some(health.status)
             };
             if let Some(status) = changed {
-                self.container_event(container, format!("health_status: {}", status.name()), &[]);
+                self.inner.containers.tell(
+                    container,
+                    format!("health_status: {}", status.name()),
+                    &[],
+                );
             }
         }
     }
@@ -189,7 +146,7 @@ impl Engine {
             ..ExecCreateRequest::default()
         };
         let prepared = self
-            .exec_process(container, &request)
+            .process(container, &request)
             .and_then(|process| Ok((process, random_hex()?)))
             .map_err(|e| e.to_string())
             .and_then(|(process, id)| Ok((process, id, stream_pair().map_err(|e| e.to_string())?)));
@@ -258,41 +215,5 @@ async fn read_output(mut stream: UnixStream, output: &mut Vec<u8>) {
                 _ => return,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn result(exit_code: i64) -> HealthcheckResult {
-        HealthcheckResult {
-            exit_code,
-            ..HealthcheckResult::default()
-        }
-    }
-
-    #[test]
-    fn failures_count_after_the_start_period_and_a_success_forgives_them() {
-        let mut health = Health::default();
-        health.count(result(1), 2, true);
-        assert_eq!(
-            (health.status, health.failing_streak),
-            (HealthStatus::Starting, 0)
-        );
-        health.count(result(1), 2, false);
-        health.count(result(1), 2, false);
-        assert_eq!(health.status, HealthStatus::Unhealthy);
-        health.count(result(0), 2, false);
-        assert_eq!(
-            (health.status, health.failing_streak),
-            (HealthStatus::Healthy, 0)
-        );
-        health.count(result(1), 2, true);
-        assert_eq!(health.failing_streak, 1);
-        for _ in 0..10 {
-            health.count(result(0), 2, false);
-        }
-        assert_eq!(health.log.len(), KEPT);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::containers::spec::caps::HostCapabilities;
+use super::HostCapabilities;
 
 #[derive(Clone, Debug)]
 pub struct HostFacts {

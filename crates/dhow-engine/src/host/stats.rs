@@ -8,43 +8,21 @@ use dhow_api::{
 
 use dhow_runtime::cgroup::Cgroup;
 
-use crate::engine::Engine;
-use crate::error::{EngineError, Result};
+use super::HostFacts;
 
 /// Nanoseconds in a tick of /proc/stat (`USER_HZ` is 100).
 const TICK: u64 = 10_000_000;
 
-impl Engine {
-    /// One sample. A container that does not run has an empty one, as in Docker.
-    pub async fn stats(&self, name: &str) -> Result<Stats> {
-        let container = self.inner.containers.find(name)?;
-        let mut stats = Stats {
-            id: container.id.to_string(),
-            name: format!("/{}", container.name()),
-            os_type: "linux".into(),
-            ..Stats::default()
-        };
-        let Some(pid) = container.state().run().map(|r| r.pid) else {
-            stats.read = dhow_api::time::rfc3339_nano(0);
-            return Ok(stats);
-        };
-        let cgroup = self.cgroup(&container)?;
-        let v2 = self.inner.host.cgroup_version == 2;
-        let (cpus, memory) = (self.inner.host.cpus, self.inner.host.memory);
-        let own_network = container.definition().host_config.network_mode != "host";
-        tokio::task::spawn_blocking(move || {
-            stats.read = dhow_api::time::rfc3339_nano(dhow_api::time::now());
-            stats.cpu_stats = cpu(&cgroup, v2, cpus);
-            stats.memory_stats = memory_use(&cgroup, v2, memory);
-            stats.pids_stats = pids(&cgroup);
-            stats.blkio_stats = block_io(&cgroup, v2);
-            if own_network {
-                stats.networks = interfaces(pid);
-            }
-            Ok(stats)
-        })
-        .await
-        .map_err(|e| EngineError::System(e.to_string()))?
+/// One sample of a container whose process is `pid`, into what is known of it already. Blocks.
+pub fn sample(stats: &mut Stats, cgroup: &Cgroup, host: &HostFacts, pid: u32, own_network: bool) {
+    let v2 = host.cgroup_version == 2;
+    stats.read = dhow_api::time::rfc3339_nano(dhow_api::time::now());
+    stats.cpu_stats = cpu(cgroup, v2, host.cpus);
+    stats.memory_stats = memory_use(cgroup, v2, host.memory);
+    stats.pids_stats = pids(cgroup);
+    stats.blkio_stats = block_io(cgroup, v2);
+    if own_network {
+        stats.networks = interfaces(pid);
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use dhow_api::TopResponse;
 
-use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 
 /// Clock ticks a second in /proc (`USER_HZ`), which the kernel's interface fixes.
@@ -81,41 +80,33 @@ struct Process {
     rss: u64,
 }
 
-impl Engine {
-    pub async fn top(&self, name: &str, ps_args: &str) -> Result<TopResponse> {
-        let container = self.inner.containers.find(name)?;
-        if container.state().run().is_none() {
-            return Err(EngineError::Conflict(format!(
-                "container {} is not running",
-                container.id
-            )));
-        }
-        let columns = parse_args(ps_args)?;
-        let cgroup = self.cgroup(&container)?;
-        let memory = self.inner.host.memory;
-        tokio::task::spawn_blocking(move || {
-            let pids = cgroup
-                .pids()
-                .map_err(EngineError::io("listing the container's processes"))?;
-            let uptime = uptime().map_err(EngineError::io("/proc/uptime"))?;
-            let mut users = HashMap::new();
-            let mut processes: Vec<Process> = pids.into_iter().filter_map(read).collect();
-            processes.sort_by_key(|p| p.pid);
-            Ok(TopResponse {
-                titles: columns.iter().map(|(title, _)| title.clone()).collect(),
-                processes: processes
+/// The processes with these ids, as `ps` shows them with `args`. Blocks.
+pub fn processes(pids: Vec<u32>, columns: &Columns, memory: u64) -> Result<TopResponse> {
+    let columns = &columns.0;
+    let uptime = uptime().map_err(EngineError::io("/proc/uptime"))?;
+    let mut users = HashMap::new();
+    let mut processes: Vec<Process> = pids.into_iter().filter_map(read).collect();
+    processes.sort_by_key(|p| p.pid);
+    Ok(TopResponse {
+        titles: columns.iter().map(|(title, _)| title.clone()).collect(),
+        processes: processes
+            .iter()
+            .map(|p| {
+                columns
                     .iter()
-                    .map(|p| {
-                        columns
-                            .iter()
-                            .map(|(_, c)| cell(p, *c, uptime, memory, &mut users))
-                            .collect()
-                    })
-                    .collect(),
+                    .map(|(_, c)| cell(p, *c, uptime, memory, &mut users))
+                    .collect()
             })
-        })
-        .await
-        .map_err(|e| EngineError::System(e.to_string()))?
+            .collect(),
+    })
+}
+
+/// The columns that `ps` shows with certain arguments.
+pub struct Columns(Vec<(String, Column)>);
+
+impl Columns {
+    pub fn parse(args: &str) -> Result<Columns> {
+        parse_args(args).map(Columns)
     }
 }
 

@@ -1,16 +1,45 @@
 //! Images as containers use them: which containers keep an image, and the events of what happens to it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dhow_api::Actor;
 use dhow_image::{Digest, ImageUser, Removed};
 
-use crate::engine::Engine;
+use crate::containers::Containers;
 use crate::error::Result;
+use crate::events::EventBus;
 
-impl Engine {
+/// Images as containers use them. A handle; clones are the same.
+#[derive(Clone)]
+pub struct Images {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: dhow_image::Images,
+    containers: Containers,
+    events: EventBus,
+}
+
+impl Images {
+    pub fn new(store: dhow_image::Images, containers: Containers, events: EventBus) -> Images {
+        Images {
+            inner: Arc::new(Inner {
+                store,
+                containers,
+                events,
+            }),
+        }
+    }
+
+    /// The images themselves.
+    pub fn store(&self) -> &dhow_image::Images {
+        &self.inner.store
+    }
+
     /// The containers that were made of an image.
-    pub fn users_of_image(&self, id: &Digest) -> Vec<ImageUser> {
+    pub fn users(&self, id: &Digest) -> Vec<ImageUser> {
         let id = id.to_string();
         self.inner
             .containers
@@ -25,19 +54,16 @@ impl Engine {
     }
 
     /// Removes an image or a name of it, with Docker's rules. Blocks: call it where that is allowed.
-    pub fn image_remove(&self, name: &str, force: bool) -> Result<Vec<Removed>> {
-        let image = self.inner.images.resolve(name)?;
-        let removed = self
-            .inner
-            .images
-            .remove(name, force, &|id| self.users_of_image(id))?;
+    pub fn remove(&self, name: &str, force: bool) -> Result<Vec<Removed>> {
+        let image = self.inner.store.resolve(name)?;
+        let removed = self.inner.store.remove(name, force, &|id| self.users(id))?;
         for one in &removed {
             match one {
                 Removed::Untagged(_) => {
-                    self.image_event("untag", &image.id.to_string(), &image.id.to_string())
+                    self.tell("untag", &image.id.to_string(), &image.id.to_string())
                 }
                 Removed::Deleted(id) if *id == image.id => {
-                    self.image_event("delete", &image.id.to_string(), &image.id.to_string());
+                    self.tell("delete", &image.id.to_string(), &image.id.to_string());
                 }
                 Removed::Deleted(_) => {}
             }
@@ -46,10 +72,10 @@ impl Engine {
     }
 
     /// Publishes an event about an image: `pull`, `tag`, `untag`, `delete`, `push`, `import`, `load`.
-    pub fn image_event(&self, action: &str, id: &str, name: &str) {
+    pub fn tell(&self, action: &str, id: &str, name: &str) {
         let mut attributes: BTreeMap<String, String> = self
             .inner
-            .images
+            .store
             .resolve(id)
             .ok()
             .and_then(|i| i.config.config.labels.clone())
@@ -60,7 +86,7 @@ impl Engine {
             _ => (id, name),
         };
         attributes.insert("name".into(), name.to_owned());
-        self.events().publish(
+        self.inner.events.publish(
             "image",
             action,
             Actor {

@@ -1,116 +1,115 @@
-//! The three networks that are always there: bridge, host and none.
+//! Networks: the three that are always there (bridge, host and none), and the place that a container has in
+//! one of them.
 
+pub mod endpoint;
+mod files;
+mod mode;
 pub mod ports;
-pub mod sandbox;
+mod sandbox;
+mod show;
 
-use dhow_api::{EndpointResource, Filters, Ipam, IpamConfig, Network};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dhow_api::{Actor, ContainerConfig, EndpointSettings, HostConfig};
 use dhow_image::Digest;
+use dhow_net::{LiveEndpoint, NetConfig, Network};
 
-use crate::engine::Engine;
+use crate::config::DnsConfig;
 use crate::error::{EngineError, Result};
+use crate::events::EventBus;
 
-/// Name, driver.
-const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
+pub use endpoint::{EndpointRecord, PublishedPort, parse_mac};
+pub use files::EtcFiles;
+pub use mode::NetworkMode;
+pub use sandbox::Sandbox;
+pub use show::Attached;
 
-impl Engine {
+/// All networks. A handle; clones are the same.
+#[derive(Clone)]
+pub struct Networks {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    net: Network,
+    config: NetConfig,
+    dns: DnsConfig,
+    events: EventBus,
+    /// The data-root's id: networks have theirs of it.
+    root_id: String,
+    /// Nanoseconds since the epoch.
+    opened: i64,
+}
+
+/// What a container's definition says of networks.
+#[derive(Clone, Copy)]
+pub struct Wishes<'a> {
+    /// The container's name.
+    pub name: &'a str,
+    pub config: &'a ContainerConfig,
+    pub host: &'a HostConfig,
+    /// What was asked of each network, by the network's name.
+    pub endpoints: &'a BTreeMap<String, EndpointSettings>,
+}
+
+impl Wishes<'_> {
+    pub fn mode(&self) -> NetworkMode {
+        NetworkMode::parse(&self.host.network_mode)
+    }
+}
+
+impl Networks {
+    /// Makes the bridge, or adopts it; `live` are the endpoints that may still be in use.
+    pub async fn open(
+        config: NetConfig,
+        dns: DnsConfig,
+        live: Vec<LiveEndpoint>,
+        events: EventBus,
+        root_id: String,
+    ) -> Result<Networks> {
+        let net = Network::open(config.clone(), live)
+            .await
+            .map_err(|e| EngineError::System(e.to_string()))?;
+        Ok(Networks {
+            inner: Arc::new(Inner {
+                net,
+                config,
+                dns,
+                events,
+                root_id,
+                opened: dhow_api::time::now(),
+            }),
+        })
+    }
+
     /// A network's id: the same as long as the data-root is.
-    pub(crate) fn network_id(&self, name: &str) -> String {
-        Digest::sha256(format!("{}/{name}", self.inner.id).as_bytes())
+    pub fn id(&self, name: &str) -> String {
+        Digest::sha256(format!("{}/{name}", self.inner.root_id).as_bytes())
             .hex()
             .to_owned()
     }
 
-    pub fn networks(&self, filters: &Filters) -> Result<Vec<Network>> {
-        filters.validate(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-        let dangling = filters.boolean("dangling")?.unwrap_or(false);
-        Ok(NETWORKS
-            .iter()
-            .filter(|_| !dangling)
-            .map(|(name, driver)| self.show_network(name, driver, false))
-            .filter(|n| {
-                filters.prefix_match("id", &n.id)
-                    && filters.regex_match("name", &n.name)
-                    && filters.exact_match("driver", &n.driver)
-                    && filters.exact_match("scope", &n.scope)
-                    && filters.exact_match("type", "builtin")
-                    && filters.labels_match("label", &n.labels)
-            })
-            .collect())
-    }
-
-    /// By name, id, or the beginning of an id.
-    pub fn network(&self, name: &str) -> Result<Network> {
-        NETWORKS
-            .iter()
-            .find(|(n, _)| *n == name || (!name.is_empty() && self.network_id(n).starts_with(name)))
-            .map(|(n, driver)| self.show_network(n, driver, true))
-            .ok_or_else(|| EngineError::NotFound(format!("network {name} not found")))
-    }
-
-    fn show_network(&self, name: &str, driver: &str, with_containers: bool) -> Network {
-        let mut network = Network {
-            name: name.to_owned(),
-            id: self.network_id(name),
-            created: dhow_api::time::rfc3339_nano(self.inner.opened),
-            scope: "local".into(),
-            driver: driver.to_owned(),
-            enable_ipv4: true,
-            ipam: Ipam {
-                driver: "default".into(),
-                ..Ipam::default()
-            },
-            ..Network::default()
+    /// Tells that a container has come to its network, or left it.
+    pub fn tell(&self, container: &str, mode: &NetworkMode, action: &str) {
+        let (name, driver) = match mode {
+            NetworkMode::Bridge => ("bridge", "bridge"),
+            NetworkMode::Host => ("host", "host"),
+            NetworkMode::None => ("none", "null"),
+            NetworkMode::Container(_) | NetworkMode::Named(_) => return,
         };
-        if name == "bridge" {
-            let bridge = self.inner.network.bridge();
-            network.ipam.config = vec![IpamConfig {
-                subnet: bridge.subnet.to_string(),
-                gateway: bridge.gateway.to_string(),
-                ..IpamConfig::default()
-            }];
-            let net = &self.inner.config.net;
-            for (key, value) in [
-                (
-                    "com.docker.network.bridge.default_bridge",
-                    "true".to_owned(),
-                ),
-                ("com.docker.network.bridge.enable_icc", net.icc.to_string()),
-                (
-                    "com.docker.network.bridge.enable_ip_masquerade",
-                    net.masquerade.to_string(),
-                ),
-                (
-                    "com.docker.network.bridge.host_binding_ipv4",
-                    net.publish_ip.to_string(),
-                ),
-                ("com.docker.network.bridge.name", bridge.name.clone()),
-                ("com.docker.network.driver.mtu", bridge.mtu.to_string()),
-            ] {
-                network.options.insert(key.to_owned(), value);
-            }
-        }
-        if with_containers {
-            for container in self.inner.containers.all() {
-                let view = container.view();
-                if view.life.state.run().is_none()
-                    || view.definition.host_config.network_mode != name
-                {
-                    continue;
-                }
-                let mut resource = EndpointResource {
-                    name: view.name.to_string(),
-                    ..EndpointResource::default()
-                };
-                if let Some(e) = &view.life.endpoint {
-                    resource.endpoint_id = e.id.clone();
-                    resource.mac_address = e.mac.clone();
-                    resource.ipv4_address = format!("{}/{}", e.ip, e.prefix);
-                }
-                network
-                    .containers
-                    .insert(container.id.to_string(), resource);
-            }
-        }
-        network
+        let attributes = [
+            ("container".to_owned(), container.to_owned()),
+            ("name".to_owned(), name.to_owned()),
+            ("type".to_owned(), driver.to_owned()),
+        ];
+        self.inner.events.publish(
+            "network",
+            action,
+            Actor {
+                id: self.id(name),
+                attributes: attributes.into(),
+            },
+        );
     }
 }

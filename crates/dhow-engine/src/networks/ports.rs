@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use dhow_api::{PortMap, PortSummary};
+use dhow_api::{ContainerConfig, HostConfig, PortMap, PortSummary};
 use dhow_net::{PortRequest, Protocol};
 
-use crate::containers::container::PublishedPort;
-use crate::containers::definition::Definition;
+use super::PublishedPort;
 use crate::error::{EngineError, Result};
 
 /// `80`, `80/tcp`: the port and its protocol.
@@ -42,9 +41,9 @@ fn parse_host_ports(text: &str) -> Result<Option<(u16, u16)>> {
 }
 
 /// What is to be published, in order of port.
-pub fn requests(definition: &Definition) -> Result<Vec<PortRequest>> {
+pub fn requests(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<PortRequest>> {
     let mut requests = Vec::new();
-    let bindings = definition.host_config.port_bindings.iter().flatten();
+    let bindings = host.port_bindings.iter().flatten();
     for (port, hosts) in bindings {
         let (container_port, protocol) = parse_port(port)?;
         for host in hosts.iter().flatten() {
@@ -64,8 +63,8 @@ pub fn requests(definition: &Definition) -> Result<Vec<PortRequest>> {
             });
         }
     }
-    if definition.host_config.publish_all_ports {
-        for port in definition.config.exposed_ports.keys() {
+    if host.publish_all_ports {
+        for port in config.exposed_ports.keys() {
             let (container_port, protocol) = parse_port(port)?;
             if !requests
                 .iter()
@@ -85,9 +84,9 @@ pub fn requests(definition: &Definition) -> Result<Vec<PortRequest>> {
 }
 
 /// `NetworkSettings.Ports`: every exposed port, with the bindings that it has.
-pub fn port_map(definition: &Definition, published: &[PublishedPort]) -> PortMap {
+pub fn port_map(config: &ContainerConfig, published: &[PublishedPort]) -> PortMap {
     let mut map: PortMap = BTreeMap::new();
-    for port in definition.config.exposed_ports.keys() {
+    for port in config.exposed_ports.keys() {
         if let Ok((number, protocol)) = parse_port(port) {
             map.insert(format!("{number}/{}", protocol.name()), None);
         }
@@ -105,7 +104,7 @@ pub fn port_map(definition: &Definition, published: &[PublishedPort]) -> PortMap
 }
 
 /// The ports of a line of the list.
-pub fn summary(definition: &Definition, published: &[PublishedPort]) -> Vec<PortSummary> {
+pub fn summary(config: &ContainerConfig, published: &[PublishedPort]) -> Vec<PortSummary> {
     let mut ports: Vec<PortSummary> = published
         .iter()
         .map(|p| PortSummary {
@@ -115,7 +114,7 @@ pub fn summary(definition: &Definition, published: &[PublishedPort]) -> Vec<Port
             protocol: p.protocol.clone(),
         })
         .collect();
-    for port in definition.config.exposed_ports.keys() {
+    for port in config.exposed_ports.keys() {
         if let Ok((number, protocol)) = parse_port(port)
             && !ports
                 .iter()

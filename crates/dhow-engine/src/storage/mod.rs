@@ -1,6 +1,8 @@
-//! What the engine's parts keep on disk beside their own directories: the data-root's lock, and the trash.
+//! What the engine's parts keep on disk beside their own directories: the data-root's lock, the metadata
+//! store's schema and facts, and the trash.
 
 mod lock;
+pub mod schema;
 mod trash;
 
 pub use lock::DataRootLock;

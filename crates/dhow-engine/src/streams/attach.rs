@@ -6,11 +6,12 @@ use std::pin::Pin;
 use dhow_runtime::{AttachStreams, Target};
 use tokio::net::UnixStream;
 
+use super::Streams;
+use super::detach::{DetachKeys, DetachScanner};
+use super::logs::{LogOptions, LogStream};
 use crate::containers::state::State;
-use crate::engine::Engine;
+use crate::containers::stop::is_gone;
 use crate::error::{EngineError, Result};
-use crate::streams::detach::{DetachKeys, DetachScanner};
-use crate::streams::logs::{LogOptions, LogStream};
 
 /// Which streams, and whether what was written earlier comes first.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +45,7 @@ pub struct AttachSession {
 }
 
 impl AttachSession {
-    pub(crate) fn new(
+    pub fn new(
         stream: Option<UnixStream>,
         tty: bool,
         stdin: bool,
@@ -61,7 +62,7 @@ impl AttachSession {
         }
     }
 
-    pub(crate) fn on_output_end(&mut self, known: impl Future<Output = ()> + Send + 'static) {
+    pub fn on_output_end(&mut self, known: impl Future<Output = ()> + Send + 'static) {
         self.known = Some(Box::pin(known));
     }
 
@@ -76,7 +77,7 @@ impl AttachSession {
         }
     }
 
-    pub(crate) fn on_detach(&mut self, tell: impl FnOnce() + Send + 'static) {
+    pub fn on_detach(&mut self, tell: impl FnOnce() + Send + 'static) {
         self.on_detach = Some(Box::new(tell));
     }
 
@@ -89,13 +90,13 @@ impl AttachSession {
 }
 
 /// The two ends of a stream: ours for the route, the other for the shim.
-pub(crate) fn stream_pair() -> std::io::Result<(UnixStream, OwnedFd)> {
+pub fn stream_pair() -> std::io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     Ok((UnixStream::from_std(ours)?, theirs.into()))
 }
 
-impl Engine {
+impl Streams {
     pub async fn attach(&self, name: &str, options: AttachOptions) -> Result<AttachSession> {
         let container = self.inner.containers.find(name)?;
         let keys = DetachKeys::parse(options.detach_keys.as_deref().unwrap_or(""))?;
@@ -162,18 +163,15 @@ impl Engine {
             if let Some((shim, theirs)) = shim {
                 shim.attach(Target::Init, streams, theirs)
                     .await
-                    .map_err(|e| match crate::containers::stop::is_gone(&e) {
-                        true => EngineError::Conflict(format!(
-                            "container {} is not running",
-                            container.id
-                        )),
+                    .map_err(|e| match is_gone(&e) {
+                        true => container.not_running(),
                         false => EngineError::io("attaching")(e),
                     })?;
             }
             session.stream = Some(ours);
         }
-        self.container_event(&container, "attach", &[]);
-        let (engine, attached) = (self.clone(), container.clone());
+        self.inner.containers.tell(&container, "attach", &[]);
+        let (background, attached) = (self.inner.background.clone(), container.clone());
         session.on_output_end(async move {
             let known = async {
                 let shim = attached.view().shim.clone();
@@ -187,12 +185,12 @@ impl Engine {
                 let _ = progress.wait_for(|p| p.exits > seen || p.removed).await;
             };
             tokio::select! {
-                () = engine.inner.closing.cancelled() => {}
+                () = background.closing() => {}
                 () = known => {}
             }
         });
-        let engine = self.clone();
-        session.on_detach(move || engine.container_event(&container, "detach", &[]));
+        let containers = self.inner.containers.clone();
+        session.on_detach(move || containers.tell(&container, "detach", &[]));
         Ok(session)
     }
 
@@ -207,7 +205,7 @@ impl Engine {
                     container.id
                 ))
             })?;
-        self.container_event(
+        self.inner.containers.tell(
             &container,
             "resize",
             &[
@@ -216,32 +214,6 @@ impl Engine {
             ],
         );
         Ok(())
-    }
-
-    /// Reads or follows what a container has written.
-    pub fn logs(&self, name: &str, options: LogOptions) -> Result<LogStream> {
-        if !options.stdout && !options.stderr {
-            return Err(EngineError::invalid(
-                "Bad parameters: you must choose at least one stream",
-            ));
-        }
-        let container = self.inner.containers.find(name)?;
-        let definition = container.definition();
-        if definition.host_config.log_config.kind == "none" {
-            return Err(EngineError::NotImplemented(
-                "configured logging driver does not support reading".to_owned(),
-            ));
-        }
-        let mut progress = container.watch();
-        let state = container.state();
-        let follow = options.follow && (state.is_live() || matches!(state, State::Starting(_)));
-        let seen = progress.borrow_and_update().exits;
-        let ended = async move {
-            // An error means that the container is gone.
-            let _ = progress.wait_for(|p| p.exits > seen || p.removed).await;
-        };
-        let options = LogOptions { follow, ..options };
-        crate::streams::logs::read(container.log_path(), options, definition.config.tty, ended)
     }
 }
 

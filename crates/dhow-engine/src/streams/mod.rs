@@ -3,3 +3,31 @@
 pub mod attach;
 pub mod detach;
 pub mod logs;
+mod read;
+
+use std::sync::Arc;
+
+use crate::background::Background;
+use crate::containers::Containers;
+
+/// The streams of all containers. A handle; clones are the same.
+#[derive(Clone)]
+pub struct Streams {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    containers: Containers,
+    background: Background,
+}
+
+impl Streams {
+    pub fn new(containers: Containers, background: Background) -> Streams {
+        Streams {
+            inner: Arc::new(Inner {
+                containers,
+                background,
+            }),
+        }
+    }
+}

@@ -19,10 +19,10 @@ use crate::rootfs::{LayeredRoot, Node, entries};
 const MAX_DEPTH: u32 = 512;
 
 /// Copies what `root` has at `path` into the empty directory `volume`. Nothing there, or no directory: the
-/// volume stays empty. Blocks.
-pub fn fill(root: &LayeredRoot, path: &Path, volume: &Path) -> std::io::Result<()> {
+/// volume stays empty, and the answer is false. Blocks.
+pub fn fill(root: &LayeredRoot, path: &Path, volume: &Path) -> std::io::Result<bool> {
     let Some(Node::Directory(parts)) = root.lookup(path)? else {
-        return Ok(());
+        return Ok(false);
     };
     let target = openat(
         rustix::fs::CWD,
@@ -30,10 +30,8 @@ pub fn fill(root: &LayeredRoot, path: &Path, volume: &Path) -> std::io::Result<(
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    if std::fs::read_dir(volume)?.next().is_some() {
-        return Ok(());
-    }
-    copy_directory(&parts, &target, 0)
+    copy_directory(&parts, &target, 0)?;
+    Ok(true)
 }
 
 fn copy_directory(parts: &[OwnedFd], target: &OwnedFd, depth: u32) -> std::io::Result<()> {
@@ -173,7 +171,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     #[test]
-    fn contents_modes_links_and_owners_are_copied_once() {
+    fn contents_modes_links_and_owners_are_copied() {
         let dir = tempfile::tempdir().unwrap();
         let (layer, volume) = (dir.path().join("layer"), dir.path().join("volume"));
         fs::create_dir_all(layer.join("data/sub")).unwrap();
@@ -183,16 +181,13 @@ mod tests {
         symlink("sub/x", layer.join("data/l")).unwrap();
         std::os::unix::fs::chown(layer.join("data"), Some(33), Some(44)).unwrap();
         let root = LayeredRoot::new(vec![layer.clone()]);
-        fill(&root, Path::new("/data"), &volume).unwrap();
+        assert!(fill(&root, Path::new("/data"), &volume).unwrap());
         assert_eq!(fs::read_to_string(volume.join("l")).unwrap(), "x");
         assert_eq!(
             fs::metadata(volume.join("sub/x")).unwrap().mode() & 0o7777,
             0o4750
         );
         assert_eq!(fs::metadata(&volume).unwrap().uid(), 33);
-        fs::write(layer.join("data/new"), "n").unwrap();
-        fill(&root, Path::new("/data"), &volume).unwrap();
-        assert!(!volume.join("new").exists());
-        fill(&root, Path::new("/nothing"), &volume).unwrap();
+        assert!(!fill(&root, Path::new("/nothing"), &volume).unwrap());
     }
 }

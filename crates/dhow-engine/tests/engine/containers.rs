@@ -21,7 +21,7 @@ pub async fn exit_codes_and_states(w: Arc<World>) {
     assert_eq!(w.status(&id), "created");
     w.start(&id).await;
     assert_eq!(w.wait(&id).await, 41);
-    let state = w.engine().inspect(&id).unwrap().state;
+    let state = w.engine().containers().inspect(&id).unwrap().state;
     assert_eq!(
         (state.status.as_str(), state.exit_code, state.pid),
         ("exited", 41, 0)
@@ -57,17 +57,24 @@ pub async fn stop_kill_and_their_events(w: Arc<World>) {
     })
     .await;
     assert!(matches!(
-        engine.start(&id).await,
+        engine.containers().start(&id).await,
         Err(dhow_engine::EngineError::NotModified)
     ));
-    timeout(engine.stop(&id, None, None)).await.unwrap();
-    let state = engine.inspect(&id).unwrap().state;
+    timeout(engine.containers().stop(&id, None, None))
+        .await
+        .unwrap();
+    let state = engine.containers().inspect(&id).unwrap().state;
     assert_eq!((state.status.as_str(), state.exit_code), ("exited", 3));
     assert!(matches!(
-        engine.stop(&id, None, None).await,
+        engine.containers().stop(&id, None, None).await,
         Err(dhow_engine::EngineError::NotModified)
     ));
-    let refused = engine.kill(&id, None).await.unwrap_err().to_string();
+    let refused = engine
+        .containers()
+        .kill(&id, None)
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         refused,
         format!("cannot kill container: {id}: container {id} is not running")
@@ -91,8 +98,13 @@ pub async fn stop_kill_and_their_events(w: Arc<World>) {
         )
         .await;
     w.start(&id).await;
-    timeout(engine.stop(&id, Some(0), None)).await.unwrap();
-    assert_eq!(engine.inspect(&id).unwrap().state.exit_code, 137);
+    timeout(engine.containers().stop(&id, Some(0), None))
+        .await
+        .unwrap();
+    assert_eq!(
+        engine.containers().inspect(&id).unwrap().state.exit_code,
+        137
+    );
 }
 
 pub async fn remove_rules(w: Arc<World>) {
@@ -103,6 +115,7 @@ pub async fn remove_rules(w: Arc<World>) {
         .unwrap();
     w.start(&id).await;
     let refused = engine
+        .containers()
         .remove("rules", RemoveOptions::default())
         .await
         .unwrap_err()
@@ -111,14 +124,24 @@ pub async fn remove_rules(w: Arc<World>) {
         refused,
         "cannot remove container \"/rules\": container is running: stop the container before removing or force remove"
     );
-    let removed = engine.wait(&id, WaitCondition::Removed).unwrap();
+    let removed = engine
+        .containers()
+        .wait(&id, WaitCondition::Removed)
+        .unwrap();
     let force = RemoveOptions {
         force: true,
         ..Default::default()
     };
-    timeout(engine.remove("rules", force)).await.unwrap();
+    timeout(engine.containers().remove("rules", force))
+        .await
+        .unwrap();
     assert_eq!(timeout(removed).await.status_code, 137);
-    let gone = engine.remove("rules", force).await.unwrap_err().to_string();
+    let gone = engine
+        .containers()
+        .remove("rules", force)
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(gone, "No such container: rules");
     assert!(!w.data_root().join("containers").join(&id).exists());
 }
@@ -131,10 +154,13 @@ pub async fn auto_remove_resolves_with_the_exit_code(w: Arc<World>) {
             json!({"HostConfig": {"AutoRemove": true}}),
         )
         .await;
-    let removed = engine.wait(&id, WaitCondition::Removed).unwrap();
+    let removed = engine
+        .containers()
+        .wait(&id, WaitCondition::Removed)
+        .unwrap();
     w.start(&id).await;
     assert_eq!(timeout(removed).await.status_code, 9);
-    assert!(engine.inspect(&id).is_err());
+    assert!(engine.containers().inspect(&id).is_err());
 }
 
 pub async fn restart_policies(w: Arc<World>) {
@@ -146,7 +172,7 @@ pub async fn restart_policies(w: Arc<World>) {
     // A wait is for one run.
     assert_eq!(w.wait(&id).await, 1);
     until("the last run", || w.status(&id) == "exited").await;
-    assert_eq!(engine.inspect(&id).unwrap().restart_count, 2);
+    assert_eq!(engine.containers().inspect(&id).unwrap().restart_count, 2);
     assert_eq!(w.logs(&id, both()).await, ["run\n", "run\n", "run\n"]);
     // A user's stop ends it.
     let id = w
@@ -156,35 +182,46 @@ pub async fn restart_policies(w: Arc<World>) {
         )
         .await;
     w.start(&id).await;
-    timeout(engine.stop(&id, Some(0), None)).await.unwrap();
+    timeout(engine.containers().stop(&id, Some(0), None))
+        .await
+        .unwrap();
     assert_eq!(w.status(&id), "exited");
     // A process that dies by itself comes back.
     w.start(&id).await;
-    let pid = engine.inspect(&id).unwrap().state.pid;
+    let pid = engine.containers().inspect(&id).unwrap().state.pid;
     let raw = rustix::process::Pid::from_raw(pid as i32).unwrap();
     rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
     until("another process", || {
-        let state = engine.inspect(&id).unwrap().state;
+        let state = engine.containers().inspect(&id).unwrap().state;
         state.status == "running" && state.pid != pid
     })
     .await;
-    timeout(engine.restart(&id, Some(0), None)).await.unwrap();
+    timeout(engine.containers().restart(&id, Some(0), None))
+        .await
+        .unwrap();
     assert_eq!(w.status(&id), "running");
 }
 
 pub async fn pause_and_unpause(w: Arc<World>) {
     let engine = w.engine();
     let id = w.create(&["sleep", "100"], json!({})).await;
-    let refused = engine.pause(&id).await.unwrap_err().to_string();
+    let refused = engine
+        .containers()
+        .pause(&id)
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(refused, format!("container {id} is not running"));
     w.start(&id).await;
-    engine.pause(&id).await.unwrap();
+    engine.containers().pause(&id).await.unwrap();
     assert_eq!(w.status(&id), "paused");
-    assert!(engine.start(&id).await.is_err());
-    engine.unpause(&id).await.unwrap();
+    assert!(engine.containers().start(&id).await.is_err());
+    engine.containers().unpause(&id).await.unwrap();
     assert_eq!(w.status(&id), "running");
-    engine.pause(&id).await.unwrap();
-    timeout(engine.stop(&id, Some(0), None)).await.unwrap();
+    engine.containers().pause(&id).await.unwrap();
+    timeout(engine.containers().stop(&id, Some(0), None))
+        .await
+        .unwrap();
     assert_eq!(w.status(&id), "exited");
 }
 
@@ -195,7 +232,7 @@ pub async fn names_and_prefixes(w: Arc<World>) {
         .await
         .unwrap();
     for reference in ["first", "/first", &id, &id[..12]] {
-        assert_eq!(engine.inspect(reference).unwrap().id, id);
+        assert_eq!(engine.containers().inspect(reference).unwrap().id, id);
     }
     let taken = w
         .try_create(Some("first"), &["true"], json!({}))
@@ -208,11 +245,21 @@ pub async fn names_and_prefixes(w: Arc<World>) {
             "Conflict. The container name \"/first\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
         )
     );
-    engine.rename("first", "second").await.unwrap();
-    assert!(engine.inspect("first").is_err());
-    assert_eq!(engine.inspect("second").unwrap().name, "/second");
+    engine.containers().rename("first", "second").await.unwrap();
+    assert!(engine.containers().inspect("first").is_err());
+    assert_eq!(
+        engine.containers().inspect("second").unwrap().name,
+        "/second"
+    );
     let made_up = w.create(&["true"], json!({})).await;
-    assert!(engine.inspect(&made_up).unwrap().name.contains('_'));
+    assert!(
+        engine
+            .containers()
+            .inspect(&made_up)
+            .unwrap()
+            .name
+            .contains('_')
+    );
 }
 
 pub async fn networks_and_ports(w: Arc<World>) {
@@ -225,7 +272,7 @@ pub async fn networks_and_ports(w: Arc<World>) {
         )
         .await;
     w.start(&id).await;
-    let shown = engine.inspect(&id).unwrap();
+    let shown = engine.containers().inspect(&id).unwrap();
     let endpoint = &shown.network_settings.networks["bridge"];
     let port = shown.network_settings.ports["80/tcp"].as_ref().unwrap()[0]
         .host_port
@@ -266,9 +313,16 @@ pub async fn networks_and_ports(w: Arc<World>) {
     // The port is taken, and free again once its container has ended.
     let wish = json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": port}]}}});
     let other = w.create(&["sleep", "100"], wish).await;
-    let refused = engine.start(&other).await.unwrap_err().to_string();
+    let refused = engine
+        .containers()
+        .start(&other)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("port is already allocated"), "{refused}");
-    timeout(engine.stop(&id, Some(0), None)).await.unwrap();
+    timeout(engine.containers().stop(&id, Some(0), None))
+        .await
+        .unwrap();
     w.start(&other).await;
     let (code, text) = w
         .run(
@@ -282,7 +336,12 @@ pub async fn networks_and_ports(w: Arc<World>) {
     );
     let shared = json!({"HostConfig": {"NetworkMode": format!("container:{other}")}});
     let (_, text) = w.run(&["ip", "-o", "-4", "addr"], shared).await;
-    let ip = engine.inspect(&other).unwrap().network_settings.networks["bridge"]
+    let ip = engine
+        .containers()
+        .inspect(&other)
+        .unwrap()
+        .network_settings
+        .networks["bridge"]
         .ip_address
         .clone();
     assert!(text.contains(&ip), "{text}");
@@ -342,6 +401,7 @@ pub async fn list_and_inspect(w: Arc<World>) {
     w.start(&first).await;
     let ids = |options: &ListOptions| -> Vec<String> {
         engine
+            .containers()
             .list(options)
             .unwrap()
             .into_iter()
@@ -368,7 +428,7 @@ pub async fn list_and_inspect(w: Arc<World>) {
         std::slice::from_ref(&second)
     );
     assert_eq!(ids(&filtered(r#"{"ancestor":["busybox"]}"#)).len(), 2);
-    let line = &engine.list(&ListOptions::default()).unwrap()[0];
+    let line = &engine.containers().list(&ListOptions::default()).unwrap()[0];
     assert_eq!(
         (
             line.command.as_str(),
@@ -379,15 +439,15 @@ pub async fn list_and_inspect(w: Arc<World>) {
     );
     assert!(line.status.starts_with("Up "), "{}", line.status);
     // What inspect shows can be sent to create again.
-    let shown = serde_json::to_value(engine.inspect(&first).unwrap()).unwrap();
+    let shown = serde_json::to_value(engine.containers().inspect(&first).unwrap()).unwrap();
     let mut again = shown["Config"].clone();
     again["HostConfig"] = shown["HostConfig"].clone();
     let copy = w.create(&["sleep", "100"], again).await;
     w.start(&copy).await;
-    let top = engine.top(&copy, "-ef").await.unwrap();
+    let top = engine.containers().top(&copy, "-ef").await.unwrap();
     assert_eq!(top.titles[1], "PID");
     assert!(top.processes[0][7].contains("sleep 100"), "{top:?}");
-    let stats = engine.stats(&copy).await.unwrap();
+    let stats = engine.containers().stats(&copy).await.unwrap();
     assert!(
         stats.memory_stats.usage > 0 && stats.pids_stats.current == 1,
         "{stats:?}"

@@ -20,14 +20,15 @@ pub async fn exec_has_output_exit_code_and_environment(w: Arc<World>) {
     w.start(&id).await;
     let wanted = json!({"AttachStdout": true, "AttachStderr": true, "Env": ["MORE=2"], "WorkingDir": "/data",
         "User": "web", "Cmd": ["sh", "-c", "echo $BASE $MORE; pwd; id -u; exit 5"]});
-    let exec = engine.exec_create(&id, request(wanted)).await.unwrap();
-    assert!(!engine.exec_inspect(&exec).unwrap().running);
+    let exec = engine.execs().create(&id, request(wanted)).await.unwrap();
+    assert!(!engine.execs().inspect(&exec).unwrap().running);
     assert_eq!(
-        engine.inspect(&id).unwrap().exec_ids.unwrap(),
+        engine.containers().inspect(&id).unwrap().exec_ids.unwrap(),
         std::slice::from_ref(&exec)
     );
     let session = engine
-        .exec_start(&exec, ExecStartRequest::default())
+        .execs()
+        .start(&exec, ExecStartRequest::default())
         .await
         .unwrap()
         .unwrap();
@@ -37,27 +38,29 @@ pub async fn exec_has_output_exit_code_and_environment(w: Arc<World>) {
         .unwrap();
     assert_eq!(unframe(&bytes).concat(), "1 2\n/data\n33\n");
     until("the exit code", || {
-        engine.exec_inspect(&exec).unwrap().exit_code == Some(5)
+        engine.execs().inspect(&exec).unwrap().exit_code == Some(5)
     })
     .await;
     assert!(
         engine
-            .exec_start(&exec, ExecStartRequest::default())
+            .execs()
+            .start(&exec, ExecStartRequest::default())
             .await
             .is_err()
     );
     // Detached.
     let exec = engine
-        .exec_create(&id, request(json!({"Cmd": ["touch", "/tmp/done"]})))
+        .execs()
+        .create(&id, request(json!({"Cmd": ["touch", "/tmp/done"]})))
         .await
         .unwrap();
     let detach = ExecStartRequest {
         detach: true,
         ..Default::default()
     };
-    assert!(engine.exec_start(&exec, detach).await.unwrap().is_none());
+    assert!(engine.execs().start(&exec, detach).await.unwrap().is_none());
     until("its end", || {
-        engine.exec_inspect(&exec).unwrap().exit_code == Some(0)
+        engine.execs().inspect(&exec).unwrap().exit_code == Some(0)
     })
     .await;
 }
@@ -67,7 +70,7 @@ pub async fn exec_errors(w: Arc<World>) {
     let id = w.create(&["sleep", "100"], json!({})).await;
     let create = |value: Value| {
         let (engine, id) = (engine.clone(), id.clone());
-        async move { engine.exec_create(&id, request(value)).await }
+        async move { engine.execs().create(&id, request(value)).await }
     };
     let text = create(json!({"Cmd": ["true"]}))
         .await
@@ -88,7 +91,11 @@ pub async fn exec_errors(w: Arc<World>) {
     let exec = create(json!({"Cmd": ["nope"], "AttachStdout": true}))
         .await
         .unwrap();
-    let text = match engine.exec_start(&exec, ExecStartRequest::default()).await {
+    let text = match engine
+        .execs()
+        .start(&exec, ExecStartRequest::default())
+        .await
+    {
         Err(e) => e.to_string(),
         Ok(_) => panic!("it started"),
     };
@@ -96,8 +103,8 @@ pub async fn exec_errors(w: Arc<World>) {
         text.contains("exec: \"nope\": executable file not found in $PATH"),
         "{text}"
     );
-    assert_eq!(engine.exec_inspect(&exec).unwrap().exit_code, Some(127));
-    engine.pause(&id).await.unwrap();
+    assert_eq!(engine.execs().inspect(&exec).unwrap().exit_code, Some(127));
+    engine.containers().pause(&id).await.unwrap();
     let text = create(json!({"Cmd": ["true"]}))
         .await
         .unwrap_err()
@@ -106,5 +113,5 @@ pub async fn exec_errors(w: Arc<World>) {
         text,
         format!("container {id} is paused, unpause the container before exec")
     );
-    engine.unpause(&id).await.unwrap();
+    engine.containers().unpause(&id).await.unwrap();
 }

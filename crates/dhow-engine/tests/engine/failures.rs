@@ -20,7 +20,7 @@ pub async fn a_start_that_fails_leaves_nothing(w: Arc<World>) {
     ] {
         let ports = json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "4242"}]}}});
         let id = w.create(&[command], ports).await;
-        let error = engine.start(&id).await.unwrap_err();
+        let error = engine.containers().start(&id).await.unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with("failed to create task for container: "),
@@ -31,7 +31,7 @@ pub async fn a_start_that_fails_leaves_nothing(w: Arc<World>) {
             matches!(error, EngineError::Start { exit_code, .. } if exit_code == code),
             "{text}"
         );
-        let state = engine.inspect(&id).unwrap().state;
+        let state = engine.containers().inspect(&id).unwrap().state;
         assert_eq!(
             (state.status.as_str(), state.exit_code),
             ("created", code.into())
@@ -112,7 +112,13 @@ pub async fn creation_errors(w: Arc<World>) {
         .await
         .unwrap();
     let id = w.create(&["true"], json!({"User": "ghost"})).await;
-    let text = w.engine().start(&id).await.unwrap_err().to_string();
+    let text = w
+        .engine()
+        .containers()
+        .start(&id)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         text.contains("unable to find user ghost: no matching entries in passwd file"),
         "{text}"

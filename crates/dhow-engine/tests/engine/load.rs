@@ -16,14 +16,19 @@ pub async fn many_at_once_leave_nothing(w: Arc<World>) {
             if n % 2 == 0 {
                 let auto = json!({"HostConfig": {"AutoRemove": true}});
                 let id = w.create(&["sh", "-c", &format!("exit {n}")], auto).await;
-                let removed = engine.wait(&id, WaitCondition::Removed).unwrap();
+                let removed = engine
+                    .containers()
+                    .wait(&id, WaitCondition::Removed)
+                    .unwrap();
                 w.start(&id).await;
                 assert_eq!(timeout(removed).await.status_code, n);
             } else {
                 let id = w.create(&["sleep", "100"], json!({})).await;
                 w.start(&id).await;
-                timeout(engine.stop(&id, Some(0), None)).await.unwrap();
-                timeout(engine.remove(&id, RemoveOptions::default()))
+                timeout(engine.containers().stop(&id, Some(0), None))
+                    .await
+                    .unwrap();
+                timeout(engine.containers().remove(&id, RemoveOptions::default()))
                     .await
                     .unwrap();
             }
@@ -36,7 +41,7 @@ pub async fn many_at_once_leave_nothing(w: Arc<World>) {
         all: true,
         ..Default::default()
     };
-    assert!(w.engine().list(&all).unwrap().is_empty());
+    assert!(w.engine().containers().list(&all).unwrap().is_empty());
     let containers = w.data_root().join("containers");
     until("empty directories", || {
         std::fs::read_dir(&containers).unwrap().count() == 0

@@ -15,15 +15,19 @@ pub async fn running_containers_are_taken_over(w: Arc<World>) {
         .await
         .unwrap();
     w.start(&id).await;
-    let before = w.engine().inspect(&id).unwrap();
+    let before = w.engine().containers().inspect(&id).unwrap();
     w.close().await;
     let report = w.open().await;
     assert_eq!((report.containers, report.reconnected), (1, 1));
-    let after = w.engine().inspect("survivor").unwrap();
+    let after = w.engine().containers().inspect("survivor").unwrap();
     assert_eq!(before.state, after.state);
     assert_eq!(before.network_settings, after.network_settings);
     assert_eq!(before.config, after.config);
-    let wait = w.engine().wait(&id, WaitCondition::NotRunning).unwrap();
+    let wait = w
+        .engine()
+        .containers()
+        .wait(&id, WaitCondition::NotRunning)
+        .unwrap();
     let followed = w
         .logs(
             &id,
@@ -54,7 +58,7 @@ pub async fn an_end_without_a_daemon_is_not_missed(w: Arc<World>) {
     for id in [&id, &gone, &back] {
         w.start(id).await;
     }
-    let pid = w.engine().inspect(&back).unwrap().state.pid;
+    let pid = w.engine().containers().inspect(&back).unwrap().state.pid;
     w.close().await;
     let raw = rustix::process::Pid::from_raw(pid as i32).unwrap();
     rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
@@ -74,9 +78,12 @@ pub async fn an_end_without_a_daemon_is_not_missed(w: Arc<World>) {
     let engine = w.engine();
     assert_eq!(w.wait(&id).await, 8);
     assert_eq!(w.logs(&id, both()).await, ["last\n"]);
-    until("the removal", || engine.inspect(&gone).is_err()).await;
+    until("the removal", || {
+        engine.containers().inspect(&gone).is_err()
+    })
+    .await;
     until("the restart", || {
-        let state = engine.inspect(&back).unwrap().state;
+        let state = engine.containers().inspect(&back).unwrap().state;
         state.status == "running" && state.pid != pid
     })
     .await;

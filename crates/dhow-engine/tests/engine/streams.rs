@@ -20,7 +20,12 @@ fn everything() -> AttachOptions {
 
 pub async fn attach_before_the_start(w: Arc<World>) {
     let id = w.create(&["sh", "-c", "echo first"], json!({})).await;
-    let mut session = w.engine().attach(&id, everything()).await.unwrap();
+    let mut session = w
+        .engine()
+        .streams()
+        .attach(&id, everything())
+        .await
+        .unwrap();
     w.start(&id).await;
     let mut bytes = Vec::new();
     timeout(session.stream.take().unwrap().read_to_end(&mut bytes))
@@ -34,7 +39,7 @@ pub async fn attach_before_the_start(w: Arc<World>) {
         stdout: true,
         ..AttachOptions::default()
     };
-    let mut session = w.engine().attach(&id, replay).await.unwrap();
+    let mut session = w.engine().streams().attach(&id, replay).await.unwrap();
     let mut bytes = Vec::new();
     while let Some(piece) = session.replay.as_mut().unwrap().next().await {
         bytes.extend_from_slice(&piece.unwrap());
@@ -49,7 +54,12 @@ pub async fn standard_input(w: Arc<World>) {
             json!({"OpenStdin": true, "StdinOnce": true, "AttachStdin": true}),
         )
         .await;
-    let session = w.engine().attach(&id, everything()).await.unwrap();
+    let session = w
+        .engine()
+        .streams()
+        .attach(&id, everything())
+        .await
+        .unwrap();
     let mut stream = session.stream.unwrap();
     w.start(&id).await;
     let text = "line\n".repeat(50_000);
@@ -74,19 +84,29 @@ pub async fn standard_input(w: Arc<World>) {
 pub async fn a_terminal(w: Arc<World>) {
     let tty = json!({"Tty": true, "OpenStdin": true, "HostConfig": {"ConsoleSize": [30, 90]}});
     let id = w.create(&["sh"], tty).await;
-    let session = w.engine().attach(&id, everything()).await.unwrap();
+    let session = w
+        .engine()
+        .streams()
+        .attach(&id, everything())
+        .await
+        .unwrap();
     assert!(session.tty && session.detach.is_some());
     let mut stream = session.stream.unwrap();
     w.start(&id).await;
     type_in(&mut stream, "stty size; echo $TERM\n").await;
     let seen = read_until(&mut stream, "xterm").await;
     assert!(seen.contains("30 90"), "{seen}");
-    w.engine().resize(&id, 40, 120).await.unwrap();
+    w.engine().streams().resize(&id, 40, 120).await.unwrap();
     type_in(&mut stream, "stty size\n").await;
     read_until(&mut stream, "40 120").await;
     // A client that goes leaves the process running, and another one finds it.
     drop(stream);
-    let session = w.engine().attach(&id, everything()).await.unwrap();
+    let session = w
+        .engine()
+        .streams()
+        .attach(&id, everything())
+        .await
+        .unwrap();
     let mut stream = session.stream.unwrap();
     type_in(&mut stream, "echo again; exit 4\n").await;
     let mut rest = Vec::new();
@@ -135,7 +155,12 @@ pub async fn logs_select_and_follow(w: Arc<World>) {
             json!({"HostConfig": {"LogConfig": {"Type": "none"}}}),
         )
         .await;
-    let refused = w.engine().logs(&silent, both()).unwrap_err().to_string();
+    let refused = w
+        .engine()
+        .streams()
+        .logs(&silent, both())
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         refused,
         "configured logging driver does not support reading"

@@ -24,7 +24,8 @@ pub async fn volumes_are_filled_and_shared(w: Arc<World>) {
     let (_, text) = w.run(&["cat", "/data/new"], named).await;
     assert_eq!(text, "more\n");
     let text = engine
-        .volume_remove("shared", false)
+        .volumes()
+        .remove("shared", false)
         .await
         .unwrap_err()
         .to_string();
@@ -36,14 +37,18 @@ pub async fn volumes_are_filled_and_shared(w: Arc<World>) {
     let id = w
         .create(&["true"], json!({"Volumes": {"/scratch": {}}}))
         .await;
-    let name = engine.inspect(&id).unwrap().mounts[0].name.clone();
-    assert!(engine.volume(&name).is_ok());
+    let name = engine.containers().inspect(&id).unwrap().mounts[0]
+        .name
+        .clone();
+    assert!(engine.volumes().get(&name).is_ok());
     let options = RemoveOptions {
         volumes: true,
         ..Default::default()
     };
-    timeout(engine.remove(&id, options)).await.unwrap();
-    assert!(engine.volume(&name).is_err());
+    timeout(engine.containers().remove(&id, options))
+        .await
+        .unwrap();
+    assert!(engine.volumes().get(&name).is_err());
 }
 
 pub async fn binds_and_tmpfs(w: Arc<World>) {

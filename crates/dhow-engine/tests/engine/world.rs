@@ -53,7 +53,7 @@ impl World {
             made: Mutex::new(Vec::new()),
         });
         world.open().await;
-        let images = world.engine().images().clone();
+        let images = world.engine().images().store().clone();
         tokio::task::spawn_blocking(move || crate::images::import_busybox(&images))
             .await
             .unwrap();
@@ -113,13 +113,13 @@ impl World {
             all: true,
             ..Default::default()
         };
-        for container in engine.list(&all).unwrap() {
+        for container in engine.containers().list(&all).unwrap() {
             let options = RemoveOptions {
                 force: true,
                 volumes: true,
                 link: false,
             };
-            let _ = engine.remove(&container.id, options).await;
+            let _ = engine.containers().remove(&container.id, options).await;
         }
         drop(engine);
         self.close().await;
@@ -141,13 +141,18 @@ impl World {
             request[key] = value.clone();
         }
         let request: ContainerCreateRequest = serde_json::from_value(request).unwrap();
-        let id = self.engine().create(name, request, None).await?.id;
+        let id = self
+            .engine()
+            .containers()
+            .create(name, request, None)
+            .await?
+            .id;
         self.made.lock().unwrap().push(id.clone());
         Ok(id)
     }
 
     pub async fn start(&self, id: &str) {
-        self.engine().start(id).await.unwrap();
+        self.engine().containers().start(id).await.unwrap();
     }
 
     /// Runs to the end; the exit code and what it wrote to both streams.
@@ -155,6 +160,7 @@ impl World {
         let id = self.create(command, more).await;
         let session = self
             .engine()
+            .streams()
             .attach(
                 &id,
                 AttachOptions {
@@ -168,7 +174,11 @@ impl World {
             .unwrap();
         let tty = session.tty;
         let mut stream = session.stream.unwrap();
-        let wait = self.engine().wait(&id, WaitCondition::NextExit).unwrap();
+        let wait = self
+            .engine()
+            .containers()
+            .wait(&id, WaitCondition::NextExit)
+            .unwrap();
         self.start(&id).await;
         let mut bytes = Vec::new();
         timeout(stream.read_to_end(&mut bytes)).await.unwrap();
@@ -182,13 +192,18 @@ impl World {
     }
 
     pub async fn wait(&self, id: &str) -> i64 {
-        timeout(self.engine().wait(id, WaitCondition::NotRunning).unwrap())
-            .await
-            .status_code
+        timeout(
+            self.engine()
+                .containers()
+                .wait(id, WaitCondition::NotRunning)
+                .unwrap(),
+        )
+        .await
+        .status_code
     }
 
     pub async fn logs(&self, id: &str, options: LogOptions) -> Vec<String> {
-        let mut stream = self.engine().logs(id, options).unwrap();
+        let mut stream = self.engine().streams().logs(id, options).unwrap();
         let mut bytes = Vec::new();
         while let Some(piece) = timeout(stream.next()).await {
             bytes.extend_from_slice(&piece.unwrap());
@@ -197,7 +212,7 @@ impl World {
     }
 
     pub fn status(&self, id: &str) -> String {
-        self.engine().inspect(id).unwrap().state.status
+        self.engine().containers().inspect(id).unwrap().state.status
     }
 }
 

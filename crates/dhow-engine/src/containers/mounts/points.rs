@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use dhow_api::{ContainerConfig, HostConfig, Mount};
 
+use super::bind::{BindSpec, Source, clean};
 use crate::containers::definition::{MountKind, MountRecord};
-use crate::containers::mounts::bind::{BindSpec, Source, clean};
 use crate::error::{EngineError, Result};
 use crate::id::random_hex;
 

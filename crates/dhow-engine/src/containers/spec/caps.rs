@@ -7,6 +7,7 @@ use std::str::FromStr;
 use oci_spec::runtime::Capability;
 
 use crate::error::{EngineError, Result};
+use crate::host::{HostCapabilities, known_capability};
 
 /// What every container may do unless told otherwise.
 pub const DEFAULT: [Capability; 14] = [
@@ -26,86 +27,13 @@ pub const DEFAULT: [Capability; 14] = [
     Capability::AuditWrite,
 ];
 
-/// In the order of their numbers in the kernel (`include/uapi/linux/capability.h`).
-const BY_NUMBER: [Capability; 41] = [
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::DacReadSearch,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setpcap,
-    Capability::LinuxImmutable,
-    Capability::NetBindService,
-    Capability::NetBroadcast,
-    Capability::NetAdmin,
-    Capability::NetRaw,
-    Capability::IpcLock,
-    Capability::IpcOwner,
-    Capability::SysModule,
-    Capability::SysRawio,
-    Capability::SysChroot,
-    Capability::SysPtrace,
-    Capability::SysPacct,
-    Capability::SysAdmin,
-    Capability::SysBoot,
-    Capability::SysNice,
-    Capability::SysResource,
-    Capability::SysTime,
-    Capability::SysTtyConfig,
-    Capability::Mknod,
-    Capability::Lease,
-    Capability::AuditWrite,
-    Capability::AuditControl,
-    Capability::Setfcap,
-    Capability::MacOverride,
-    Capability::MacAdmin,
-    Capability::Syslog,
-    Capability::WakeAlarm,
-    Capability::BlockSuspend,
-    Capability::AuditRead,
-    Capability::Perfmon,
-    Capability::Bpf,
-    Capability::CheckpointRestore,
-];
-
-/// What the host has to give: the daemon's bounding set, in the kernel's order.
-#[derive(Clone, Debug)]
-pub struct HostCapabilities(Vec<Capability>);
-
-impl HostCapabilities {
-    /// Reads this process's bounding set.
-    pub fn detect() -> std::io::Result<HostCapabilities> {
-        let status = std::fs::read_to_string("/proc/self/status")?;
-        let mask = status
-            .lines()
-            .find_map(|l| l.strip_prefix("CapBnd:"))
-            .and_then(|m| u64::from_str_radix(m.trim(), 16).ok())
-            .ok_or_else(|| std::io::Error::other("/proc/self/status has no CapBnd"))?;
-        Ok(HostCapabilities::from_mask(mask))
-    }
-
-    pub fn from_mask(mask: u64) -> HostCapabilities {
-        HostCapabilities(
-            BY_NUMBER
-                .iter()
-                .enumerate()
-                .filter(|(n, _)| mask & (1 << n) != 0)
-                .map(|(_, c)| *c)
-                .collect(),
-        )
-    }
-}
-
 /// A capability by Docker's name: `CAP_` in front or not, in any case.
 pub fn parse(name: &str) -> Result<Capability> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
     Capability::from_str(bare)
         .ok()
-        .filter(|c| BY_NUMBER.contains(c))
+        .filter(known_capability)
         .ok_or_else(|| {
             EngineError::invalid(format!("invalid CapAdd: unknown capability: \"{name}\""))
         })
@@ -120,7 +48,7 @@ pub fn effective(
 ) -> Result<Vec<Capability>> {
     let is_all = |n: &String| n.eq_ignore_ascii_case("ALL") || n.eq_ignore_ascii_case("CAP_ALL");
     if privileged {
-        return Ok(host.0.clone());
+        return Ok(host.all().to_vec());
     }
     let named = |list: &[String]| -> Result<Vec<Capability>> {
         list.iter()
@@ -131,7 +59,7 @@ pub fn effective(
     let added = named(add)?;
     let dropped: HashSet<Capability> = named(drop)?.into_iter().collect();
     let mut base: Vec<Capability> = if add.iter().any(is_all) {
-        host.0.clone()
+        host.all().to_vec()
     } else if drop.iter().any(is_all) {
         Vec::new()
     } else {

@@ -15,26 +15,19 @@ mod seccomp_profile;
 pub mod security;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Linux, RootBuilder, Spec};
 
-use crate::containers::definition::{Definition, NetworkMode};
+use crate::containers::definition::Definition;
 use crate::containers::user::ResolvedUser;
 use crate::error::{EngineError, Result};
 use crate::host::HostFacts;
+use crate::networks::{EtcFiles, NetworkMode};
 
 /// The version of the specification that is written.
 const OCI_VERSION: &str = "1.2.0";
-
-/// The files that the daemon keeps for a container and mounts into it.
-#[derive(Clone, Debug)]
-pub struct EtcFiles {
-    pub hosts: PathBuf,
-    pub hostname: PathBuf,
-    pub resolv_conf: PathBuf,
-}
 
 /// Process ids of other containers whose namespaces are shared.
 #[derive(Clone, Copy, Debug, Default)]

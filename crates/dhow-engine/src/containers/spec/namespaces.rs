@@ -6,9 +6,10 @@ use dhow_api::HostConfig;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType};
 
 use super::{Shared, built};
-use crate::containers::definition::{MountRecord, NetworkMode};
+use crate::containers::definition::MountRecord;
 use crate::error::Result;
 use crate::host::HostFacts;
+use crate::networks::NetworkMode;
 
 pub fn all(host: &HostConfig, facts: &HostFacts, shared: Shared) -> Result<Vec<LinuxNamespace>> {
     use LinuxNamespaceType as T;

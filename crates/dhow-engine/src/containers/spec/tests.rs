@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::containers::spec::caps::HostCapabilities;
+use crate::host::HostCapabilities;
 
 fn facts(cgroup_version: u8) -> HostFacts {
     HostFacts {
@@ -45,7 +45,7 @@ fn spec(config: &str, host: &str, cgroup_version: u8) -> Value {
         definition: &definition,
         host: &facts(cgroup_version),
         user: &user,
-        files: &crate::containers::container::etc_files(Path::new("/c")),
+        files: &crate::networks::EtcFiles::of(Path::new("/c")),
         volumes_dir: Path::new("/v"),
         shared: Shared::default(),
     })

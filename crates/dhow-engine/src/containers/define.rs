@@ -1,0 +1,261 @@
+//! What a container will be: the client's request, merged with its image, checked and settled, before anything
+//! is made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dhow_api::{ContainerConfig, ContainerCreateRequest, EndpointSettings, HostConfig};
+use dhow_image::{Image, Platform};
+
+use super::Containers;
+use super::definition::{Definition, MountKind, MountRecord};
+use super::mounts::{bind, points};
+use super::{merge, spec, validate};
+use crate::error::{EngineError, Result};
+use crate::host;
+use crate::id::ContainerId;
+use crate::networks::{NetworkMode, parse_mac};
+
+impl Containers {
+    /// Checks the request and settles what the container will be. Nothing is made.
+    pub(super) fn define(
+        &self,
+        id: &ContainerId,
+        request: ContainerCreateRequest,
+        platform: Option<&str>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Definition, Arc<Image>)> {
+        let ContainerCreateRequest {
+            mut config,
+            host_config,
+            networking_config,
+            mac_address,
+        } = request;
+        let mut host = host_config.unwrap_or_default();
+        if config.image.is_empty() {
+            return Err(EngineError::invalid("no image specified"));
+        }
+        let image = self.inner.images.resolve(&config.image)?;
+        check_platform(&image, platform, warnings)?;
+        merge::merge(&mut config, &image.config.config);
+        validate::check(&config, &host, &self.inner.host)?;
+        self.settle_host(&mut host, warnings);
+        self.settle_config(id, &mut config, &host)?;
+
+        let inherited = self.inherited_mounts(&host)?;
+        let mounts = points::settle(&config, &host, inherited)?;
+        let mut endpoints: BTreeMap<String, EndpointSettings> = networking_config
+            .map(|n| n.endpoints_config)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, settings)| {
+                let name = if name == "default" {
+                    "bridge".to_owned()
+                } else {
+                    name
+                };
+                (name, settings.unwrap_or_default())
+            })
+            .collect();
+        check_endpoints(&endpoints, &host)?;
+        if let Some(mac) = mac_address.filter(|m| !m.is_empty()) {
+            let settings = endpoints.entry(host.network_mode.clone()).or_default();
+            if !settings.mac_address.is_empty() && settings.mac_address != mac {
+                return Err(EngineError::invalid(
+                    "conflicting MAC addresses: the container-wide MAC address and that of its endpoint differ",
+                ));
+            }
+            settings.mac_address = mac;
+        }
+        for settings in endpoints.values() {
+            if !settings.mac_address.is_empty() {
+                parse_mac(&settings.mac_address)?;
+            }
+        }
+        let definition = Definition {
+            config,
+            host_config: host,
+            image_id: image.id.to_string(),
+            layers: image.chain.last().map(ToString::to_string),
+            endpoints,
+            mounts,
+        };
+        if definition.command().is_empty() {
+            return Err(EngineError::invalid("no command specified"));
+        }
+        Ok((definition, image))
+    }
+
+    /// Puts Docker's defaults where inspect shows them.
+    fn settle_host(&self, host: &mut HostConfig, warnings: &mut Vec<String>) {
+        let limits = &mut host.resources;
+        if limits.memory > 0 && limits.memory_swap != -1 && !self.inner.host.swap_limit {
+            limits.memory_swap = -1;
+            warnings.push(
+                "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
+                    .to_owned(),
+            );
+        }
+        if limits.memory > 0 && limits.memory_swap == 0 {
+            limits.memory_swap = limits.memory.saturating_mul(2);
+        }
+        if host.network_mode.is_empty() || host.network_mode == "default" {
+            host.network_mode = "bridge".to_owned();
+        }
+        if host.ipc_mode.is_empty() {
+            host.ipc_mode = "private".to_owned();
+        }
+        if host.cgroupns_mode.is_empty() {
+            let private = spec::namespaces::has_own_cgroup_namespace(host, &self.inner.host);
+            host.cgroupns_mode = if private { "private" } else { "host" }.to_owned();
+        }
+        if host.shm_size == 0 {
+            host.shm_size = spec::mounts::DEFAULT_SHM_SIZE;
+        }
+        if host.runtime.is_empty() {
+            host.runtime = "runc".to_owned();
+        }
+        if host.restart_policy.name.is_empty() {
+            host.restart_policy.name = "no".to_owned();
+        }
+        if host.log_config.kind.is_empty() {
+            host.log_config
+                .kind
+                .clone_from(&self.inner.settings.log.driver);
+            if host.log_config.config.is_empty() {
+                host.log_config.config = self.inner.settings.log.options.clone();
+            }
+        }
+        for default in &self.inner.settings.ulimits {
+            let own = host.resources.ulimits.get_or_insert_default();
+            if !own.iter().any(|limit| limit.name == default.name) {
+                own.push(default.clone());
+            }
+        }
+        let unmasked = host.privileged
+            || host
+                .security_opt
+                .iter()
+                .flatten()
+                .any(|o| o == "systempaths=unconfined");
+        if !unmasked {
+            host.masked_paths
+                .get_or_insert_with(spec::security::default_masked_paths);
+            host.readonly_paths
+                .get_or_insert_with(spec::security::default_readonly_paths);
+        }
+    }
+
+    fn settle_config(
+        &self,
+        id: &ContainerId,
+        config: &mut ContainerConfig,
+        host: &HostConfig,
+    ) -> Result<()> {
+        match NetworkMode::parse(&host.network_mode) {
+            NetworkMode::Container(name) => {
+                if !config.hostname.is_empty() {
+                    return Err(EngineError::invalid(
+                        "conflicting options: hostname and the network mode",
+                    ));
+                }
+                self.inner.table.find(&name)?;
+            }
+            NetworkMode::Host if config.hostname.is_empty() => {
+                config.hostname = host::name();
+            }
+            _ if config.hostname.is_empty() => {
+                if host.uts_mode == "host" {
+                    config.hostname = host::name();
+                } else {
+                    id.short().clone_into(&mut config.hostname);
+                }
+            }
+            _ => {}
+        }
+        if !config.working_dir.is_empty() {
+            config.working_dir = bind::clean(&config.working_dir);
+        }
+        Ok(())
+    }
+
+    /// The mounts of the containers of `VolumesFrom`: `name[:ro|rw]`.
+    fn inherited_mounts(&self, host: &HostConfig) -> Result<Vec<MountRecord>> {
+        let mut inherited = Vec::new();
+        for from in host.volumes_from.iter().flatten() {
+            let (name, mode) = from.split_once(':').unwrap_or((from, "rw"));
+            let read_only = match mode {
+                "ro" => true,
+                "rw" | "z" | "Z" => false,
+                _ => return Err(EngineError::invalid(format!("invalid mode: {mode}"))),
+            };
+            let other = self.inner.table.find(name)?;
+            for mount in &other.definition().mounts {
+                let mut mount = mount.clone();
+                mount.read_only |= read_only;
+                if let MountKind::Volume { anonymous, .. } = &mut mount.kind {
+                    // It goes with the container that it was made for.
+                    *anonymous = false;
+                }
+                inherited.push(mount);
+            }
+        }
+        Ok(inherited)
+    }
+}
+
+/// Refuses an image of another platform than was asked for, and warns of one that is not this machine's.
+fn check_platform(image: &Image, platform: Option<&str>, warnings: &mut Vec<String>) -> Result<()> {
+    let has = image.config.platform();
+    if let Some(wanted) = platform.filter(|p| !p.is_empty()) {
+        let wanted: Platform =
+            wanted
+                .parse()
+                .map_err(|e: dhow_image::platform::PlatformError| {
+                    EngineError::invalid(e.to_string())
+                })?;
+        if !wanted.matcher().matches(&has) {
+            return Err(EngineError::NotFound(format!(
+                "image with reference {} was found but its platform ({has}) does not match the specified platform ({wanted})",
+                image
+                    .repo_tags()
+                    .first()
+                    .cloned()
+                    .unwrap_or_else(|| image.id.to_string())
+            )));
+        }
+    } else if !Platform::host().matcher().matches(&has) {
+        warnings.push(format!(
+            "The requested image's platform ({has}) does not match the detected host platform ({}) and no specific platform was requested",
+            Platform::host()
+        ));
+    }
+    Ok(())
+}
+
+/// An endpoint's settings must be for the network that the container is on.
+fn check_endpoints(
+    endpoints: &BTreeMap<String, EndpointSettings>,
+    host: &HostConfig,
+) -> Result<()> {
+    for (network, settings) in endpoints {
+        if *network != host.network_mode {
+            return Err(EngineError::invalid(format!(
+                "conflicting options: the container's network is {}, and settings for {network} were given",
+                host.network_mode
+            )));
+        }
+        let addresses = settings.ipam_config.as_ref();
+        if addresses.is_some_and(|a| !a.ipv4_address.is_empty() || !a.ipv6_address.is_empty()) {
+            return Err(EngineError::invalid(
+                "invalid config for network bridge: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only",
+            ));
+        }
+        if settings.aliases.as_ref().is_some_and(|a| !a.is_empty()) {
+            return Err(EngineError::invalid(
+                "invalid config for network bridge: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks",
+            ));
+        }
+    }
+    Ok(())
+}

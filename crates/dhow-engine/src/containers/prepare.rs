@@ -1,0 +1,182 @@
+//! What a start needs beside its place in the network: the files in /etc, the mounts' sources, and the request
+//! to the spawner, with the specification in it.
+
+use std::path::Path;
+
+use dhow_runtime::protocol::{LogSink, Rootfs, StartRequest};
+
+use super::container::Container;
+use super::definition::{Definition, MountKind};
+use super::spec::{self, Shared, SpecInput};
+use super::{Containers, user, validate};
+use crate::error::{EngineError, Result};
+use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
+use crate::rootfs::LayeredRoot;
+
+impl Containers {
+    pub(super) fn write_etc_files(
+        &self,
+        container: &Container,
+        endpoint: Option<&EndpointRecord>,
+    ) -> Result<()> {
+        let definition = container.definition();
+        let paths = container.etc_files();
+        if let NetworkMode::Container(name) = definition.network_mode() {
+            return paths.copy_from(&self.find(&name)?.etc_files());
+        }
+        let name = container.name();
+        self.inner
+            .networks
+            .write_files(&definition.wishes(&name), endpoint, &paths)
+    }
+
+    /// A volume's content is its containers': a link in it must not lead out of it.
+    pub(super) fn check_subpaths(&self, definition: &Definition) -> Result<()> {
+        for mount in &definition.mounts {
+            let MountKind::Volume { name, subpath, .. } = &mount.kind else {
+                continue;
+            };
+            if subpath.is_empty() {
+                continue;
+            }
+            let root = self.inner.volumes.data_dir(name);
+            let failed = |e: rustix::io::Errno| {
+                EngineError::invalid(format!(
+                    "cannot access path {subpath} of volume {name}: {e}"
+                ))
+            };
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            let none = rustix::fs::Mode::empty();
+            let data = rustix::fs::open(&root, flags, none).map_err(failed)?;
+            rustix::fs::openat2(
+                &data,
+                subpath.as_str(),
+                flags,
+                none,
+                rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS,
+            )
+            .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the user database as the container sees it.
+    pub fn resolve_user(
+        &self,
+        container: &Container,
+        user: &str,
+        group_add: &[String],
+    ) -> Result<user::ResolvedUser> {
+        let mut layers = vec![container.upper_dir()];
+        layers.extend(self.lower_dirs(container));
+        let root = LayeredRoot::new(layers);
+        let read = |path: &str| {
+            root.read(path)
+                .map(Option::unwrap_or_default)
+                .map_err(EngineError::io(format!("reading {path} in the container")))
+        };
+        user::resolve(user, group_add, &read("/etc/passwd")?, &read("/etc/group")?)
+    }
+
+    pub(super) fn start_request(
+        &self,
+        container: &Container,
+        definition: &Definition,
+        sandbox: &Sandbox,
+    ) -> Result<StartRequest> {
+        let (config, host) = (&definition.config, &definition.host_config);
+        let user = self.resolve_user(
+            container,
+            &config.user,
+            host.group_add.as_deref().unwrap_or_default(),
+        )?;
+        let shared = Shared {
+            pid_of: match host.pid_mode.strip_prefix("container:") {
+                Some(other) => Some(self.pid_of(other)?),
+                None => None,
+            },
+        };
+        let spec = spec::generate(&SpecInput {
+            id: container.id.as_str(),
+            definition,
+            host: &self.inner.host,
+            user: &user,
+            files: &container.etc_files(),
+            volumes_dir: self.inner.volumes.dir(),
+            shared,
+        })?;
+        let log = match host.log_config.kind.as_str() {
+            "none" => LogSink::None,
+            _ => {
+                let (max_size, max_file) = validate::log_limits(&host.log_config)?;
+                LogSink::JsonFile {
+                    path: container.log_path(),
+                    max_size,
+                    max_file,
+                }
+            }
+        };
+        let size = host.console_size;
+        Ok(StartRequest {
+            id: container.id.to_string(),
+            bundle: container.dir.clone(),
+            runtime_dir: self.inner.settings.exec_root.clone(),
+            spec,
+            rootfs: Rootfs::Overlay {
+                lower: self.lower_dirs(container),
+                upper: container.upper_dir(),
+                work: container.work_dir(),
+            },
+            has_netns: sandbox.netns.is_some(),
+            open_stdin: config.open_stdin,
+            stdin_once: config.stdin_once,
+            log,
+            attach: Vec::new(),
+            held_fds: sandbox.holders.len(),
+            init: host.init.unwrap_or(false),
+            sync_exit: !host.auto_remove,
+            tty_size: match size {
+                [0, _] | [_, 0] => None,
+                [rows, cols] => Some((
+                    u16::try_from(rows).unwrap_or(u16::MAX),
+                    u16::try_from(cols).unwrap_or(u16::MAX),
+                )),
+            },
+        })
+    }
+
+    fn pid_of(&self, name: &str) -> Result<u32> {
+        let other = self.find(name)?;
+        other.state().run().map(|r| r.pid).ok_or_else(|| {
+            EngineError::Conflict(format!(
+                "cannot join PID namespace of a non running container: container {} is {}",
+                other.id,
+                other.state().status()
+            ))
+        })
+    }
+}
+
+/// `-v` makes a host directory that is not there; `--mount` does not.
+pub(super) fn make_bind_sources(definition: &Definition) -> Result<()> {
+    for mount in &definition.mounts {
+        let MountKind::Bind { source, create } = &mount.kind else {
+            continue;
+        };
+        let path = Path::new(source);
+        if path.exists() {
+            continue;
+        }
+        if !create {
+            return Err(EngineError::invalid(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+            )));
+        }
+        std::fs::create_dir_all(path).map_err(|e| {
+            EngineError::invalid(format!(
+                "error while creating mount source path '{source}': {e}"
+            ))
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! A container's endpoint as it is kept: its address, and what is published of it.
+
+use dhow_net::{LiveEndpoint, MacAddr, PortBinding, Protocol};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{EngineError, Result};
+
+/// A container's address and what is published of it, as long as it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRecord {
+    pub id: String,
+    pub ip: std::net::Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: std::net::Ipv4Addr,
+    pub mac: String,
+    /// The host's end of the container's link.
+    pub host_link: String,
+    pub ports: Vec<PublishedPort>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    pub protocol: String,
+    pub container_port: u16,
+    pub host_ip: std::net::Ipv4Addr,
+    pub host_port: u16,
+}
+
+impl EndpointRecord {
+    /// As the network takes it over from an earlier daemon; `name` is the container's.
+    pub fn live(&self, name: &str) -> Option<LiveEndpoint> {
+        Some(LiveEndpoint {
+            id: self.id.clone(),
+            name: name.to_owned(),
+            ip: self.ip,
+            mac: parse_mac(&self.mac).ok()?,
+            host_link: self.host_link.clone(),
+            bindings: self.bindings(),
+        })
+    }
+
+    pub fn bindings(&self) -> Vec<PortBinding> {
+        self.ports
+            .iter()
+            .filter_map(PublishedPort::binding)
+            .collect()
+    }
+}
+
+impl PublishedPort {
+    pub fn new(b: &PortBinding) -> PublishedPort {
+        PublishedPort {
+            protocol: b.protocol.name().to_owned(),
+            container_port: b.container_port,
+            host_ip: b.host_ip,
+            host_port: b.host_port,
+        }
+    }
+
+    fn binding(&self) -> Option<PortBinding> {
+        Some(PortBinding {
+            protocol: Protocol::from_name(&self.protocol)?,
+            container_port: self.container_port,
+            host_ip: self.host_ip,
+            host_port: self.host_port,
+        })
+    }
+}
+
+pub fn parse_mac(text: &str) -> Result<MacAddr> {
+    text.parse::<MacAddr>()
+        .map_err(|e| EngineError::invalid(e.to_string()))
+}

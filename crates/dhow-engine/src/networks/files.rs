@@ -1,0 +1,111 @@
+//! The files in /etc that tell a container of its network: hosts, hostname, resolv.conf.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use dhow_api::HostConfig;
+use dhow_net::files;
+
+use super::endpoint::EndpointRecord;
+use super::{NetworkMode, Networks, Wishes};
+use crate::error::{EngineError, Result};
+
+/// The files that the daemon keeps for a container and mounts into it.
+#[derive(Clone, Debug)]
+pub struct EtcFiles {
+    pub hosts: PathBuf,
+    pub hostname: PathBuf,
+    pub resolv_conf: PathBuf,
+}
+
+impl EtcFiles {
+    /// Those of the container whose directory this is.
+    pub fn of(dir: &Path) -> EtcFiles {
+        EtcFiles {
+            hosts: dir.join("hosts"),
+            hostname: dir.join("hostname"),
+            resolv_conf: dir.join("resolv.conf"),
+        }
+    }
+
+    /// What tells of a shared network is shared as well.
+    pub fn copy_from(&self, other: &EtcFiles) -> Result<()> {
+        for (from, to) in [
+            (&other.hosts, &self.hosts),
+            (&other.hostname, &self.hostname),
+            (&other.resolv_conf, &self.resolv_conf),
+        ] {
+            std::fs::copy(from, to).map_err(EngineError::io(from.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Networks {
+    pub fn write_files(
+        &self,
+        wishes: &Wishes<'_>,
+        endpoint: Option<&EndpointRecord>,
+        paths: &EtcFiles,
+    ) -> Result<()> {
+        let (config, host) = (wishes.config, wishes.host);
+        let own: Vec<IpAddr> = endpoint.map(|e| IpAddr::V4(e.ip)).into_iter().collect();
+        let wanted = files::Hosts {
+            hostname: &config.hostname,
+            domain: &config.domainname,
+            addresses: &own,
+            extra: host.extra_hosts.as_deref().unwrap_or_default(),
+            host_gateway: Some(IpAddr::V4(self.inner.net.bridge().gateway)),
+        };
+        let dns = self.dns_wishes(host);
+        let dns = files::DnsOptions {
+            servers: &dns.servers,
+            search: &dns.search,
+            options: &dns.options,
+        };
+        let invalid = |e: files::FileError| EngineError::invalid(e.to_string());
+        let (hosts, resolv) = if wishes.mode() == NetworkMode::Host {
+            let host = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+            let servers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+            (
+                files::hosts_of_host(&host, &wanted).map_err(invalid)?,
+                files::resolv_conf_of_host(&servers, &dns),
+            )
+        } else {
+            let servers = files::host_resolv_conf().map_err(EngineError::io("/etc/resolv.conf"))?;
+            (
+                files::hosts(&wanted).map_err(invalid)?,
+                files::resolv_conf(&servers, &dns),
+            )
+        };
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text).map_err(EngineError::io(path.display()))
+        };
+        write(&paths.hosts, &hosts)?;
+        write(&paths.resolv_conf, &resolv)?;
+        write(&paths.hostname, &files::hostname(&config.hostname))
+    }
+
+    fn dns_wishes(&self, host: &HostConfig) -> DnsWishes {
+        let own = |list: &Option<Vec<String>>, default: &[String]| match list {
+            Some(list) if !list.is_empty() => list.clone(),
+            _ => default.to_vec(),
+        };
+        let defaults = &self.inner.dns;
+        DnsWishes {
+            // Checked at creation, and when the daemon's configuration was read.
+            servers: own(&host.dns, &defaults.servers)
+                .iter()
+                .filter_map(|s| s.parse().ok())
+                .collect(),
+            search: own(&host.dns_search, &defaults.search),
+            options: own(&host.dns_options, &defaults.options),
+        }
+    }
+}
+
+struct DnsWishes {
+    servers: Vec<IpAddr>,
+    search: Vec<String>,
+    options: Vec<String>,
+}

@@ -1,0 +1,102 @@
+//! Removing volumes, one by one or all that nobody uses.
+
+use std::collections::BTreeMap;
+
+use dhow_api::{Filters, VolumePruneReport};
+
+use super::{Volumes, missing, records};
+use crate::background::blocking;
+use crate::error::{EngineError, Result};
+use crate::host;
+
+impl Volumes {
+    pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
+        let _turn = self.inner.turns.take(name).await;
+        if self.record(name).is_none() {
+            if force {
+                return Ok(());
+            }
+            return Err(missing(name));
+        }
+        let users = self.users(name);
+        if !users.is_empty() {
+            let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+            return Err(EngineError::Conflict(format!(
+                "remove {name}: volume is in use - [{}]",
+                users.join(", ")
+            )));
+        }
+        self.delete(name).await
+    }
+
+    /// The caller has the turn, and has seen that nobody uses the volume.
+    async fn delete(&self, name: &str) -> Result<()> {
+        records::delete(&self.inner.store, name).await?;
+        self.table().records.remove(name);
+        self.inner
+            .trash
+            .discard(&self.inner.dir.join(name))
+            .map_err(EngineError::io(format!("removing volume {name}")))?;
+        self.tell("destroy", name, &[("driver", "local")]);
+        Ok(())
+    }
+
+    pub async fn prune(&self, filters: &Filters) -> Result<VolumePruneReport> {
+        filters.validate(&["label", "label!", "all"])?;
+        let all = filters.boolean("all")?.unwrap_or(false);
+        let wanted: Vec<String> = self
+            .table()
+            .records
+            .values()
+            .filter(|r| {
+                (all || r.anonymous)
+                    && filters.labels_match("label", &r.labels)
+                    && !excluded(filters, &r.labels)
+            })
+            .map(|r| r.name.clone())
+            .collect();
+        let mut report = VolumePruneReport::default();
+        for name in wanted {
+            if !self.users(&name).is_empty() {
+                continue;
+            }
+            // Before the turn: how long it takes is nobody's trouble.
+            let dir = self.data_dir(&name);
+            let size = blocking(move || host::size::of_tree(&dir)).await?;
+            if self.remove_unused(&name).await? {
+                report.space_reclaimed += size;
+                report.volumes_deleted.push(name);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Removes the anonymous volumes of a container that is gone, if no other has them.
+    pub async fn remove_anonymous(&self, names: Vec<String>) {
+        for name in names {
+            if let Err(e) = self.remove_unused(&name).await {
+                tracing::warn!(volume = name, error = %e, "an anonymous volume could not be removed");
+            }
+        }
+    }
+
+    /// Whether it was there, and nobody's.
+    async fn remove_unused(&self, name: &str) -> Result<bool> {
+        let _turn = self.inner.turns.take(name).await;
+        if self.record(name).is_none() || !self.users(name).is_empty() {
+            return Ok(false);
+        }
+        self.delete(name).await?;
+        Ok(true)
+    }
+}
+
+/// Whether the labels have one of those that `label!` excludes.
+pub fn excluded(filters: &Filters, labels: &BTreeMap<String, String>) -> bool {
+    filters
+        .get("label!")
+        .any(|wanted| match wanted.split_once('=') {
+            Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
+            None => labels.contains_key(wanted),
+        })
+}
