@@ -1,7 +1,8 @@
 //! The filters of image lists and of pruning.
 
 use dhow_api::{Filters, time};
-use dhow_image::{Image, Images, Reference};
+use dhow_image::{Image, Images};
+use dhow_oci::Reference;
 
 use crate::error::{ApiError, Result};
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dhow_image::{Descriptor, Digest, ImageError};
+use dhow_image::ImageError;
+use dhow_oci::{Descriptor, Digest};
 use http::header::{CONTENT_RANGE, RANGE};
 use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;

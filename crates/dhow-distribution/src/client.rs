@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use dhow_image::reference::DEFAULT_DOMAIN;
-use dhow_image::{Digest, Platform, Reference};
+use dhow_oci::reference::DEFAULT_DOMAIN;
+use dhow_oci::{Descriptor, Digest, Document, Platform, Reference};
 use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
@@ -17,7 +17,6 @@ use crate::error::{DistributionError, Result};
 use crate::manifests::{self, Fetched};
 use crate::session::{Http, Session, empty};
 use crate::tls::Tls;
-use dhow_image::{Descriptor, Document};
 
 /// How long docker.io may take to answer if there is something to stand in for it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -101,11 +100,11 @@ impl Client {
                     reference.path(),
                     "configuration",
                     &manifest.config,
-                    dhow_image::DOCUMENT_MAX,
+                    dhow_oci::DOCUMENT_MAX,
                     self.shared.config.max_attempts,
                 )
                 .await?;
-                let config = dhow_image::ImageConfig::parse(&config);
+                let config = dhow_oci::ImageConfig::parse(&config);
                 config.map(|c| c.platform()).into_iter().collect()
             }
         };
@@ -237,7 +236,7 @@ impl Client {
         let target = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.to_owned(),
-            (None, None) => dhow_image::reference::DEFAULT_TAG.to_owned(),
+            (None, None) => dhow_oci::reference::DEFAULT_TAG.to_owned(),
         };
         let mut definite = None;
         let mut unreachable = None;

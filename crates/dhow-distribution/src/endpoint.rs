@@ -5,7 +5,7 @@ use http::Uri;
 
 use crate::config::{Config, Insecure};
 use crate::error::{DistributionError, Result};
-use dhow_image::reference::DEFAULT_DOMAIN;
+use dhow_oci::reference::DEFAULT_DOMAIN;
 
 /// Docker Hub's registry has a host of its own.
 const HUB: &str = "registry-1.docker.io";

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 
 use dhow_image::ImageError;
-use dhow_image::manifest::DocumentError;
-use dhow_image::reference::ReferenceError;
+use dhow_oci::DocumentError;
+use dhow_oci::reference::ReferenceError;
 use http::StatusCode;
 use serde::Deserialize;
 

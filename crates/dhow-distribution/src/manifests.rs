@@ -1,7 +1,9 @@
 //! Fetching manifests and indexes, and choosing a platform's manifest from an index.
 
-use dhow_image::manifest::{Descriptor, Document, Index};
-use dhow_image::{DOCUMENT_MAX, Digest, ImageError, Platform, Reference, media_type};
+use dhow_image::ImageError;
+use dhow_oci::{
+    DOCUMENT_MAX, Descriptor, Digest, Document, Index, Platform, Reference, media_type,
+};
 use http::header::{ACCEPT, CONTENT_TYPE};
 
 use crate::error::{DistributionError, Result};

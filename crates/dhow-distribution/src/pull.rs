@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use dhow_image::manifest::{Descriptor, Document, Manifest, chain_ids};
-use dhow_image::{
-    DOCUMENT_MAX, Digest, Image, ImageConfig, ImageError, Images, Ingest, LayerSpec, NewLayer,
-    Platform, Reference, media_type,
+use dhow_image::{Image, ImageError, Images, Ingest, LayerSpec, NewLayer};
+use dhow_oci::{
+    DOCUMENT_MAX, Descriptor, Digest, Document, ImageConfig, Manifest, Platform, Reference,
+    chain_ids, media_type,
 };
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::task::JoinSet;

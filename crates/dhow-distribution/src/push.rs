@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dhow_image::manifest::{Descriptor, Document, Manifest};
-use dhow_image::{Digest, Image, ImageError, Images, Reference, media_type};
+use dhow_image::{Image, ImageError, Images};
+use dhow_oci::{Descriptor, Digest, Document, Manifest, Reference, media_type};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use dhow_distribution::{
     Auth, Client, Config, DistributionError, Embedded, Progress, ProgressEvent,
 };
-use dhow_image::{Images, Platform, Reference};
+use dhow_image::Images;
+use dhow_oci::{Platform, Reference};
 use dhow_registry::{FilesystemStorage, Registry, RegistryConfig, Server, ServerConfig};
 use dhow_store::Store;
 use registry::{Content, Faulty};

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use dhow_image::manifest::{History, RootFs, RunConfig};
-use dhow_image::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_type};
+use dhow_oci::{
+    Descriptor, Digest, History, ImageConfig, Index, Manifest, Platform, RootFs, RunConfig,
+    media_type,
+};
 use flate2::{Compression, GzBuilder};
 
 use crate::{HelloError, aarch64, elf, x86_64};

@@ -1,7 +1,7 @@
 //! The image as a client of its in-process registry sees it.
 
 use bytes::Bytes;
-use dhow_image::{Digest, Index, Manifest};
+use dhow_oci::{Digest, Index, Manifest};
 use dhow_registry::{MemoryStorage, Registry};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};

@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use dhow_image::{Digest, Images, LayerSpec, media_type};
+use dhow_image::{Images, LayerSpec};
+use dhow_oci::{Digest, media_type};
 use dhow_store::Store;
 
 const FILES: usize = 4200;
@@ -100,7 +101,7 @@ fn own(dir: &Path, blob: &Path) -> (f64, f64) {
 }
 
 fn digest_of(blob: &Path) -> (Digest, u64) {
-    let mut hasher = dhow_image::Algorithm::Sha256.hasher();
+    let mut hasher = dhow_oci::Algorithm::Sha256.hasher();
     let bytes = fs::read(blob).unwrap();
     hasher.update(&bytes);
     (hasher.finish(), bytes.len() as u64)

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::digest::{Algorithm, Digest, Hasher};
+use dhow_oci::digest::Hasher;
+use dhow_oci::{Algorithm, Digest};
+
 use crate::error::{Context, ImageError, Result};
 use crate::writeback;
 

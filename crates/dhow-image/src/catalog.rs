@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::digest::Digest;
-use crate::manifest::{Descriptor, ImageConfig};
-use crate::reference::Reference;
+use dhow_oci::{Descriptor, Digest, ImageConfig, Reference};
 
 /// An image that is here.
 #[derive(Clone, Debug)]
@@ -55,7 +53,7 @@ impl Image {
     pub fn manifest(&self) -> Option<&Descriptor> {
         self.documents
             .iter()
-            .find(|d| crate::media_type::is_manifest(&d.media_type))
+            .find(|d| dhow_oci::media_type::is_manifest(&d.media_type))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use dhow_oci::{Healthcheck, RunConfig};
 use serde_json::Value;
 
 use crate::error::{ImageError, Result};
-use crate::manifest::{Healthcheck, RunConfig};
 
 /// Applies one instruction after another.
 pub(crate) fn apply(config: &mut RunConfig, changes: &[String]) -> Result<()> {

@@ -2,9 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use dhow_oci::media_type;
 use flate2::bufread::MultiGzDecoder;
-
-use crate::manifest::media_type;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {

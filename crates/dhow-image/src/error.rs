@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::digest::Digest;
-use crate::reference::ReferenceError;
+use dhow_oci::Digest;
+use dhow_oci::reference::ReferenceError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {

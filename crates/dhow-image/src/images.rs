@@ -10,17 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
+use dhow_oci::{Descriptor, Digest, Reference};
 use dhow_store::{Durability, Store};
 use jiff::Timestamp;
 
 use crate::blob::BlobStore;
 use crate::catalog::{Catalog, Garbage, Image, Layer};
-use crate::digest::Digest;
 use crate::error::{Context, ImageError, Result};
 use crate::load;
-use crate::manifest::Descriptor;
 use crate::pin::Pin;
-use crate::reference::Reference;
 use crate::settle::{self, Settler};
 use crate::unpack::Limits;
 

@@ -1,15 +1,12 @@
 //! Importing: an image of one layer, made of a tar archive.
 
+use dhow_oci::{Digest, History, ImageConfig, Platform, Reference, RootFs, RunConfig};
 use jiff::Timestamp;
 
 use crate::changes;
-use crate::digest::Digest;
 use crate::error::{ImageError, Result};
 use crate::ingest::{Committed, Ingest};
 use crate::layer_stream::{LayerSpec, NewLayer};
-use crate::manifest::{History, ImageConfig, RootFs, RunConfig};
-use crate::platform::Platform;
-use crate::reference::Reference;
 
 /// What an import makes of its archive.
 #[derive(Clone, Debug, Default)]

@@ -4,20 +4,15 @@
 
 use std::sync::{Arc, Mutex};
 
+use dhow_oci::{Algorithm, Descriptor, Digest, ImageConfig, Reference, chain_ids};
 use dhow_store::Durability;
 
 use crate::blob::BlobWriter;
 use crate::catalog::{Held, Image, Layer};
-use crate::digest::{Algorithm, Digest};
 use crate::error::{Context, ImageError, Result};
 use crate::images::{self, Images, strings};
 use crate::layer_stream::{self, LayerSink, LayerSpec, NewLayer};
 use crate::load::LayerRow;
-use crate::manifest::{Descriptor, ImageConfig, chain_ids};
-use crate::reference::Reference;
-
-/// Largest document that is taken in, in bytes; registries refuse larger ones, too.
-pub const DOCUMENT_MAX: u64 = 8 << 20;
 
 #[derive(Debug)]
 pub struct Ingest {

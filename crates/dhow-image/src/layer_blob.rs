@@ -4,16 +4,15 @@
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 
+use dhow_oci::{Algorithm, Descriptor, Digest};
 use dhow_store::Durability;
 use flate2::write::GzEncoder;
 
 use crate::blob::BlobWriter;
 use crate::catalog::Held;
 use crate::compression::Compression;
-use crate::digest::{Algorithm, Digest};
 use crate::error::{Context, ImageError, Result};
 use crate::images::Images;
-use crate::manifest::Descriptor;
 
 impl Images {
     /// The stream of a layer, compressed; `None` if it is not kept. Compresses it if need be.

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::mpsc as sync;
 
 use bytes::Bytes;
+use dhow_oci::digest::Hasher;
+use dhow_oci::{Algorithm, Digest};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::{BlobWriter, StagedBlob};
 use crate::compression::{Compression, Decoder};
-use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, ImageError, Result};
 use crate::images::Inner;
 use crate::unpack::{Limits, Unfinished, unpack};

@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use dhow_oci::{Descriptor, Digest, ImageConfig, Reference};
 use dhow_store::{Durability, Store};
 
 use crate::blob::BlobStore;
 use crate::catalog::{Catalog, Held, Layer};
-use crate::digest::Digest;
 use crate::error::{Context, ImageError, Result};
 use crate::images::{Images, Inner, Recovered};
-use crate::manifest::{Descriptor, ImageConfig};
-use crate::reference::Reference;
 use crate::settle::{self, Unsettled};
 
 /// Chain id, diff id, parent, size, blob and its media type.

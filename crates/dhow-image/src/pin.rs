@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dhow_oci::Digest;
+
 use crate::catalog::Catalog;
-use crate::digest::Digest;
 use crate::images::{Images, Inner};
 
 /// Holds the layers of a chain; dropping it lets go. What it held is removed by the next

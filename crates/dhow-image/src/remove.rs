@@ -4,13 +4,12 @@
 //! unless a container is made of it: a stopped one can be overruled with force (its layers stay pinned),
 //! a running one never.
 
+use dhow_oci::{Digest, Reference};
 use dhow_store::Durability;
 
 use crate::catalog::Image;
-use crate::digest::Digest;
 use crate::error::{ImageError, Result};
 use crate::images::{Images, strings};
-use crate::reference::Reference;
 use crate::resolve;
 
 /// A container that was made of an image.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use dhow_oci::reference::is_identifier;
+use dhow_oci::{Digest, Reference};
+
 use crate::catalog::Image;
-use crate::digest::Digest;
 use crate::error::{ImageError, Result};
 use crate::images::Images;
-use crate::reference::{Reference, is_identifier};
 
 /// Longest hexadecimal string that is looked up as the beginning of an id.
 const ID_HEX_MAX: usize = 64;

@@ -10,9 +10,9 @@ use std::fs::File;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use dhow_oci::Digest;
 use dhow_store::Durability;
 
-use crate::digest::Digest;
 use crate::error::{Context, ImageError, Result};
 use crate::images::{Images, Inner, Recovered};
 use crate::layer_stream::LayerSpec;

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dhow_image::manifest::{Descriptor, ImageConfig, RootFs};
 use dhow_image::{
-    Digest, ImageError, ImageUser, Images, ImportOptions, LayerSpec, Limits, Options, Recovered,
-    Reference, Removed, media_type,
+    ImageError, ImageUser, Images, ImportOptions, LayerSpec, Limits, Options, Recovered, Removed,
 };
+use dhow_oci::{Descriptor, Digest, ImageConfig, Reference, RootFs, media_type};
 use dhow_store::{Durability, Store};
 use flate2::write::GzEncoder;
 

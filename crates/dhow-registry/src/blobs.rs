@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use futures_util::{StreamExt, stream};
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,

@@ -3,8 +3,8 @@
 
 use std::io;
 
-use dhow_image::Digest;
-use dhow_image::digest::DigestError;
+use dhow_oci::Digest;
+use dhow_oci::digest::DigestError;
 use http::StatusCode;
 use http::header::{ALLOW, CONTENT_RANGE, HeaderValue, LOCATION, RANGE, RETRY_AFTER};
 use serde_json::json;

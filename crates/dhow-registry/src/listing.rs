@@ -1,8 +1,8 @@
 //! Listings, a page at a time: tags, repositories, referrers (distribution specification, "Content
 //! Discovery"; `_catalog` is Docker's).
 
-use dhow_image::Digest;
-use dhow_image::media_type::OCI_INDEX;
+use dhow_oci::Digest;
+use dhow_oci::media_type::OCI_INDEX;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use http::{Response, StatusCode, Uri};
 use serde_json::json;

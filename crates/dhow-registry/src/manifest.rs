@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use dhow_image::Digest;
-use dhow_image::media_type::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use dhow_oci::Digest;
+use dhow_oci::media_type::{DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};

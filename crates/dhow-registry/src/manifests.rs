@@ -2,7 +2,7 @@
 //! Manifests", "Deleting tags", "Deleting Manifests").
 
 use bytes::{Bytes, BytesMut};
-use dhow_image::{Descriptor, Digest};
+use dhow_oci::{Descriptor, Digest};
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION,
 };

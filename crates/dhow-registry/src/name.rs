@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use dhow_image::Digest;
+use dhow_oci::Digest;
 
 use crate::RegistryError;
 

@@ -1,7 +1,7 @@
 //! Which endpoint a path names (distribution specification, "Endpoints"). A repository's name has slashes and
 //! may itself contain `blobs` or `manifests`, so a path is read from its end.
 
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use percent_encoding::percent_decode_str;
 
 use crate::storage::UploadId;

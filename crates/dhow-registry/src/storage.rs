@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use dhow_image::{Algorithm, Descriptor, Digest};
+use dhow_oci::{Algorithm, Descriptor, Digest};
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 //! has (distribution specification, "Pushing blobs").
 
 use bytes::Bytes;
-use dhow_image::{Algorithm, Digest};
+use dhow_oci::{Algorithm, Digest};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, LOCATION, RANGE};
 use http::{HeaderMap, Response, StatusCode, Uri};
 

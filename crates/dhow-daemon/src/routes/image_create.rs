@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use dhow_api::JsonMessage;
-use dhow_image::{ImageError, ImportOptions, LayerSpec, Platform, Reference};
+use dhow_image::{ImageError, ImportOptions, LayerSpec};
+use dhow_oci::{Platform, Reference};
 use futures_util::StreamExt;
 
 use super::{AppState, images, registry};

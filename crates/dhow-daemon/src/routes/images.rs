@@ -12,7 +12,8 @@ use dhow_api::{
     DeleteResponse, DriverData, HealthConfig, HistoryItem, ImageContainerConfig, ImageInspect,
     ImageMetadata, ImagePruneReport, ImageSummary, RootFs, time,
 };
-use dhow_image::{Image, ImageError, Reference, Removed};
+use dhow_image::{Image, ImageError, Removed};
+use dhow_oci::Reference;
 use http::{HeaderMap, StatusCode};
 
 use super::{AppState, image_create, image_push, registry};

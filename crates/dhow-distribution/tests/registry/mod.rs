@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use bytes::Bytes;
-use dhow_image::manifest::{Descriptor, ImageConfig, Index, Manifest, RootFs};
-use dhow_image::{Digest, Platform, media_type};
+use dhow_oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, RootFs, media_type};
 use futures_util::StreamExt;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;

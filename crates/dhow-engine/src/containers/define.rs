@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dhow_api::{ContainerConfig, ContainerCreateRequest, EndpointSettings, HostConfig};
-use dhow_image::{Image, Platform};
+use dhow_image::Image;
+use dhow_oci::Platform;
 
 use super::Containers;
 use super::definition::{Definition, MountKind, MountRecord};
@@ -208,12 +209,9 @@ impl Containers {
 fn check_platform(image: &Image, platform: Option<&str>, warnings: &mut Vec<String>) -> Result<()> {
     let has = image.config.platform();
     if let Some(wanted) = platform.filter(|p| !p.is_empty()) {
-        let wanted: Platform =
-            wanted
-                .parse()
-                .map_err(|e: dhow_image::platform::PlatformError| {
-                    EngineError::invalid(e.to_string())
-                })?;
+        let wanted: Platform = wanted
+            .parse()
+            .map_err(|e: dhow_oci::platform::PlatformError| EngineError::invalid(e.to_string()))?;
         if !wanted.matcher().matches(&has) {
             return Err(EngineError::NotFound(format!(
                 "image with reference {} was found but its platform ({has}) does not match the specified platform ({wanted})",

@@ -2,7 +2,7 @@
 //! `merge`).
 
 use dhow_api::{ContainerConfig, Empty, HealthConfig};
-use dhow_image::manifest::{Healthcheck, RunConfig};
+use dhow_oci::{Healthcheck, RunConfig};
 
 /// Fills in from the image what the client left open.
 pub fn merge(config: &mut ContainerConfig, image: &RunConfig) {

@@ -133,7 +133,7 @@ impl Containers {
             stored.definition,
             stored.life,
         ));
-        if let Some(top) = layers.and_then(|l| l.parse::<dhow_image::Digest>().ok()) {
+        if let Some(top) = layers.and_then(|l| l.parse::<dhow_oci::Digest>().ok()) {
             match self.inner.images.pin_chain(&top) {
                 Ok(pin) => container.view().pin = Some(pin),
                 Err(e) => {

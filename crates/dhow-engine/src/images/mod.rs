@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dhow_api::Actor;
-use dhow_image::{Digest, ImageUser, Removed};
+use dhow_image::{ImageUser, Removed};
+use dhow_oci::Digest;
 
 use crate::containers::Containers;
 use crate::error::Result;

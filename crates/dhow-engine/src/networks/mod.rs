@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dhow_api::{Actor, ContainerConfig, EndpointSettings, HostConfig};
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use dhow_net::{LiveEndpoint, NetConfig, Network};
 
 use crate::config::DnsConfig;

@@ -1,6 +1,7 @@
 //! The image that the tests run: busybox, with a few files to look at.
 
-use dhow_image::{Digest, Images, LayerSpec, Reference, media_type};
+use dhow_image::{Images, LayerSpec};
+use dhow_oci::{Digest, Reference, media_type};
 use serde_json::json;
 
 /// Puts `busybox` into the store.

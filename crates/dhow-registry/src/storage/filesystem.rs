@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dhow_image::{Algorithm, Descriptor, Digest};
+use dhow_oci::{Algorithm, Descriptor, Digest};
 use tokio::sync::RwLock;
 
 use self::content::FileBlob;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dhow_image::{Algorithm, Descriptor, Digest};
+use dhow_oci::{Algorithm, Descriptor, Digest};
 use futures_util::stream;
 
 use super::{

@@ -1,7 +1,7 @@
 //! Distribution specification, "Content Discovery", and Docker's catalog.
 
 use crate::support::{Answer, OCI_IMAGE, OCI_INDEX, TestRegistry, image};
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use serde_json::{Value, json};
 
 /// The path in a `Link` header to the next page.

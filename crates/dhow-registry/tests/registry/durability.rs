@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{TestRegistry, noise, open_when_free};
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use dhow_registry::{FilesystemLimits, FilesystemStorage, Recovered, RegistryConfig};
 use http::Method;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{TestRegistry, files, noise};
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use dhow_registry::{FilesystemLimits, RegistryConfig};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

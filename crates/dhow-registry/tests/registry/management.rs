@@ -1,7 +1,7 @@
 //! Distribution specification, "Content Management".
 
 use crate::support::TestRegistry;
-use dhow_image::Digest;
+use dhow_oci::Digest;
 
 #[tokio::test]
 async fn a_tag_is_deleted_and_its_manifest_stays() {

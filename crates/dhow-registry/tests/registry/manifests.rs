@@ -3,7 +3,7 @@
 use crate::support::{
     DOCKER_IMAGE, DOCKER_LIST, OCI_IMAGE, OCI_INDEX, TestRegistry, image, sha512,
 };
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use dhow_registry::{FilesystemLimits, RegistryConfig};
 use http::Method;
 use serde_json::json;

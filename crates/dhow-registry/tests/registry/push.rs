@@ -1,7 +1,7 @@
 //! Distribution specification, "Push": blobs.
 
 use crate::support::{TestRegistry, files, noise, sha512};
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use dhow_registry::{FilesystemLimits, RegistryConfig};
 use futures_util::stream;
 use http::{Method, Request};

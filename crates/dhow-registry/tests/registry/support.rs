@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use dhow_registry::{
     FilesystemLimits, FilesystemStorage, Recovered, Registry, RegistryConfig, Server, ServerConfig,
 };
@@ -251,7 +251,7 @@ pub fn image(config: &Digest, layers: &[Digest]) -> Value {
 }
 
 pub fn sha512(bytes: &[u8]) -> Digest {
-    let mut hasher = dhow_image::Algorithm::Sha512.hasher();
+    let mut hasher = dhow_oci::Algorithm::Sha512.hasher();
     hasher.update(bytes);
     hasher.finish()
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dhow_image::Digest;
+use dhow_oci::Digest;
 use futures_util::stream;
 
 use super::{FilesystemStorage, Shared, found};

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use dhow_image::{Descriptor, Digest};
+use dhow_oci::{Descriptor, Digest};
 
 use super::content::parent;
 use super::{FilesystemStorage, Shared, found};

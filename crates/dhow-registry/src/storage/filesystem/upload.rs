@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dhow_image::digest::Hasher;
-use dhow_image::{Algorithm, Digest};
+use dhow_oci::digest::Hasher;
+use dhow_oci::{Algorithm, Digest};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;

@@ -152,6 +152,9 @@ pub struct Manifest {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// Largest document that is taken in, in bytes; registries refuse larger ones, too.
+pub const DOCUMENT_MAX: u64 = 8 << 20;
+
 /// What a manifest endpoint gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
