@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dhow_net::LiveEndpoint;
-use dhow_oci::Digest;
 use dhow_runtime::cgroup::Cgroup;
 use dhow_runtime::{Shim, Started, read_exit_record};
 

@@ -4,15 +4,24 @@
 //! Each is parsed once, at the edge, into a type that is well formed from then on. Everything here is data:
 //! it must never know files, sockets, stores or tasks, nor who keeps or serves what it describes.
 
+mod absent;
+mod config;
+mod descriptor;
 pub mod digest;
-pub mod manifest;
+mod document;
+mod index;
+mod manifest;
+pub mod media_type;
 pub mod platform;
 pub mod reference;
+mod run_config;
 
+pub use config::{History, ImageConfig, RootFs, chain_ids};
+pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest};
-pub use manifest::{
-    DOCUMENT_MAX, Descriptor, Document, DocumentError, Healthcheck, History, ImageConfig, Index,
-    Manifest, RootFs, RunConfig, chain_ids, media_type,
-};
+pub use document::{DOCUMENT_MAX, Document, DocumentError};
+pub use index::Index;
+pub use manifest::Manifest;
 pub use platform::Platform;
 pub use reference::Reference;
+pub use run_config::{Healthcheck, RunConfig};

@@ -41,7 +41,7 @@ pub struct Platform {
     #[serde(
         rename = "os.features",
         default,
-        deserialize_with = "crate::manifest::null_as_default",
+        deserialize_with = "crate::absent::null_as_default",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub os_features: Vec<String>,

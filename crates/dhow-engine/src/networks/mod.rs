@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dhow_api::{Actor, ContainerConfig, EndpointSettings, HostConfig};
-use dhow_oci::Digest;
 use dhow_net::{LiveEndpoint, NetConfig, Network};
+use dhow_oci::Digest;
 
 use crate::config::DnsConfig;
 use crate::error::{EngineError, Result};
