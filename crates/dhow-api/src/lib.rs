@@ -9,6 +9,7 @@
 mod auth;
 mod container;
 mod container_view;
+pub mod duration;
 mod event;
 mod exec;
 mod filters;
