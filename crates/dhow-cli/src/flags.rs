@@ -7,6 +7,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
+use dhow_api::duration;
 
 use crate::format::units;
 
@@ -72,9 +73,10 @@ impl Kind {
             Kind::Bytes => units::parse_bytes(value).map(drop),
             Kind::BytesOrAll if value == "-1" => Ok(()),
             Kind::BytesOrAll => units::parse_bytes(value).map(drop),
-            Kind::Duration => match units::parse_duration(value)? {
-                negative if negative < 0 => Err("duration cannot be negative".to_owned()),
-                _ => Ok(()),
+            Kind::Duration => match duration::parse(value) {
+                Ok(..0) => Err("duration cannot be negative".to_owned()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
             },
             Kind::Decimal => units::parse_nano_cpus(value).map(drop),
             Kind::Filter if !value.contains('=') => {
@@ -329,7 +331,7 @@ impl Args {
     }
 
     pub fn duration(&self, long: &str) -> Option<i64> {
-        units::parse_duration(self.text(long)?).ok()
+        duration::parse(self.text(long)?).ok()
     }
 
     pub fn was_given(&self, long: &str) -> bool {

@@ -5,7 +5,6 @@ use dhow_client::LogsOptions;
 use crate::attachment;
 use crate::error::{Result, message};
 use crate::flags::{Args, Flag, Kind};
-use crate::format::units;
 use crate::session::Session;
 
 pub const LOGS: &[Flag] = &[
@@ -30,7 +29,7 @@ pub const LOGS: &[Flag] = &[
 /// A time as the daemon reads one: `42m` becomes the seconds of that time ago, a date without a zone is
 /// of this one's.
 pub fn moment(text: &str) -> Result<String> {
-    if let Ok(ago) = units::parse_duration(text) {
+    if let Ok(ago) = dhow_api::duration::parse(text) {
         let then = dhow_api::time::now() - ago;
         return Ok(format!(
             "{}.{:09}",

@@ -66,7 +66,7 @@ pub fn go_time_of(text: &str) -> String {
 /// How long ago, with `ago` after it.
 pub fn ago(seconds: i64) -> String {
     let now = Timestamp::now().as_second();
-    format!("{} ago", super::units::duration(now - seconds))
+    format!("{} ago", dhow_api::duration::human(now - seconds))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Amounts as people write and read them: sizes, durations, CPUs. The rules are those of Go's
-//! `time.ParseDuration` and of docker/go-units, which scripts and eyes are used to.
+//! Amounts as people write and read them: sizes and CPUs. The rules are those of docker/go-units, which
+//! scripts and eyes are used to.
 
 const KIB: f64 = 1024.0;
 
@@ -34,56 +34,6 @@ pub fn parse_bytes(text: &str) -> Result<i64, String> {
         _ => return Err(format!("invalid suffix: '{suffix}'")),
     };
     Ok((size * KIB.powi(power)) as i64)
-}
-
-/// Nanoseconds of `1h30m`, `1.5s`, `300ms`, `-2us`, `0`.
-pub fn parse_duration(text: &str) -> Result<i64, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
-    let (negative, mut rest) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    let mut total = 0f64;
-    while !rest.is_empty() {
-        let number = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(|| format!("time: missing unit in duration {text:?}"))?;
-        let value: f64 = rest[..number].parse().map_err(|_| invalid())?;
-        rest = &rest[number..];
-        let unit = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
-        total += value
-            * match &rest[..unit] {
-                "ns" => 1.0,
-                "us" | "µs" | "μs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                unknown => {
-                    return Err(format!(
-                        "time: unknown unit {unknown:?} in duration {text:?}"
-                    ));
-                }
-            };
-        rest = &rest[unit..];
-    }
-    if total > i64::MAX as f64 {
-        return Err(invalid());
-    }
-    Ok(if negative {
-        -total as i64
-    } else {
-        total as i64
-    })
 }
 
 /// Billionths of a CPU of `1.5`.
@@ -156,24 +106,6 @@ pub fn binary_size(bytes: f64) -> String {
     scaled(bytes, 1024.0, &BINARY, 4)
 }
 
-/// `About a minute`, `3 weeks`.
-pub fn duration(seconds: i64) -> String {
-    let hours = (seconds as f64 / 3600.0 + 0.5) as i64;
-    match seconds {
-        i64::MIN..=0 => "Less than a second".to_owned(),
-        1 => "1 second".to_owned(),
-        2..60 => format!("{seconds} seconds"),
-        60..120 => "About a minute".to_owned(),
-        120..3600 => format!("{} minutes", seconds / 60),
-        _ if hours == 1 => "About an hour".to_owned(),
-        _ if hours < 48 => format!("{hours} hours"),
-        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", seconds / 3600 / 24 / 365),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,23 +144,6 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_go_reads_them() {
-        for (text, nanos) in [
-            ("0", 0),
-            ("1s", 1_000_000_000),
-            ("1h2m3.5s", 3_723_500_000_000),
-            ("300ms", 300_000_000),
-            ("-2us", -2_000),
-            ("+1ns", 1),
-        ] {
-            assert_eq!(parse_duration(text), Ok(nanos), "{text}");
-        }
-        for bad in ["", "-", "1", "s", "1x", "1s2", ".s"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn cpus_are_read_exactly() {
         assert_eq!(parse_nano_cpus("1.5"), Ok(1_500_000_000));
         assert_eq!(parse_nano_cpus(".25"), Ok(250_000_000));
@@ -261,41 +176,16 @@ mod tests {
         assert_eq!(binary_size(1_234_567.0), "1.177MiB");
     }
 
-    #[test]
-    fn durations_are_shown_as_docker_shows_them() {
-        const DAY: i64 = 24 * 3600;
-        for (seconds, text) in [
-            (-5, "Less than a second"),
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3599, "59 minutes"),
-            (3600, "About an hour"),
-            (5400, "2 hours"),
-            (2 * DAY, "2 days"),
-            (14 * DAY, "2 weeks"),
-            (60 * DAY, "2 months"),
-            (730 * DAY, "2 years"),
-        ] {
-            assert_eq!(duration(seconds), text, "{seconds}");
-        }
-    }
-
     proptest! {
         #[test]
         fn nothing_that_is_typed_panics(text in "\\PC{0,12}") {
             let _ = parse_bytes(&text);
-            let _ = parse_duration(&text);
             let _ = parse_nano_cpus(&text);
         }
 
         #[test]
         fn every_amount_can_be_shown(n in any::<i64>()) {
             size(n);
-            duration(n);
         }
     }
 }
