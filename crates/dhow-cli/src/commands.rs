@@ -138,8 +138,8 @@ const ONE: Arity = Arity::AtLeast(1);
 
 #[rustfmt::skip]
 pub const COMMANDS: &[Command] = commands! {
-    ["run", "container run"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", ONE, true, [spec::CONTAINER, spec::RUN], run::run;
-    ["create", "container create"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a new container", ONE, true, [spec::CONTAINER], run::create;
+    ["run", "container run"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", ONE, true, [spec::CONTAINER, spec::LIMITS, spec::RUN], run::run;
+    ["create", "container create"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a new container", ONE, true, [spec::CONTAINER, spec::LIMITS], run::create;
     ["start", "container start"], [], OPTIONS_CONTAINERS, "Start one or more stopped containers", ONE, false, [attach::START], attach::start;
     ["attach", "container attach"], [], "[OPTIONS] CONTAINER", "Attach stdin, stdout and stderr to a running container", Arity::Exactly(1), false, [attach::ATTACH], attach::attach;
     ["exec", "container exec"], [], "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container", Arity::AtLeast(2), true, [attach::EXEC], attach::exec;
@@ -156,7 +156,7 @@ pub const COMMANDS: &[Command] = commands! {
     ["top", "container top"], [], "CONTAINER [ps OPTIONS]", "Show the processes of a container", ONE, true, [], top::top;
     ["port", "container port"], [], "CONTAINER [PRIVATE_PORT[/PROTO]]", "Show where a container's ports are published", Arity::Between(1, 2), false, [], top::port;
     ["stats", "container stats"], [], "[OPTIONS] [CONTAINER...]", "Show what containers use of their host", Arity::AtLeast(0), false, [stats::STATS], stats::run;
-    ["update", "container update"], [], OPTIONS_CONTAINERS, "Change the limits of one or more containers", ONE, false, [top::UPDATE], top::update;
+    ["update", "container update"], [], OPTIONS_CONTAINERS, "Change the limits of one or more containers", ONE, false, [spec::LIMITS, top::UPDATE], top::update;
     ["container inspect"], [], OPTIONS_CONTAINERS, "Show all about one or more containers", ONE, false, [inspect::CONTAINER], inspect::container;
     ["container prune"], [], "[OPTIONS]", "Remove all stopped containers", Arity::None, false, [prune::CONTAINER], prune::containers;
     ["inspect"], [], "[OPTIONS] NAME|ID [NAME|ID...]", "Show all about containers, images, networks or volumes", ONE, false, [inspect::INSPECT], inspect::any;

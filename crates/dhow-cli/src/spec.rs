@@ -13,7 +13,7 @@ mod volumes;
 
 pub use container::{Definition, define};
 pub use environment::{check as check_variable, read as read_environment, read_labels};
-pub use resources::restart_policy;
+pub use resources::{limits, restart_policy};
 
 /// Why a flag's value is refused; the texts are Docker's.
 pub type Refusal = String;

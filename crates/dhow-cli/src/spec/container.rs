@@ -233,12 +233,12 @@ fn namespace_modes(args: &Args) -> Result<(), Refusal> {
 mod tests {
     use super::*;
     use crate::flags::{parse, parser};
-    use crate::spec::flags::{CONTAINER, RUN};
+    use crate::spec::flags::{CONTAINER, LIMITS, RUN};
     use std::ffi::OsString;
 
     fn definition(line: &[&str]) -> Result<Definition, Refusal> {
         let words: Vec<OsString> = line.iter().map(OsString::from).collect();
-        let flags = || CONTAINER.iter().chain(RUN).copied();
+        let flags = || CONTAINER.iter().chain(LIMITS).chain(RUN).copied();
         let args = parse(parser("run", flags(), true), flags(), &words)?;
         define(&args, &[("HTTP_PROXY".to_owned(), "http://p".to_owned())])
     }

@@ -1,9 +1,9 @@
-//! The flags of `run` and `create`.
+//! The flags of `run` and `create`, of which `update` has some.
 
 use super::{container, devices, environment, mounts, networks, resources};
 use crate::flags::{Flag, Kind};
 
-/// What both have.
+/// What both have, beside the limits.
 pub const CONTAINER: &[Flag] = &[
     Flag::new(
         "add-host",
@@ -19,11 +19,6 @@ pub const CONTAINER: &[Flag] = &[
     Flag::new("attach", Kind::List, "Attach to stdin, stdout or stderr")
         .short('a')
         .checked(container::check_stream),
-    Flag::new(
-        "blkio-weight",
-        Kind::Uint,
-        "Share of block I/O, from 10 to 1000, or 0 for the default",
-    ),
     Flag::new(
         "blkio-weight-device",
         Kind::List,
@@ -42,39 +37,6 @@ pub const CONTAINER: &[Flag] = &[
         "cidfile",
         Kind::String,
         "Write the container's ID to a file",
-    ),
-    Flag::new(
-        "cpu-period",
-        Kind::Int,
-        "Period of the CPU quota, in microseconds",
-    ),
-    Flag::new(
-        "cpu-quota",
-        Kind::Int,
-        "CPU time in each period, in microseconds",
-    ),
-    Flag::new(
-        "cpu-rt-period",
-        Kind::Int,
-        "Period of the real-time scheduler, in microseconds",
-    ),
-    Flag::new(
-        "cpu-rt-runtime",
-        Kind::Int,
-        "Real-time CPU time in each period, in microseconds",
-    ),
-    Flag::new(
-        "cpu-shares",
-        Kind::Int,
-        "Share of the CPUs under contention",
-    )
-    .short('c'),
-    Flag::new("cpus", Kind::Decimal, "Number of CPUs"),
-    Flag::new("cpuset-cpus", Kind::String, "CPUs to run on (0-3, 0,1)"),
-    Flag::new(
-        "cpuset-mems",
-        Kind::String,
-        "Memory nodes to use (0-3, 0,1)",
     ),
     Flag::new("device", Kind::List, "Give access to a device of the host")
         .checked(|text| devices::read(&[text]).map(drop)),
@@ -191,17 +153,6 @@ pub const CONTAINER: &[Flag] = &[
         Kind::String,
         "MAC address (such as 92:d0:c6:0a:29:33)",
     ),
-    Flag::new("memory", Kind::Bytes, "Memory limit").short('m'),
-    Flag::new(
-        "memory-reservation",
-        Kind::Bytes,
-        "Memory that is left to the container under pressure",
-    ),
-    Flag::new(
-        "memory-swap",
-        Kind::BytesOrAll,
-        "Limit of memory and swap together, or -1 for none",
-    ),
     Flag::new(
         "memory-swappiness",
         Kind::Int,
@@ -237,7 +188,6 @@ pub const CONTAINER: &[Flag] = &[
         "Inclination to be killed when memory runs out (-1000 to 1000)",
     ),
     Flag::new("pid", Kind::String, "PID namespace to use"),
-    Flag::new("pids-limit", Kind::Int, "Limit of processes (-1 for none)"),
     Flag::new(
         "platform",
         Kind::String,
@@ -326,6 +276,60 @@ pub const CONTAINER: &[Flag] = &[
         "Mount the volumes of another container",
     ),
     Flag::new("workdir", Kind::String, "Working directory").short('w'),
+];
+
+/// The limits, which `update` changes.
+pub const LIMITS: &[Flag] = &[
+    Flag::new(
+        "blkio-weight",
+        Kind::Uint,
+        "Share of block I/O, from 10 to 1000, or 0 for the default",
+    ),
+    Flag::new(
+        "cpu-period",
+        Kind::Int,
+        "Period of the CPU quota, in microseconds",
+    ),
+    Flag::new(
+        "cpu-quota",
+        Kind::Int,
+        "CPU time in each period, in microseconds",
+    ),
+    Flag::new(
+        "cpu-rt-period",
+        Kind::Int,
+        "Period of the real-time scheduler, in microseconds",
+    ),
+    Flag::new(
+        "cpu-rt-runtime",
+        Kind::Int,
+        "Real-time CPU time in each period, in microseconds",
+    ),
+    Flag::new(
+        "cpu-shares",
+        Kind::Int,
+        "Share of the CPUs under contention",
+    )
+    .short('c'),
+    Flag::new("cpus", Kind::Decimal, "Number of CPUs"),
+    Flag::new("cpuset-cpus", Kind::String, "CPUs to run on (0-3, 0,1)"),
+    Flag::new(
+        "cpuset-mems",
+        Kind::String,
+        "Memory nodes to use (0-3, 0,1)",
+    ),
+    Flag::new("memory", Kind::Bytes, "Memory limit").short('m'),
+    Flag::new(
+        "memory-reservation",
+        Kind::Bytes,
+        "Memory that is left to the container under pressure",
+    ),
+    Flag::new(
+        "memory-swap",
+        Kind::BytesOrAll,
+        "Limit of memory and swap together, or -1 for none",
+    ),
+    Flag::new("pids-limit", Kind::Int, "Limit of processes (-1 for none)"),
 ];
 
 /// What only `run` has.

@@ -8,6 +8,7 @@ use super::{Refusal, devices};
 use crate::flags::Args;
 use crate::format::units;
 
+/// The resources of `run` and `create`.
 pub fn read(args: &Args) -> Result<Resources, Refusal> {
     if let Some(swappiness) = args.int("memory-swappiness")
         && swappiness != -1
@@ -26,43 +27,48 @@ pub fn read(args: &Args) -> Result<Resources, Refusal> {
         .into_iter()
         .map(ulimit)
         .collect::<Result<_, _>>()?;
-    let nano_cpus = match args.nonempty("cpus") {
-        Some(cpus) => units::parse_nano_cpus(cpus)?,
-        None => 0,
-    };
-    let blkio_weight = match args.int("blkio-weight") {
-        Some(weight) => u16::try_from(weight)
-            .map_err(|_| format!("the block I/O weight {weight} is out of range"))?,
-        None => 0,
-    };
     Ok(Resources {
-        cpu_shares: args.int("cpu-shares").unwrap_or(0),
-        memory: args.bytes("memory").unwrap_or(0),
-        nano_cpus,
         cgroup_parent: args.string("cgroup-parent"),
-        blkio_weight,
         blkio_weight_device: devices::weights(&args.list("blkio-weight-device"))?,
         blkio_device_read_bps: devices::throttles(&args.list("device-read-bps"), true)?,
         blkio_device_write_bps: devices::throttles(&args.list("device-write-bps"), true)?,
         blkio_device_read_iops: devices::throttles(&args.list("device-read-iops"), false)?,
         blkio_device_write_iops: devices::throttles(&args.list("device-write-iops"), false)?,
-        cpu_period: args.int("cpu-period").unwrap_or(0),
-        cpu_quota: args.int("cpu-quota").unwrap_or(0),
-        cpu_realtime_period: args.int("cpu-rt-period").unwrap_or(0),
-        cpu_realtime_runtime: args.int("cpu-rt-runtime").unwrap_or(0),
-        cpuset_cpus: args.string("cpuset-cpus"),
-        cpuset_mems: args.string("cpuset-mems"),
         devices: device_list,
         device_cgroup_rules: args.some_strings("device-cgroup-rule"),
         device_requests: Some(requests).filter(|list| !list.is_empty()),
-        memory_reservation: args.bytes("memory-reservation").unwrap_or(0),
-        memory_swap: args.bytes("memory-swap").unwrap_or(0),
         memory_swappiness: args.int("memory-swappiness"),
         oom_kill_disable: args
             .was_given("oom-kill-disable")
             .then(|| args.is_set("oom-kill-disable")),
-        pids_limit: args.int("pids-limit"),
         ulimits: Some(ulimits).filter(|list| !list.is_empty()),
+        ..limits(args)?
+    })
+}
+
+/// What the flags of [`LIMITS`](super::flags::LIMITS) say, with zero for those that were not given.
+pub fn limits(args: &Args) -> Result<Resources, Refusal> {
+    let nano_cpus = match args.nonempty("cpus") {
+        Some(cpus) => units::parse_nano_cpus(cpus)?,
+        None => 0,
+    };
+    let weight = args.int("blkio-weight").unwrap_or(0);
+    let blkio_weight = u16::try_from(weight)
+        .map_err(|_| format!("the block I/O weight {weight} is out of range"))?;
+    Ok(Resources {
+        blkio_weight,
+        cpu_period: args.int("cpu-period").unwrap_or(0),
+        cpu_quota: args.int("cpu-quota").unwrap_or(0),
+        cpu_realtime_period: args.int("cpu-rt-period").unwrap_or(0),
+        cpu_realtime_runtime: args.int("cpu-rt-runtime").unwrap_or(0),
+        cpu_shares: args.int("cpu-shares").unwrap_or(0),
+        nano_cpus,
+        cpuset_cpus: args.string("cpuset-cpus"),
+        cpuset_mems: args.string("cpuset-mems"),
+        memory: args.bytes("memory").unwrap_or(0),
+        memory_reservation: args.bytes("memory-reservation").unwrap_or(0),
+        memory_swap: args.bytes("memory-swap").unwrap_or(0),
+        pids_limit: args.int("pids-limit"),
         ..Resources::default()
     })
 }
