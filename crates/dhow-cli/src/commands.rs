@@ -1,42 +1,19 @@
 //! The table of all commands.
 
-mod attach;
 mod completion;
-mod events;
-mod images;
+mod container;
+pub mod help;
+mod image;
 mod inspect;
-mod lifecycle;
 mod login;
-mod logs;
+mod network;
 mod prune;
-mod ps;
-mod pull;
-mod run;
-mod stats;
-mod top;
-pub mod version;
-mod volumes;
+pub mod system;
+mod volume;
 
-use dhow_api::Filters;
-
+use self::container::spec::flags as spec;
 use crate::command::{Arity, Command, Face, Group};
 use crate::flags::{Flag, Kind};
-use crate::spec::flags as spec;
-
-/// How lists are chosen from and shown; several commands have these.
-const FILTER: Flag =
-    Flag::new("filter", Kind::Filter, "Choose by a condition (name=value)").short('f');
-const FORMAT_HELP: &str =
-    "Show by a Go template, as 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'";
-/// Where `-f` is another flag.
-const FORMAT_LONG: Flag = Flag::new("format", Kind::String, FORMAT_HELP);
-const FORMAT: Flag = FORMAT_LONG;
-const FORMAT_SHORT: Flag = FORMAT_LONG.short('f');
-
-pub fn add_filter(filters: &mut Filters, text: &str) {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    filters.add(name.trim().to_lowercase(), value.trim());
-}
 
 pub const GLOBAL: &[Flag] = &[
     Flag::new(
@@ -138,51 +115,51 @@ const ONE: Arity = Arity::AtLeast(1);
 
 #[rustfmt::skip]
 pub const COMMANDS: &[Command] = commands! {
-    ["run", "container run"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", ONE, true, [spec::CONTAINER, spec::LIMITS, spec::RUN], run::run;
-    ["create", "container create"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a new container", ONE, true, [spec::CONTAINER, spec::LIMITS], run::create;
-    ["start", "container start"], [], OPTIONS_CONTAINERS, "Start one or more stopped containers", ONE, false, [attach::START], attach::start;
-    ["attach", "container attach"], [], "[OPTIONS] CONTAINER", "Attach stdin, stdout and stderr to a running container", Arity::Exactly(1), false, [attach::ATTACH], attach::attach;
-    ["exec", "container exec"], [], "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container", Arity::AtLeast(2), true, [attach::EXEC], attach::exec;
-    ["wait", "container wait"], [], CONTAINERS, "Wait until containers stop, then print their exit statuses", ONE, false, [], lifecycle::wait;
-    ["logs", "container logs"], [], "[OPTIONS] CONTAINER", "Show what a container has said", Arity::Exactly(1), false, [logs::LOGS], logs::run;
-    ["stop", "container stop"], [], OPTIONS_CONTAINERS, "Stop one or more running containers", ONE, false, [lifecycle::STOP], lifecycle::stop;
-    ["restart", "container restart"], [], OPTIONS_CONTAINERS, "Restart one or more containers", ONE, false, [lifecycle::STOP], lifecycle::restart;
-    ["kill", "container kill"], [], OPTIONS_CONTAINERS, "Kill one or more running containers", ONE, false, [lifecycle::KILL], lifecycle::kill;
-    ["pause", "container pause"], [], CONTAINERS, "Freeze all processes of containers", ONE, false, [], lifecycle::pause;
-    ["unpause", "container unpause"], [], CONTAINERS, "Thaw all processes of containers", ONE, false, [], lifecycle::unpause;
-    ["rename", "container rename"], [], "CONTAINER NEW_NAME", "Rename a container", Arity::Exactly(2), false, [], lifecycle::rename;
-    ["rm", "container rm"], ["container remove"], OPTIONS_CONTAINERS, "Remove one or more containers", ONE, false, [lifecycle::RM], lifecycle::rm;
-    ["ps", "container ls"], ["container list", "container ps"], "[OPTIONS]", "List containers", Arity::None, false, [ps::PS], ps::run;
-    ["top", "container top"], [], "CONTAINER [ps OPTIONS]", "Show the processes of a container", ONE, true, [], top::top;
-    ["port", "container port"], [], "CONTAINER [PRIVATE_PORT[/PROTO]]", "Show where a container's ports are published", Arity::Between(1, 2), false, [], top::port;
-    ["stats", "container stats"], [], "[OPTIONS] [CONTAINER...]", "Show what containers use of their host", Arity::AtLeast(0), false, [stats::STATS], stats::run;
-    ["update", "container update"], [], OPTIONS_CONTAINERS, "Change the limits of one or more containers", ONE, false, [spec::LIMITS, top::UPDATE], top::update;
+    ["run", "container run"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", ONE, true, [spec::CONTAINER, spec::LIMITS, spec::RUN], container::run::run;
+    ["create", "container create"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a new container", ONE, true, [spec::CONTAINER, spec::LIMITS], container::run::create;
+    ["start", "container start"], [], OPTIONS_CONTAINERS, "Start one or more stopped containers", ONE, false, [container::start::START], container::start::run;
+    ["attach", "container attach"], [], "[OPTIONS] CONTAINER", "Attach stdin, stdout and stderr to a running container", Arity::Exactly(1), false, [container::attach::ATTACH], container::attach::run;
+    ["exec", "container exec"], [], "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container", Arity::AtLeast(2), true, [container::exec::EXEC], container::exec::run;
+    ["wait", "container wait"], [], CONTAINERS, "Wait until containers stop, then print their exit statuses", ONE, false, [], container::lifecycle::wait;
+    ["logs", "container logs"], [], "[OPTIONS] CONTAINER", "Show what a container has said", Arity::Exactly(1), false, [container::logs::LOGS], container::logs::run;
+    ["stop", "container stop"], [], OPTIONS_CONTAINERS, "Stop one or more running containers", ONE, false, [container::lifecycle::STOP], container::lifecycle::stop;
+    ["restart", "container restart"], [], OPTIONS_CONTAINERS, "Restart one or more containers", ONE, false, [container::lifecycle::STOP], container::lifecycle::restart;
+    ["kill", "container kill"], [], OPTIONS_CONTAINERS, "Kill one or more running containers", ONE, false, [container::lifecycle::KILL], container::lifecycle::kill;
+    ["pause", "container pause"], [], CONTAINERS, "Freeze all processes of containers", ONE, false, [], container::lifecycle::pause;
+    ["unpause", "container unpause"], [], CONTAINERS, "Thaw all processes of containers", ONE, false, [], container::lifecycle::unpause;
+    ["rename", "container rename"], [], "CONTAINER NEW_NAME", "Rename a container", Arity::Exactly(2), false, [], container::lifecycle::rename;
+    ["rm", "container rm"], ["container remove"], OPTIONS_CONTAINERS, "Remove one or more containers", ONE, false, [container::lifecycle::RM], container::lifecycle::rm;
+    ["ps", "container ls"], ["container list", "container ps"], "[OPTIONS]", "List containers", Arity::None, false, [container::ps::PS], container::ps::run;
+    ["top", "container top"], [], "CONTAINER [ps OPTIONS]", "Show the processes of a container", ONE, true, [], container::top::run;
+    ["port", "container port"], [], "CONTAINER [PRIVATE_PORT[/PROTO]]", "Show where a container's ports are published", Arity::Between(1, 2), false, [], container::port::run;
+    ["stats", "container stats"], [], "[OPTIONS] [CONTAINER...]", "Show what containers use of their host", Arity::AtLeast(0), false, [container::stats::STATS], container::stats::run;
+    ["update", "container update"], [], OPTIONS_CONTAINERS, "Change the limits of one or more containers", ONE, false, [spec::LIMITS, container::update::UPDATE], container::update::run;
     ["container inspect"], [], OPTIONS_CONTAINERS, "Show all about one or more containers", ONE, false, [inspect::CONTAINER], inspect::container;
-    ["container prune"], [], "[OPTIONS]", "Remove all stopped containers", Arity::None, false, [prune::CONTAINER], prune::containers;
+    ["container prune"], [], "[OPTIONS]", "Remove all stopped containers", Arity::None, false, [container::prune::PRUNE], container::prune::run;
     ["inspect"], [], "[OPTIONS] NAME|ID [NAME|ID...]", "Show all about containers, images, networks or volumes", ONE, false, [inspect::INSPECT], inspect::any;
-    ["pull", "image pull"], [], "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", Arity::Exactly(1), false, [pull::PULL], pull::run_pull;
-    ["push", "image push"], [], "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", Arity::Exactly(1), false, [pull::PUSH], pull::run_push;
-    ["import", "image import"], [], "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", "Make an image of a root filesystem in a tar archive", Arity::Between(1, 2), false, [pull::IMPORT], pull::run_import;
-    ["images", "image ls"], ["image list"], "[OPTIONS] [REPOSITORY[:TAG]]", "List images", Arity::AtMost(1), false, [images::IMAGES], images::run;
-    ["rmi", "image rm"], ["image remove"], "[OPTIONS] IMAGE [IMAGE...]", "Remove one or more images", ONE, false, [images::RMI], images::rmi;
-    ["tag", "image tag"], [], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image a further name", Arity::Exactly(2), false, [], images::tag;
-    ["history", "image history"], [], "[OPTIONS] IMAGE", "Show how an image was made", Arity::Exactly(1), false, [images::HISTORY], images::history;
+    ["pull", "image pull"], [], "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", Arity::Exactly(1), false, [image::pull::PULL], image::pull::run;
+    ["push", "image push"], [], "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", Arity::Exactly(1), false, [image::push::PUSH], image::push::run;
+    ["import", "image import"], [], "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", "Make an image of a root filesystem in a tar archive", Arity::Between(1, 2), false, [image::import::IMPORT], image::import::run;
+    ["images", "image ls"], ["image list"], "[OPTIONS] [REPOSITORY[:TAG]]", "List images", Arity::AtMost(1), false, [image::list::IMAGES], image::list::run;
+    ["rmi", "image rm"], ["image remove"], "[OPTIONS] IMAGE [IMAGE...]", "Remove one or more images", ONE, false, [image::remove::RMI], image::remove::run;
+    ["tag", "image tag"], [], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image a further name", Arity::Exactly(2), false, [], image::tag::run;
+    ["history", "image history"], [], "[OPTIONS] IMAGE", "Show how an image was made", Arity::Exactly(1), false, [image::history::HISTORY], image::history::run;
     ["image inspect"], [], "[OPTIONS] IMAGE [IMAGE...]", "Show all about one or more images", ONE, false, [inspect::IMAGE], inspect::image;
-    ["image prune"], [], "[OPTIONS]", "Remove unused images", Arity::None, false, [prune::IMAGE], prune::images;
-    ["network ls"], ["network list"], "[OPTIONS]", "List networks", Arity::None, false, [volumes::NETWORK_LS], volumes::networks;
+    ["image prune"], [], "[OPTIONS]", "Remove unused images", Arity::None, false, [image::prune::PRUNE], image::prune::run;
+    ["network ls"], ["network list"], "[OPTIONS]", "List networks", Arity::None, false, [network::LS], network::ls;
     ["network inspect"], [], "[OPTIONS] NETWORK [NETWORK...]", "Show all about one or more networks", ONE, false, [inspect::NETWORK], inspect::network;
-    ["volume ls"], ["volume list"], "[OPTIONS]", "List volumes", Arity::None, false, [volumes::VOLUME_LS], volumes::ls;
-    ["volume create"], [], "[OPTIONS] [VOLUME]", "Create a volume", Arity::AtMost(1), false, [volumes::VOLUME_CREATE], volumes::create;
+    ["volume ls"], ["volume list"], "[OPTIONS]", "List volumes", Arity::None, false, [volume::LS], volume::ls;
+    ["volume create"], [], "[OPTIONS] [VOLUME]", "Create a volume", Arity::AtMost(1), false, [volume::CREATE], volume::create;
     ["volume inspect"], [], "[OPTIONS] VOLUME [VOLUME...]", "Show all about one or more volumes", ONE, false, [inspect::VOLUME], inspect::volume;
-    ["volume rm"], ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]", "Remove one or more volumes that no container uses", ONE, false, [volumes::VOLUME_RM], volumes::rm;
-    ["volume prune"], [], "[OPTIONS]", "Remove unused volumes", Arity::None, false, [prune::VOLUME], prune::volumes;
+    ["volume rm"], ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]", "Remove one or more volumes that no container uses", ONE, false, [volume::RM], volume::rm;
+    ["volume prune"], [], "[OPTIONS]", "Remove unused volumes", Arity::None, false, [volume::prune::PRUNE], volume::prune::run;
     ["login"], [], "[OPTIONS] [SERVER]", "Log in to a registry", Arity::AtMost(1), false, [login::LOGIN], login::login;
     ["logout"], [], "[SERVER]", "Log out from a registry", Arity::AtMost(1), false, [], login::logout;
-    ["version"], [], "[OPTIONS]", "Show the versions of client and daemon", Arity::None, false, [version::FORMAT_ONLY], version::version;
-    ["info", "system info"], [], "[OPTIONS]", "Show what the daemon is and has", Arity::None, false, [version::FORMAT_ONLY], version::info;
-    ["events", "system events"], [], "[OPTIONS]", "Show what happens, as it happens", Arity::None, false, [events::EVENTS], events::run;
-    ["system df"], [], "[OPTIONS]", "Show how much disk is used", Arity::None, false, [prune::DF], prune::df;
-    ["system prune"], [], "[OPTIONS]", "Remove what is not used", Arity::None, false, [prune::SYSTEM], prune::system;
+    ["version"], [], "[OPTIONS]", "Show the versions of client and daemon", Arity::None, false, [system::version::VERSION], system::version::run;
+    ["info", "system info"], [], "[OPTIONS]", "Show what the daemon is and has", Arity::None, false, [system::info::INFO], system::info::run;
+    ["events", "system events"], [], "[OPTIONS]", "Show what happens, as it happens", Arity::None, false, [system::events::EVENTS], system::events::run;
+    ["system df"], [], "[OPTIONS]", "Show how much disk is used", Arity::None, false, [system::df::DF], system::df::run;
+    ["system prune"], [], "[OPTIONS]", "Remove what is not used", Arity::None, false, [system::prune::PRUNE], system::prune::run;
     ["completion"], [], "SHELL", "Print the completion script for a shell (bash|zsh|fish)", Arity::Exactly(1), false, [], completion::run;
     ["__docs"], [], "", "Print the reference of the command line", Arity::None, false, [], completion::docs;
 };

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::format::template::FormatError;
+use crate::reference::ReferenceError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -11,6 +12,9 @@ pub enum Error {
 
     #[error("{0}")]
     Format(#[from] FormatError),
+
+    #[error("{0}")]
+    Reference(#[from] ReferenceError),
 
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -28,6 +32,9 @@ pub enum Error {
     Exit(u8),
 }
 
+/// Why a flag's value is refused; the texts are Docker's.
+pub type Refusal = String;
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 pub fn message(text: impl Into<String>) -> Error {
@@ -39,6 +46,14 @@ pub fn plain(text: impl Into<String>) -> Error {
     Error::Status {
         code: 1,
         message: text.into(),
+    }
+}
+
+/// The end of a command that does one thing to each of many: what failed is said together.
+pub fn all_done(failures: Vec<String>) -> Result<()> {
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(message(failures.join("\n"))),
     }
 }
 

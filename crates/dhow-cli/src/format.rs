@@ -4,4 +4,5 @@ pub mod json;
 pub mod table;
 pub mod template;
 pub mod text;
+pub mod time;
 pub mod units;

@@ -3,22 +3,20 @@
 //! It says and prints what Docker's does, under its own name, and works with any daemon that speaks the
 //! Engine API. This crate must never know how the engine works: it has only the API.
 
-mod attachment;
 mod autostart;
 mod command;
 mod commands;
 mod config;
 mod credentials;
-mod detach;
+mod environment;
 mod error;
 mod flags;
 mod format;
-mod help;
+mod lists;
 mod progress;
 mod reference;
 mod session;
 mod signals;
-mod spec;
 mod stdio;
 mod terminal;
 
@@ -27,10 +25,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::command::Command;
-use crate::commands::{COMMANDS, GLOBAL, GROUPS};
+use crate::commands::{COMMANDS, GLOBAL, GROUPS, help};
 use crate::session::Session;
 
-pub use crate::help::reference;
+pub use crate::commands::help::reference;
 
 /// What a command line asks for that can't be done; Docker's status for it.
 const USAGE: u8 = 125;
@@ -69,7 +67,7 @@ fn run(program: &str, words: &[OsString]) -> u8 {
         }
     };
     if globals.is_set("version") {
-        return show(&format!("{}\n", commands::version::short()));
+        return show(&format!("{}\n", commands::system::version::short()));
     }
     let rest = &globals.rest;
     if globals.is_set("help") || rest.is_empty() {

@@ -2,12 +2,12 @@
 
 use clap_complete::{Shell, generate};
 
+use super::{COMMANDS, FACES, GLOBAL, GROUPS, help};
 use crate::command::Command;
-use crate::commands::{COMMANDS, FACES, GLOBAL, GROUPS};
 use crate::error::{Result, message};
 use crate::flags::Args;
 use crate::session::Session;
-use crate::{help, stdio};
+use crate::stdio;
 
 pub async fn run(session: &Session, args: &Args) -> Result<()> {
     let shell = match args.rest[0].as_str() {

@@ -3,15 +3,16 @@
 use dhow_client::Client;
 use gotmpl::MissingKey;
 
-use crate::error::{Error, Result, message};
+use crate::error::{Error, Result, all_done, message};
 use crate::flags::{Args, Flag, Kind};
 use crate::format::json::Json;
 use crate::format::template::Format;
+use crate::lists::FORMAT_SHORT;
 use crate::session::Session;
 use crate::stdio;
 
 pub const INSPECT: &[Flag] = &[
-    super::FORMAT_SHORT,
+    FORMAT_SHORT,
     Flag::new(
         "size",
         Kind::Bool,
@@ -26,12 +27,12 @@ pub const INSPECT: &[Flag] = &[
 ];
 
 pub const CONTAINER: &[Flag] = &[
-    super::FORMAT_SHORT,
+    FORMAT_SHORT,
     Flag::new("size", Kind::Bool, "Show sizes of files").short('s'),
 ];
 
 pub const IMAGE: &[Flag] = &[
-    super::FORMAT_SHORT,
+    FORMAT_SHORT,
     Flag::new(
         "platform",
         Kind::String,
@@ -40,11 +41,11 @@ pub const IMAGE: &[Flag] = &[
 ];
 
 pub const NETWORK: &[Flag] = &[
-    super::FORMAT_SHORT,
+    FORMAT_SHORT,
     Flag::new("verbose", Kind::Bool, "Show what helps to find faults").short('v'),
 ];
 
-pub const VOLUME: &[Flag] = &[super::FORMAT_SHORT];
+pub const VOLUME: &[Flag] = &[FORMAT_SHORT];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kinds {
@@ -155,10 +156,7 @@ async fn run(session: &Session, args: &Args, kinds: &[Kinds]) -> Result<()> {
             }
         }
     }
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(message(failures.join("\n"))),
-    }
+    all_done(failures)
 }
 
 async fn look(client: &Client, name: &str, args: &Args, kinds: &[Kinds]) -> Result<Json> {

@@ -1,7 +1,6 @@
-//! Small pieces of listings: ids, ellipses, dates, quotes.
+//! Small pieces of listings: ids, ellipses, quotes, labels, addresses.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
 
 /// An id is shown this long.
 const SHORT: usize = 12;
@@ -41,32 +40,18 @@ pub fn quote(text: &str) -> String {
     out
 }
 
-/// A time as Go prints one: `2006-01-02 15:04:05 +0000 UTC`.
-pub fn go_time(seconds: i64) -> String {
-    match Timestamp::from_second(seconds) {
-        Ok(time) => time
-            .to_zoned(TimeZone::system())
-            .strftime("%Y-%m-%d %H:%M:%S %z %Z")
-            .to_string(),
-        Err(_) => String::new(),
-    }
+/// Labels in one cell: `a=1,b=2`.
+pub fn labels(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    pairs.join(",")
 }
 
-/// A time of the API as Go prints one, with its fraction; what is no time stays as it is.
-pub fn go_time_of(text: &str) -> String {
-    match text.parse::<Timestamp>() {
-        Ok(time) => {
-            let zoned = time.to_zoned(TimeZone::system());
-            zoned.strftime("%Y-%m-%d %H:%M:%S%.f %z %Z").to_string()
-        }
-        Err(_) => text.to_owned(),
+/// An address with its port.
+pub fn address(ip: &str, port: &str) -> String {
+    match ip.contains(':') {
+        true => format!("[{ip}]:{port}"),
+        false => format!("{ip}:{port}"),
     }
-}
-
-/// How long ago, with `ago` after it.
-pub fn ago(seconds: i64) -> String {
-    let now = Timestamp::now().as_second();
-    format!("{} ago", dhow_api::duration::human(now - seconds))
 }
 
 #[cfg(test)]

@@ -1,0 +1,14 @@
+//! A container's definition from the flags of `run` and `create`.
+
+mod container;
+mod devices;
+pub mod flags;
+mod mounts;
+mod networks;
+mod ports;
+mod resources;
+mod security;
+mod volumes;
+
+pub use container::{Definition, define};
+pub use resources::{limits, restart_policy};

@@ -1,0 +1,220 @@
+//! `--mount type=bind,source=/a,target=/b,readonly`, and `--tmpfs path[:options]`.
+
+use std::collections::BTreeMap;
+
+use dhow_api::{BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
+
+use crate::error::Refusal;
+use crate::format::units;
+
+/// Splits at commas, but for those within double quotes.
+pub fn fields(text: &str) -> Result<Vec<String>, Refusal> {
+    let mut all = vec![String::new()];
+    let mut quoted = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let at_start = all.last().is_some_and(String::is_empty);
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                push(&mut all, '"');
+            }
+            '"' if quoted => quoted = false,
+            '"' if at_start => quoted = true,
+            '"' => {
+                return Err(format!(
+                    "parse error on {text:?}: bare \" in non-quoted-field"
+                ));
+            }
+            ',' if !quoted => all.push(String::new()),
+            c => push(&mut all, c),
+        }
+    }
+    if quoted {
+        return Err(format!(
+            "parse error on {text:?}: extraneous or missing \" in quoted-field"
+        ));
+    }
+    Ok(all)
+}
+
+fn push(all: &mut [String], c: char) {
+    if let Some(last) = all.last_mut() {
+        last.push(c);
+    }
+}
+
+fn boolean(key: &str, value: Option<&str>) -> Result<bool, Refusal> {
+    match value {
+        None | Some("1" | "true") => Ok(true),
+        Some("0" | "false") => Ok(false),
+        Some(value) => Err(format!("invalid value for {key}: {value}")),
+    }
+}
+
+pub fn mount(text: &str) -> Result<Mount, Refusal> {
+    let mut mount = Mount {
+        kind: "volume".to_owned(),
+        ..Mount::default()
+    };
+    let mut bind = BindOptions::default();
+    let mut volume = VolumeOptions::default();
+    let mut driver = VolumeDriver::default();
+    let mut image = ImageOptions::default();
+    let mut tmpfs = TmpfsOptions::default();
+    for field in fields(text)? {
+        let (key, value) = match field.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (field.as_str(), None),
+        };
+        let key = key.trim().to_ascii_lowercase();
+        match (key.as_str(), value) {
+            ("readonly" | "ro", value) => mount.read_only = boolean(&key, value)?,
+            ("volume-nocopy", value) => volume.no_copy = boolean(&key, value)?,
+            ("bind-nonrecursive", value) => bind.non_recursive = boolean(&key, value)?,
+            (_, None) => {
+                return Err(format!("invalid field '{field}' must be a key=value pair"));
+            }
+            ("type", Some(value)) => mount.kind = value.to_ascii_lowercase(),
+            ("source" | "src", Some(value)) => {
+                mount.source = match value.starts_with('.') {
+                    true => std::path::absolute(value)
+                        .map_err(|error| format!("invalid source {value}: {error}"))?
+                        .to_string_lossy()
+                        .into_owned(),
+                    false => value.to_owned(),
+                };
+            }
+            ("target" | "dst" | "destination", Some(value)) => mount.target = value.to_owned(),
+            ("consistency", Some(value)) => mount.consistency = value.to_ascii_lowercase(),
+            ("bind-propagation", Some(value)) => bind.propagation = value.to_ascii_lowercase(),
+            ("bind-recursive", Some(value)) => match value {
+                "enabled" => {}
+                "disabled" => bind.non_recursive = true,
+                "writable" => bind.read_only_non_recursive = true,
+                "readonly" => bind.read_only_force_recursive = true,
+                _ => {
+                    return Err(format!(
+                        "invalid value for {key}: {value} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")"
+                    ));
+                }
+            },
+            ("bind-create-src", Some(value)) => {
+                bind.create_mountpoint = boolean(&key, Some(value))?;
+            }
+            ("volume-subpath", Some(value)) => volume.subpath = value.to_owned(),
+            ("volume-label", Some(value)) => {
+                let (name, value) = value.split_once('=').unwrap_or((value, ""));
+                volume.labels.insert(name.to_owned(), value.to_owned());
+            }
+            ("volume-driver", Some(value)) => driver.name = value.to_owned(),
+            ("volume-opt", Some(value)) => {
+                let (name, value) = value.split_once('=').unwrap_or((value, ""));
+                driver.options.insert(name.to_owned(), value.to_owned());
+            }
+            ("image-subpath", Some(value)) => image.subpath = value.to_owned(),
+            ("tmpfs-size", Some(value)) => {
+                tmpfs.size_bytes = units::parse_bytes(value)
+                    .map_err(|_| format!("invalid value for {key}: {value}"))?;
+            }
+            ("tmpfs-mode", Some(value)) => {
+                tmpfs.mode = u32::from_str_radix(value, 8)
+                    .map_err(|_| format!("invalid value for {key}: {value}"))?;
+            }
+            _ => return Err(format!("unknown option '{key}' in '{field}'")),
+        }
+    }
+    if driver != VolumeDriver::default() {
+        volume.driver_config = Some(driver);
+    }
+    let given = |set: bool, kind: &str, options: &str| match set && mount.kind != kind {
+        true => Err(format!(
+            "cannot mix '{options}' options with mount type '{}'",
+            mount.kind
+        )),
+        false => Ok(()),
+    };
+    if mount.kind.is_empty() {
+        return Err("type is required".to_owned());
+    }
+    if mount.target.is_empty() {
+        return Err("target is required".to_owned());
+    }
+    given(bind != BindOptions::default(), "bind", "bind-*")?;
+    given(volume != VolumeOptions::default(), "volume", "volume-*")?;
+    given(image != ImageOptions::default(), "image", "image-*")?;
+    given(tmpfs != TmpfsOptions::default(), "tmpfs", "tmpfs-*")?;
+    mount.bind_options = Some(bind).filter(|options| *options != BindOptions::default());
+    mount.volume_options = Some(volume).filter(|options| *options != VolumeOptions::default());
+    mount.image_options = Some(image).filter(|options| *options != ImageOptions::default());
+    mount.tmpfs_options = Some(tmpfs).filter(|options| *options != TmpfsOptions::default());
+    Ok(mount)
+}
+
+/// Options by path.
+pub fn tmpfs(specs: &[&str]) -> BTreeMap<String, String> {
+    specs
+        .iter()
+        .map(|spec| {
+            let (path, options) = spec.split_once(':').unwrap_or((spec, ""));
+            (path.to_owned(), options.to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn mounts_are_read() {
+        let bind = mount("type=bind,src=/a,dst=/b,ro,bind-propagation=rslave").unwrap();
+        assert_eq!(
+            (
+                bind.kind.as_str(),
+                bind.source.as_str(),
+                bind.target.as_str(),
+                bind.read_only
+            ),
+            ("bind", "/a", "/b", true)
+        );
+        assert_eq!(bind.bind_options.unwrap().propagation, "rslave");
+        assert_eq!(bind.volume_options, None);
+        let volume =
+            mount("target=/v,\"volume-opt=o=a,b\",volume-label=x=1,volume-nocopy").unwrap();
+        assert_eq!(volume.kind, "volume");
+        let options = volume.volume_options.unwrap();
+        assert_eq!(options.driver_config.unwrap().options["o"], "a,b");
+        assert!(options.no_copy && options.labels["x"] == "1");
+        let tmpfs = mount("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1777").unwrap();
+        let options = tmpfs.tmpfs_options.unwrap();
+        assert_eq!((options.size_bytes, options.mode), (1 << 20, 0o1777));
+        for (text, why) in [
+            ("type=bind,src=/a", "target is required"),
+            ("foo", "invalid field 'foo' must be a key=value pair"),
+            ("foo=1", "unknown option 'foo' in 'foo=1'"),
+            ("target=/a,ro=x", "invalid value for ro: x"),
+            (
+                "type=bind,src=/a,target=/b,volume-nocopy",
+                "cannot mix 'volume-*' options with mount type 'bind'",
+            ),
+        ] {
+            assert_eq!(mount(text), Err(why.to_owned()));
+        }
+    }
+
+    #[test]
+    fn tmpfs_options_follow_the_path() {
+        let all = tmpfs(&["/run", "/tmp:size=1m,exec"]);
+        assert_eq!(all["/run"], "");
+        assert_eq!(all["/tmp"], "size=1m,exec");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_typed_panics(text in "\\PC{0,40}") {
+            let _ = mount(&text);
+        }
+    }
+}

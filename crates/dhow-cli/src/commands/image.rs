@@ -1,0 +1,13 @@
+//! Images: listed, moved from and to registries, named, removed.
+
+pub mod history;
+pub mod import;
+pub mod list;
+mod platform;
+pub mod prune;
+pub mod pull;
+pub mod push;
+pub mod remove;
+pub mod tag;
+
+pub use platform::asked as asked_platform;
