@@ -19,6 +19,7 @@ pub struct Streams {
 struct Inner {
     containers: Containers,
     background: Background,
+    watcher: logs::Watcher,
 }
 
 impl Streams {
@@ -27,6 +28,7 @@ impl Streams {
             inner: Arc::new(Inner {
                 containers,
                 background,
+                watcher: logs::Watcher::default(),
             }),
         }
     }

@@ -29,6 +29,12 @@ impl Streams {
             let _ = progress.wait_for(|p| p.exits > seen || p.removed).await;
         };
         let options = LogOptions { follow, ..options };
-        logs::read(container.log_path(), options, definition.config.tty, ended)
+        logs::read(
+            &self.inner.watcher,
+            container.log_path(),
+            options,
+            definition.config.tty,
+            ended,
+        )
     }
 }

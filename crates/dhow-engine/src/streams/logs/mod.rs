@@ -20,6 +20,7 @@ use crate::error::{EngineError, Result};
 use files::Position;
 use record::Record;
 pub use record::frame;
+pub use watch::Watcher;
 
 /// Which part of a log is wanted, and how.
 #[derive(Clone, Debug, Default)]
@@ -79,13 +80,20 @@ const MAX_RECORD: usize = 4 << 20;
 
 /// Begins reading the log at `path`. `ended` is done when the container's run is over and its output is
 /// all written.
-pub fn read<F>(path: PathBuf, options: LogOptions, tty: bool, ended: F) -> Result<LogStream>
+pub fn read<F>(
+    watcher: &Watcher,
+    path: PathBuf,
+    options: LogOptions,
+    tty: bool,
+    ended: F,
+) -> Result<LogStream>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     // Watched before the first read, so that nothing is missed between the two.
     let watch = if options.follow {
-        Some(watch::Watch::new(&path).map_err(EngineError::io(path.display()))?)
+        let watch = watcher.watch(&path);
+        Some(watch.map_err(EngineError::io(path.display()))?)
     } else {
         None
     };
@@ -157,7 +165,7 @@ impl Reader {
                 return Ok(());
             }
             tokio::select! {
-                changed = watch.changed() => changed?,
+                () = watch.changed() => {}
                 () = self.sender.closed() => return Ok(()),
                 () = &mut deadline => return self.read_to_end().await,
                 () = &mut ended => return self.read_to_end().await,
@@ -354,7 +362,8 @@ mod tests {
     }
 
     async fn read_all(path: &Path, options: LogOptions) -> String {
-        collect(read(path.into(), options, true, std::future::pending()).unwrap()).await
+        let watcher = Watcher::default();
+        collect(read(&watcher, path.into(), options, true, std::future::pending()).unwrap()).await
     }
 
     #[tokio::test]
@@ -423,7 +432,7 @@ mod tests {
             follow: true,
             ..both()
         };
-        let mut stream = read(path.clone(), options, true, async {
+        let mut stream = read(&Watcher::default(), path.clone(), options, true, async {
             let _ = ended.await;
         })
         .unwrap();
@@ -459,7 +468,7 @@ mod tests {
             follow: true,
             ..both()
         };
-        let stream = read(path, options, true, async move {
+        let stream = read(&Watcher::default(), path, options, true, async move {
             let _alive = alive;
             std::future::pending::<()>().await;
         })
