@@ -330,7 +330,7 @@ fn command(definition: &Definition) -> String {
 
 /// `Up 5 minutes (Paused)`, `Exited (0) 3 hours ago`.
 fn status_text(state: &State, health: Option<HealthStatus>, now: i64) -> String {
-    let since = |at: i64| human_duration((now - at).max(0) / 1_000_000_000);
+    let since = |at: i64| dhow_api::duration::human((now - at).max(0) / 1_000_000_000);
     match state {
         State::Running(run) => {
             let up = since(run.started_at);
@@ -362,47 +362,10 @@ fn status_text(state: &State, health: Option<HealthStatus>, now: i64) -> String 
     }
 }
 
-/// As Docker's clients say it (go-units `HumanDuration`).
-fn human_duration(seconds: i64) -> String {
-    let (minutes, hours) = (seconds / 60, (seconds as f64 / 3600.0).round() as i64);
-    match seconds {
-        s if s < 1 => "Less than a second".into(),
-        1 => "1 second".into(),
-        s if s < 60 => format!("{s} seconds"),
-        _ if minutes == 1 => "About a minute".into(),
-        _ if minutes < 60 => format!("{minutes} minutes"),
-        _ if hours == 1 => "About an hour".into(),
-        _ if hours < 48 => format!("{hours} hours"),
-        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", seconds / 3600 / 24 / 365),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::containers::state::{Ended, Run};
-
-    #[test]
-    fn durations_as_people_say_them() {
-        for (seconds, text) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (150, "2 minutes"),
-            (3600, "About an hour"),
-            (86_400, "24 hours"),
-            (3 * 86_400, "3 days"),
-            (21 * 86_400, "3 weeks"),
-            (90 * 86_400, "3 months"),
-            (800 * 86_400, "2 years"),
-        ] {
-            assert_eq!(human_duration(seconds), text);
-        }
-    }
 
     #[test]
     fn statuses() {

@@ -67,46 +67,7 @@ fn parse_until(text: &str) -> Result<i64> {
     if let Ok(at) = dhow_api::time::parse(text) {
         return Ok(at);
     }
-    let ago = parse_duration(text)
-        .ok_or_else(|| EngineError::invalid(format!("invalid filter 'until={text}'")))?;
+    let ago = dhow_api::duration::parse(text)
+        .map_err(|_| EngineError::invalid(format!("invalid filter 'until={text}'")))?;
     Ok(dhow_api::time::now().saturating_sub(ago))
-}
-
-/// Go's notation of durations, as far as it is of use here; in nanoseconds.
-fn parse_duration(text: &str) -> Option<i64> {
-    let mut nanos: i64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let number: i64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.len()
-            - rest
-                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
-                .len();
-        let factor: i64 = match &rest[..unit] {
-            "h" => 3_600_000_000_000,
-            "m" => 60_000_000_000,
-            "s" => 1_000_000_000,
-            "ms" => 1_000_000,
-            _ => return None,
-        };
-        rest = &rest[unit..];
-        nanos = number.checked_mul(factor)?.checked_add(nanos)?;
-    }
-    (!text.is_empty()).then_some(nanos)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!(parse_duration("1h30m"), Some(5_400_000_000_000));
-        assert_eq!(parse_duration("10ms"), Some(10_000_000));
-        for bad in ["", "x", "1", "1d", "h", "99999999999h"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-    }
 }
