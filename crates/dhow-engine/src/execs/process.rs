@@ -58,9 +58,15 @@ impl Execs {
             )?)
             .filter(|r| !r.is_empty()),
         );
-        made.set_no_new_privileges(Some(security::parse(host)?.no_new_privileges));
+        let security = security::parse(host)?;
+        made.set_no_new_privileges(Some(security.no_new_privileges));
         made.set_oom_score_adj(i32::try_from(host.oom_score_adj).ok());
-        made.set_apparmor_profile(None);
+        // The container's, also for a privileged exec, as in Docker.
+        made.set_apparmor_profile(process::apparmor_profile(
+            self.inner.containers.host(),
+            &security,
+            host.privileged,
+        ));
         Ok(made)
     }
 }

@@ -12,6 +12,7 @@ use super::security::Security;
 use super::{SpecInput, built, env};
 use crate::containers::user::ResolvedUser;
 use crate::error::{EngineError, Result};
+use crate::host::HostFacts;
 
 /// AppArmor's profile for containers, where the kernel has AppArmor.
 const APPARMOR_PROFILE: &str = "docker-default";
@@ -46,18 +47,26 @@ pub fn init(
         .filter(|r| !r.is_empty()),
     );
     process.set_no_new_privileges(Some(security.no_new_privileges));
-    process.set_apparmor_profile(if input.host.apparmor {
-        match security.apparmor.as_deref() {
-            Some("unconfined") => None,
-            Some(profile) => Some(profile.to_owned()),
-            None if host.privileged => None,
-            None => Some(APPARMOR_PROFILE.to_owned()).filter(|p| apparmor_is_loaded(p)),
-        }
-    } else {
-        None
-    });
+    process.set_apparmor_profile(apparmor_profile(input.host, security, host.privileged));
     process.set_oom_score_adj(i32::try_from(host.oom_score_adj).ok());
     Ok(process)
+}
+
+/// The AppArmor profile of a container's processes, its own and those of execs, if they have one.
+pub fn apparmor_profile(
+    facts: &HostFacts,
+    security: &Security,
+    privileged: bool,
+) -> Option<String> {
+    if !facts.apparmor {
+        return None;
+    }
+    match security.apparmor.as_deref() {
+        Some("unconfined") => None,
+        Some(profile) => Some(profile.to_owned()),
+        None if privileged => None,
+        None => Some(APPARMOR_PROFILE.to_owned()).filter(|p| apparmor_is_loaded(p)),
+    }
 }
 
 fn apparmor_is_loaded(profile: &str) -> bool {
