@@ -19,6 +19,8 @@ use crate::error::{EngineError, Result};
 use crate::id::{ContainerId, random_hex};
 use crate::streams::detach::DetachKeys;
 
+/// How many execs of one container may wait to be started; beyond that the oldest are forgotten.
+const WAITING: usize = 256;
 /// How many execs that have ended are remembered for `exec inspect`, in all containers together.
 const REMEMBERED: usize = 512;
 
@@ -181,10 +183,30 @@ impl Execs {
         });
         self.table().by_id.insert(id.clone(), exec);
         container.view().execs.push(id.clone());
-        self.inner
-            .containers
-            .tell(&container, format!("create: {command}"), &[("execID", &id)]);
+        self.forget_oldest_waiting(&container);
+        self.inner.containers.tell(
+            &container,
+            format!("exec_create: {command}"),
+            &[("execID", &id)],
+        );
         Ok(id)
+    }
+
+    /// Clients that make execs and never start them must not fill the memory.
+    fn forget_oldest_waiting(&self, container: &Container) {
+        let mut view = container.view();
+        if view.execs.len() <= WAITING {
+            return;
+        }
+        let mut table = self.table();
+        let is_waiting = |id: &String| table.by_id.get(id).is_none_or(|e| e.phase().is_created());
+        if view.execs.iter().filter(|id| is_waiting(id)).count() <= WAITING {
+            return;
+        }
+        if let Some(at) = view.execs.iter().position(is_waiting) {
+            let oldest = view.execs.remove(at);
+            table.by_id.remove(&oldest);
+        }
     }
 
     /// Fails if the exec can't be started now. Returns whether it has a terminal.
