@@ -73,7 +73,7 @@ impl Shim {
         }
     }
 
-    pub(super) fn number(&self, target: &Target) -> Result<u32, Failure> {
+    pub(super) fn number(&self, target: &Target) -> Result<u64, Failure> {
         let found = self
             .processes
             .iter()

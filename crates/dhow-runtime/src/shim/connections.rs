@@ -59,7 +59,10 @@ impl Shim {
     }
 
     pub(super) fn drop_connection(&mut self, token: u64) {
-        self.connections.remove(&token);
+        if let Some(connection) = self.connections.remove(&token) {
+            // What is waited for can't be missing.
+            let _ = self.poller.remove(connection.socket());
+        }
         self.poller.forget(token);
     }
 

@@ -30,7 +30,7 @@ impl Shim {
         Ok(())
     }
 
-    pub(super) fn end(&mut self, number: u32, code: i32, oom_killed: bool) -> Option<ExitRecord> {
+    pub(super) fn end(&mut self, number: u64, code: i32, oom_killed: bool) -> Option<ExitRecord> {
         let mut record = None;
         self.with(number, |process, poller, piece| {
             process.streams.process_exited(poller, piece);
@@ -46,7 +46,7 @@ impl Shim {
         record
     }
 
-    pub(super) fn exec_ended(&mut self, number: u32, code: i32) {
+    pub(super) fn exec_ended(&mut self, number: u64, code: i32) {
         if let Some(record) = self.end(number, code, false) {
             self.tell_exit(number, record);
         }
@@ -90,7 +90,7 @@ impl Shim {
         }
     }
 
-    pub(super) fn tell_exit(&mut self, number: u32, record: ExitRecord) {
+    pub(super) fn tell_exit(&mut self, number: u64, record: ExitRecord) {
         let Some(process) = self.processes.get_mut(&number) else {
             return;
         };
@@ -122,8 +122,9 @@ impl Shim {
             if process.told {
                 return false;
             }
+            let forgotten = excess > 0;
             excess = excess.saturating_sub(1);
-            excess == 0
+            !forgotten
         });
     }
 }

@@ -56,8 +56,8 @@ struct Shim {
     listener: Option<OwnedFd>,
     connections: BTreeMap<u64, Connection>,
     /// By number; 0 is the init.
-    processes: BTreeMap<u32, Process>,
-    next_process: u32,
+    processes: BTreeMap<u64, Process>,
+    next_process: u64,
     init_pidfd: OwnedFd,
     mount_namespace: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
@@ -216,7 +216,7 @@ impl Shim {
         Ok(())
     }
 
-    fn with(&mut self, number: u32, act: impl FnOnce(&mut Process, &mut Poller, &mut [u8])) {
+    fn with(&mut self, number: u64, act: impl FnOnce(&mut Process, &mut Poller, &mut [u8])) {
         if let Some(process) = self.processes.get_mut(&number) {
             self.piece.resize(streams::PIECE, 0);
             act(process, &mut self.poller, &mut self.piece);

@@ -13,9 +13,9 @@ pub(crate) enum Source {
     Signals,
     Listener,
     Connection,
-    Output(u32),
-    Input(u32),
-    Client(u32),
+    Output(u64),
+    Input(u64),
+    Client(u64),
 }
 
 pub(crate) struct Poller {
@@ -58,6 +58,8 @@ impl Poller {
         epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)
     }
 
+    /// To be done before the descriptor is closed: a process that is on its way to its program has copies of
+    /// the shim's descriptors, and an open file is waited for until its last copy is closed.
     pub fn remove(&self, fd: impl AsFd) -> Result<(), Errno> {
         epoll::delete(&self.epoll, fd)
     }

@@ -51,7 +51,7 @@ struct Client {
 }
 
 pub(super) struct Streams {
-    process: u32,
+    process: u64,
     terminal: bool,
     /// Whether the end of a client's input is the end of standard input.
     stdin_once: bool,
@@ -66,7 +66,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub fn new(process: u32, terminal: bool, stdin_once: bool, log: Option<Log>) -> Self {
+    pub fn new(process: u64, terminal: bool, stdin_once: bool, log: Option<Log>) -> Self {
         Self {
             process,
             terminal,
@@ -247,6 +247,10 @@ impl Streams {
                 _ => {
                     let output = self.outputs.swap_remove(at);
                     poller.forget(output.token);
+                    if output.watched {
+                        // What is waited for can't be missing.
+                        let _ = poller.remove(&output.fd);
+                    }
                     return;
                 }
             }
@@ -348,7 +352,7 @@ impl Streams {
     fn forget_input(&mut self, poller: &mut Poller, input: Input) {
         poller.forget(input.token);
         if input.watched {
-            // Closing the descriptor would do it, but not for a duplicate of a terminal's.
+            // As for an output.
             let _ = poller.remove(&input.fd);
         }
     }
@@ -370,6 +374,10 @@ impl Streams {
             let over = finished && client.pending.is_empty() || client.gone && !client.reading;
             if over || client.watch(poller, input_free).is_err() {
                 poller.forget(client.token);
+                if client.watched.is_some() {
+                    // As for an output.
+                    let _ = poller.remove(&client.fd);
+                }
                 return false;
             }
             true
