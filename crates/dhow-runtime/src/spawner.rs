@@ -5,14 +5,14 @@
 //! it began. It ends when the daemon does; the shims do not.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::cgroup::Layout;
 use crate::init::rootfs;
-use crate::{packet, shim, title};
+use crate::{packet, shim, sys, title};
 
 /// Forks the spawner and returns the daemon's end of the connection to it.
 pub(crate) fn fork() -> io::Result<OwnedFd> {
@@ -74,16 +74,6 @@ fn isolate(socket: &OwnedFd) {
     // SAFETY: this process has a single thread, and neither it nor a shim reads arguments or environment.
     unsafe { title::set("dhow spawner") };
     shim::signals::reset_for_spawner();
-    close_all_but(socket);
-}
-
-/// Closes every descriptor above the standard ones but one.
-fn close_all_but(keep: &OwnedFd) {
-    let keep = keep.as_raw_fd() as u32;
-    for (first, last) in [(3, keep.saturating_sub(1)), (keep.max(2) + 1, u32::MAX)] {
-        if first <= last {
-            // SAFETY: the descriptors belong to the daemon's start-up, of which nothing runs on here.
-            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        }
-    }
+    // SAFETY: the descriptors belong to the daemon's start-up, of which nothing runs on here.
+    unsafe { sys::close_all_but(&mut [socket.as_fd()]) };
 }

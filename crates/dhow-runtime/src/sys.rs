@@ -67,7 +67,7 @@ pub(crate) fn setns(fd: BorrowedFd<'_>, kinds: i32) -> io::Result<()> {
     check(unsafe { libc::setns(fd.as_raw_fd(), kinds) })
 }
 
-/// Waits for a child's end, leaves it to be reaped, and returns its code as a shell gives it.
+/// The code, as a shell gives it, of a child that has ended; it is left to be reaped.
 pub(crate) fn code_of_ended(pid: i32) -> Option<i32> {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: waitid writes to a siginfo of its own type, which is valid zeroed as well, and whose status is
@@ -77,12 +77,15 @@ pub(crate) fn code_of_ended(pid: i32) -> Option<i32> {
             libc::P_PID,
             pid as u32,
             info.as_mut_ptr(),
-            libc::WEXITED | libc::WNOWAIT,
+            libc::WEXITED | libc::WNOWAIT | libc::WNOHANG,
         ) != 0
         {
             return None;
         }
         let info = info.assume_init();
+        if info.si_pid() == 0 {
+            return None;
+        }
         let status = info.si_status();
         Some(if info.si_code == libc::CLD_EXITED {
             status
@@ -162,6 +165,24 @@ pub(crate) fn close_range_cloexec() -> io::Result<()> {
             libc::CLOSE_RANGE_CLOEXEC,
         )
     } as i32)
+}
+
+/// Closes every descriptor from 3 on but those in `keep`, which are put in order.
+///
+/// # Safety
+/// As of [`close_from`], for the others.
+pub(crate) unsafe fn close_all_but(keep: &mut [BorrowedFd<'_>]) {
+    keep.sort_unstable_by_key(|fd| fd.as_raw_fd());
+    let mut first = 3;
+    for fd in keep.iter().map(|fd| fd.as_raw_fd() as u32) {
+        if first < fd {
+            // SAFETY: the caller gave the descriptors up.
+            unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+        }
+        first = first.max(fd + 1);
+    }
+    // SAFETY: as above.
+    unsafe { close_from(first) };
 }
 
 /// Closes every descriptor from `first` on.

@@ -1,60 +1,41 @@
-//! What a daemon may ask of a shim, each request answered at once.
+//! What a daemon may ask of a shim, each request answered at once but an exec's.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::{Shim, socket, trim_memory};
+use super::launches::Asker;
+use super::{Shim, socket};
 use crate::init;
-use crate::protocol::{
-    AttachStreams, Command, ExecRequest, Failure, Reply, StartError, Target, VERSION,
-};
+use crate::protocol::{AttachStreams, Command, Failure, Reply, Target, VERSION};
 
 impl Shim {
+    /// `None` when the answer comes later.
     pub(super) fn command(
         &mut self,
+        asker: Asker,
         command: Command,
         mut fds: Vec<OwnedFd>,
-    ) -> Result<Reply, Failure> {
-        match command {
-            Command::Hello { .. } => return Ok(self.welcome()),
-            Command::Start { .. } => return Err(Failure::Os(libc::EALREADY)),
-            Command::Attach { target, streams } => {
-                let stream = fds.pop().ok_or(Failure::Os(libc::EINVAL))?;
-                self.attach(&target, streams, stream)?;
-            }
-            Command::Exec(request) => {
-                let stream = fds.pop();
-                return self.start_exec(&request, stream);
-            }
-            Command::Signal { target, signal } => self.signal(&target, signal)?,
-            Command::Resize { target, rows, cols } => {
-                let number = self.number(&target)?;
-                let terminal = self
-                    .processes
-                    .get(&number)
-                    .and_then(|process| process.streams.terminal());
-                let terminal = terminal.ok_or(Failure::Os(libc::ENOTTY))?;
-                init::console::resize(terminal, rows, cols)
-                    .map_err(|error| Failure::Os(error.raw_os_error()))?;
-            }
-            Command::CloseStdin { target } => {
-                let number = self.number(&target)?;
-                self.with(number, |process, poller, _| {
-                    process.streams.close_input(poller)
-                });
-            }
-            Command::Release => {
-                if !self.init_ended() {
-                    return Err(Failure::Os(libc::EBUSY));
-                }
-                self.released = true;
-                socket::remove(&self.runtime_dir, &self.id);
-            }
-        }
-        Ok(Reply::Done)
+    ) -> Option<Result<Reply, Failure>> {
+        let done = match command {
+            Command::Hello { .. } => return Some(Ok(self.welcome())),
+            Command::Start { .. } => Err(Failure::Os(libc::EALREADY)),
+            Command::Exec(request) => match self.add_launch(asker, request, fds.pop()) {
+                Ok(()) => return None,
+                Err(error) => Err(Failure::Start(error)),
+            },
+            Command::Attach { target, streams } => match fds.pop() {
+                Some(stream) => self.attach(&target, streams, stream),
+                None => Err(Failure::Os(libc::EINVAL)),
+            },
+            Command::Signal { target, signal } => self.signal(&target, signal),
+            Command::Resize { target, rows, cols } => self.resize(&target, (rows, cols)),
+            Command::CloseStdin { target } => self.close_stdin(&target),
+            Command::Release => self.release(),
+        };
+        Some(done.map(|()| Reply::Done))
     }
 
-    pub(super) fn welcome(&mut self) -> Reply {
+    fn welcome(&mut self) -> Reply {
         let mut exited = Vec::new();
         for process in self.processes.values_mut() {
             if let Some(record) = &process.ended {
@@ -83,12 +64,16 @@ impl Shim {
             .ok_or(Failure::Os(libc::ESRCH))
     }
 
-    pub(super) fn attach(
+    fn attach(
         &mut self,
         target: &Target,
         streams: AttachStreams,
         stream: OwnedFd,
     ) -> Result<(), Failure> {
+        let stream = match self.launches.attach(target, streams, stream) {
+            Ok(()) => return Ok(()),
+            Err(stream) => stream,
+        };
         let number = self.number(target)?;
         let mut result = Ok(());
         self.with(number, |process, poller, _| {
@@ -97,42 +82,58 @@ impl Shim {
         result.map_err(|error| Failure::Os(error.raw_os_error()))
     }
 
-    pub(super) fn start_exec(
-        &mut self,
-        request: &ExecRequest,
-        stream: Option<OwnedFd>,
-    ) -> Result<Reply, Failure> {
-        if request.attach.is_some() != stream.is_some() {
-            return Err(Failure::Start(StartError::Other(
-                "an attached client needs a stream".into(),
-            )));
+    fn signal(&mut self, target: &Target, signal: i32) -> Result<(), Failure> {
+        if let Some(sent) = self.signal_launch(target, signal) {
+            return sent;
         }
-        let started = self
-            .exec(request, stream)
-            .map(Reply::Started)
-            .map_err(Failure::Start);
-        trim_memory();
-        started
+        let number = self.number(target)?;
+        match self.processes.get(&number) {
+            Some(process) if process.ended.is_none() => send_signal(process.pid, signal),
+            _ => Err(Failure::Os(libc::ESRCH)),
+        }
     }
 
-    pub(super) fn signal(&self, target: &Target, signal: i32) -> Result<(), Failure> {
+    fn resize(&mut self, target: &Target, size: (u16, u16)) -> Result<(), Failure> {
+        if let Some(noted) = self.launches.resize(target, size) {
+            return noted;
+        }
         let number = self.number(target)?;
-        let ended = self
-            .processes
-            .get(&number)
-            .is_none_or(|process| process.ended.is_some());
-        if ended {
-            return Err(Failure::Os(libc::ESRCH));
+        let process = self.processes.get(&number);
+        let terminal = process.and_then(|process| process.streams.terminal());
+        let terminal = terminal.ok_or(Failure::Os(libc::ENOTTY))?;
+        init::console::resize(terminal, size.0, size.1)
+            .map_err(|error| Failure::Os(error.raw_os_error()))
+    }
+
+    fn close_stdin(&mut self, target: &Target) -> Result<(), Failure> {
+        if !self.launches.close_input(target) {
+            let number = self.number(target)?;
+            self.with(number, |process, poller, _| {
+                process.streams.close_input(poller)
+            });
         }
-        let pid = self.processes[&number].pid;
-        // SAFETY: kill with integers; not reaped yet, so the number is still this process's.
-        match unsafe { libc::kill(pid, signal) } {
-            0 => Ok(()),
-            _ => Err(Failure::Os(
-                io::Error::last_os_error()
-                    .raw_os_error()
-                    .unwrap_or(libc::EIO),
-            )),
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), Failure> {
+        if !self.init_ended() {
+            return Err(Failure::Os(libc::EBUSY));
         }
+        self.released = true;
+        socket::remove(&self.runtime_dir, &self.id);
+        Ok(())
+    }
+}
+
+/// To a child of this process that has not been reaped: the number is still its own.
+pub(super) fn send_signal(child: i32, signal: i32) -> Result<(), Failure> {
+    // SAFETY: kill with integers.
+    match unsafe { libc::kill(child, signal) } {
+        0 => Ok(()),
+        _ => Err(Failure::Os(
+            io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EIO),
+        )),
     }
 }

@@ -6,6 +6,7 @@ use rustix::event::epoll::EventFlags;
 
 use super::Shim;
 use super::connection::Connection;
+use super::launches::Asker;
 use super::poller::Source;
 use crate::packet::Incoming;
 use crate::protocol::Request;
@@ -86,7 +87,12 @@ impl Shim {
         let Ok(Request { number, command }) = serde_json::from_slice(&json) else {
             return self.drop_connection(token);
         };
-        let result = self.command(command, fds);
-        self.use_connection(token, |connection| connection.reply(number, result));
+        let asker = Asker {
+            connection: token,
+            number,
+        };
+        if let Some(result) = self.command(asker, command, fds) {
+            self.use_connection(token, |connection| connection.reply(number, result));
+        }
     }
 }

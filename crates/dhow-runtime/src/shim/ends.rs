@@ -20,8 +20,7 @@ impl Shim {
             match found.map(|(number, _)| *number) {
                 Some(0) => init = Some(code),
                 Some(number) => self.exec_ended(number, code),
-                // An orphan that was left to this process.
-                None => {}
+                None => self.other_ended(pid, code),
             }
         }
         if let Some(code) = init {
@@ -30,7 +29,14 @@ impl Shim {
         Ok(())
     }
 
-    pub(super) fn end(&mut self, number: u64, code: i32, oom_killed: bool) -> Option<ExitRecord> {
+    /// Not one of the container's programs: one on its way to it, or an orphan that was left to this process.
+    fn other_ended(&mut self, pid: i32, code: i32) {
+        if let Some(number) = self.launches.of_child(pid) {
+            self.launch_reaped(number, code);
+        }
+    }
+
+    fn end(&mut self, number: u64, code: i32, oom_killed: bool) -> Option<ExitRecord> {
         let mut record = None;
         self.with(number, |process, poller, piece| {
             process.streams.process_exited(poller, piece);
@@ -52,7 +58,7 @@ impl Shim {
         }
     }
 
-    pub(super) fn init_exited(&mut self, code: i32) {
+    fn init_exited(&mut self, code: i32) {
         let oom_killed = self
             .cgroup
             .as_ref()
@@ -66,12 +72,16 @@ impl Shim {
                 let found = self
                     .processes
                     .iter()
-                    .find(|(number, process)| **number != 0 && process.pid == pid);
-                if let Some(number) = found.map(|(number, _)| *number) {
-                    self.exec_ended(number, code);
+                    .find(|(_, process)| process.pid == pid && process.ended.is_none());
+                match found.map(|(number, _)| *number) {
+                    // It is what this is about.
+                    Some(0) => {}
+                    Some(number) => self.exec_ended(number, code),
+                    None => self.other_ended(pid, code),
                 }
             }
         }
+        self.fail_launches();
         self.held.clear();
         let Some(record) = self.end(0, code, oom_killed) else {
             return;
@@ -90,7 +100,7 @@ impl Shim {
         }
     }
 
-    pub(super) fn tell_exit(&mut self, number: u64, record: ExitRecord) {
+    fn tell_exit(&mut self, number: u64, record: ExitRecord) {
         let Some(process) = self.processes.get_mut(&number) else {
             return;
         };

@@ -1,36 +1,38 @@
-//! Further processes in a running container.
+//! Further processes in a running container: from the request to a child on its way.
+//!
+//! The way leads through the container's namespaces, where its processes can see the child and stop it, and
+//! its cgroup can freeze it. So nobody waits for it: [`super::launches`].
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::launch::{self, Ends, Launched};
+use rustix::event::epoll::EventFlags;
+
+use super::launch::{self, Ends, Launched, Reports};
+use super::poller::Source;
 use super::streams::Streams;
-use super::{Process, Shim, now};
-use crate::init::{self, ExecSetup, Reporter, failed};
-use crate::protocol::{ExecRequest, StartError, Started, Target};
+use super::{Shim, launches};
+use crate::init::{self, ExecSetup, Reporter, Stdio, failed};
+use crate::protocol::{AttachStreams, ExecRequest, StartError};
 use crate::sys::{self, Cloned};
 
+/// A child between its clone and its exec.
+pub(super) struct Underway {
+    pub pid: i32,
+    pub reports: Reports,
+    pub token: u64,
+    /// Its reports are waited for.
+    pub watched: bool,
+    pub ends: Ends,
+}
+
 impl Shim {
-    /// Starts an exec; returns when its program runs. When that fails nothing of it is left.
-    pub(super) fn exec(
+    /// Clones the process of an exec, and has its reports waited for.
+    pub(super) fn clone_exec(
         &mut self,
+        number: u64,
         request: &ExecRequest,
-        stream: Option<OwnedFd>,
-    ) -> Result<Started, StartError> {
-        let target = Target::Exec(request.exec_id.clone());
-        if self
-            .processes
-            .values()
-            .any(|process| process.target == target)
-        {
-            return Err(StartError::Other(format!(
-                "the exec {} exists already",
-                request.exec_id
-            )));
-        }
-        if self.init_ended() {
-            return Err(StartError::Other("the container is not running".into()));
-        }
+    ) -> Result<Underway, StartError> {
         let terminal = request.process.terminal().unwrap_or(false);
         let (stdio, ends) = launch::stdio(terminal, request.open_stdin, request.tty_size)?;
         let (reports, reports_child) = launch::report_sockets()?;
@@ -44,6 +46,11 @@ impl Shim {
         if matches!(cloned, Ok(Cloned::Child)) {
             drop(reports);
             drop(ends);
+            // The child may be stopped for long: it must hold neither a pipe of another process open, nor a
+            // connection.
+            // SAFETY: what it uses from here on is kept, and what owned the others is never dropped: this
+            // process executes its program or ends.
+            unsafe { close_all_but(&[&reports_child, &self.init_pidfd], &stdio) };
             let setup = ExecSetup {
                 process: &request.process,
                 container: &self.init_pidfd,
@@ -53,65 +60,73 @@ impl Shim {
             };
             init::run_exec(setup, Reporter::new(reports_child, false));
         }
-        sys::setns(own.as_fd(), libc::CLONE_NEWPID)
-            .map_err(failed("leaving the container's pid namespace"))?;
+        let left = sys::setns(own.as_fd(), libc::CLONE_NEWPID)
+            .map_err(failed("leaving the container's pid namespace"));
         let pid = match cloned.map_err(failed("creating a process in the container"))? {
             Cloned::Parent { pid, .. } => pid,
             Cloned::Child => unreachable!("the child runs its program or ends"),
         };
         drop((reports_child, stdio));
-        let launched = launch::follow(&reports, pid);
-        let connected =
-            launched.and_then(|launched| self.connect_exec(request, ends, launched, stream));
-        let (streams, warnings) = connected.inspect_err(|_| {
-            // SAFETY: a signal to a child that is not reaped yet.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-            // Nothing is left to be done for one that can't be reaped.
-            let _ = sys::reap(pid, true);
-        })?;
-        let number = self.next_process;
-        self.next_process += 1;
-        let started = Started {
-            pid: pid as u32,
-            started_at: now(),
-            phases: Vec::new(),
-            warnings,
-        };
-        self.processes.insert(
-            number,
-            Process {
-                target,
-                pid,
-                started: started.clone(),
-                streams,
-                ended: None,
-                told: false,
-            },
-        );
-        Ok(started)
+        let token = self.poller.name(Source::Launch(number));
+        let watched = left.and_then(|()| {
+            self.poller
+                .add(reports.socket(), token, EventFlags::IN)
+                .map_err(failed("waiting for the process"))
+        });
+        if let Err(error) = watched {
+            self.poller.forget(token);
+            launches::kill(pid);
+            return Err(error);
+        }
+        Ok(Underway {
+            pid,
+            reports,
+            token,
+            watched: true,
+            ends,
+        })
     }
 
-    fn connect_exec(
+    /// Connects the streams of an exec that has come to its program.
+    pub(super) fn connect_exec(
         &mut self,
-        request: &ExecRequest,
+        number: u64,
+        open_stdin: bool,
         ends: Ends,
         launched: Launched,
-        stream: Option<OwnedFd>,
-    ) -> Result<(Streams, Vec<String>), StartError> {
+        clients: Vec<(AttachStreams, OwnedFd)>,
+    ) -> Result<Streams, StartError> {
         let terminal = launched.terminal.is_some();
         // Docker closes an exec's standard input when its client has nothing more to say.
-        let mut streams = Streams::new(self.next_process, terminal, true, None);
+        let mut streams = Streams::new(number, terminal, true, None);
         ends.connect(
             &mut streams,
             &mut self.poller,
             launched.terminal,
-            request.open_stdin,
+            open_stdin,
         )?;
-        if let (Some(asked), Some(fd)) = (request.attach, stream) {
+        for (asked, fd) in clients {
             streams
                 .attach(&mut self.poller, asked, fd)
                 .map_err(failed("attaching a client"))?;
         }
-        Ok((streams, launched.warnings))
+        Ok(streams)
     }
+}
+
+/// # Safety
+/// As of [`sys::close_all_but`], for what is in neither of the two.
+unsafe fn close_all_but(sockets: &[&OwnedFd], stdio: &Stdio) {
+    let mut keep: Vec<_> = sockets.iter().map(|fd| fd.as_fd()).collect();
+    if let Stdio::Pipes {
+        stdin,
+        stdout,
+        stderr,
+    } = stdio
+    {
+        keep.extend(stdin.as_ref().map(AsFd::as_fd));
+        keep.extend([stdout.as_fd(), stderr.as_fd()]);
+    }
+    // SAFETY: the caller's.
+    unsafe { sys::close_all_but(&mut keep) };
 }

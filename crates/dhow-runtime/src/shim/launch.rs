@@ -1,8 +1,11 @@
 //! Making a process and following its reports up to its exec.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::PipeFlags;
 
@@ -87,86 +90,197 @@ impl Ends {
 }
 
 /// The socket for reports: the shim's end, and the child's.
-pub(super) fn report_sockets() -> Result<(OwnedFd, OwnedFd), StartError> {
-    socketpair(
+pub(super) fn report_sockets() -> Result<(Reports, OwnedFd), StartError> {
+    let what = || failed("creating a socket");
+    let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
         SocketFlags::CLOEXEC,
         None,
     )
-    .map_err(failed("creating a socket"))
-}
-
-/// Tells the child that it is in its cgroup.
-pub(super) fn go_ahead(reports: BorrowedFd<'_>) -> Result<(), StartError> {
-    // A child that has ended meanwhile has reported why.
-    match Outgoing::new(&[], &[], Vec::new()).and_then(|mut packet| packet.send(reports)) {
-        Err(error) if error.raw_os_error() != Some(libc::EPIPE) => {
-            Err(failed("speaking to the container's init")(error))
-        }
-        _ => Ok(()),
-    }
+    .map_err(what())?;
+    rustix::io::ioctl_fionbio(&ours, true).map_err(what())?;
+    let reports = Reports {
+        socket: ours,
+        launched: Launched::default(),
+        ready: false,
+    };
+    Ok((reports, theirs))
 }
 
 /// What a child's reports came to.
+#[derive(Default)]
 pub(super) struct Launched {
     pub terminal: Option<OwnedFd>,
     pub warnings: Vec<String>,
     pub phases: Vec<(String, u64)>,
 }
 
-/// Follows the reports until the child has exec'ed, or says why it has not.
-pub(super) fn follow(reports: impl AsFd, pid: i32) -> Result<Launched, StartError> {
-    let mut launched = Launched {
-        terminal: None,
-        warnings: Vec::new(),
-        phases: Vec::new(),
-    };
-    let mut ready = false;
-    loop {
-        let mut packet = match packet::receive(&reports) {
-            Ok(Some(packet)) => packet,
-            Ok(None) => break,
-            // It ended without reading what it was told; what it had said itself still comes.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => continue,
-            Err(error) => return Err(failed("listening to the container's init")(error)),
-        };
-        match serde_json::from_slice(&packet.json)
-            .map_err(failed("understanding the container's init"))?
-        {
-            Report::Warning(warning) => launched.warnings.push(warning),
-            Report::Terminal => launched.terminal = packet.fds.pop(),
-            Report::Ready(phases) => {
-                launched.phases = phases;
-                ready = true;
-            }
-            Report::Failed(error) => return Err(error),
-        }
-    }
-    if ready {
-        return Ok(launched);
-    }
-    // It ended on its way: killed, or out of memory under a limit that is too small for anything.
-    Err(StartError::Other(match sys::code_of_ended(pid) {
-        Some(137) => "container init was killed before it could start the program (out of memory? is the memory limit too small?)".into(),
-        code => format!("container init exited unexpectedly with code {}", code.unwrap_or_default()),
-    }))
+/// How far a child has come.
+pub(super) enum Progress {
+    Underway,
+    /// Its program runs, or has run already.
+    Executed(Launched),
+    Failed(StartError),
+    /// It ended on its way, without a word.
+    Ended,
 }
 
-/// Something failed here while the child was on its way: because the child had, and has said why, or not.
-/// Ends the child, without reaping it.
-pub(super) fn blame(reports: impl AsFd, pid: i32, error: StartError) -> StartError {
-    // SAFETY: a signal to a child that is not reaped yet.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-    loop {
-        match packet::receive(&reports) {
-            Ok(Some(packet)) => {
-                if let Ok(Report::Failed(reason)) = serde_json::from_slice(&packet.json) {
-                    return reason;
+/// A child's reports, up to its exec.
+pub(super) struct Reports {
+    socket: OwnedFd,
+    launched: Launched,
+    ready: bool,
+}
+
+impl Reports {
+    pub fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    /// Takes in what has been reported. Never waits.
+    pub fn take_in(&mut self) -> Progress {
+        loop {
+            let mut packet = match packet::receive(&self.socket) {
+                Ok(Some(packet)) => packet,
+                Ok(None) if self.ready => {
+                    return Progress::Executed(std::mem::take(&mut self.launched));
+                }
+                Ok(None) => return Progress::Ended,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Progress::Underway;
+                }
+                // It ended without reading what it was told; what it had said itself still comes.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => continue,
+                Err(error) => {
+                    return Progress::Failed(failed("listening to the container's init")(error));
+                }
+            };
+            match serde_json::from_slice(&packet.json) {
+                Ok(Report::Warning(warning)) => self.launched.warnings.push(warning),
+                Ok(Report::Terminal) => self.launched.terminal = packet.fds.pop(),
+                Ok(Report::Ready(phases)) => {
+                    self.launched.phases = phases;
+                    self.ready = true;
+                }
+                Ok(Report::Failed(error)) => return Progress::Failed(error),
+                Err(error) => {
+                    let failed = failed("understanding the container's init");
+                    return Progress::Failed(failed(error));
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-            Ok(None) | Err(_) => return error,
         }
     }
+
+    /// Waits for what becomes of the child; `Underway` is returned at the deadline only.
+    fn wait(&mut self, deadline: Instant) -> Result<Progress, StartError> {
+        loop {
+            match self.take_in() {
+                Progress::Underway => {}
+                progress => return Ok(progress),
+            }
+            if !readable(&self.socket, deadline)
+                .map_err(failed("waiting for the container's init"))?
+            {
+                return Ok(Progress::Underway);
+            }
+        }
+    }
+
+    /// Waits until the child has exec'ed, or says why it has not. The child is not ended here.
+    pub fn follow(&mut self, child: &Child, patience: Duration) -> Result<Launched, StartError> {
+        let deadline = Instant::now() + patience;
+        match self.wait(deadline)? {
+            Progress::Executed(launched) => Ok(launched),
+            Progress::Failed(error) => Err(error),
+            Progress::Underway => Err(too_slow("container init", patience)),
+            Progress::Ended => {
+                let ended = readable(&child.pidfd, deadline)
+                    .map_err(failed("waiting for the end of the container's init"))?;
+                let code = if ended {
+                    sys::code_of_ended(child.pid)
+                } else {
+                    None
+                };
+                Err(ended_early("container init", code))
+            }
+        }
+    }
+
+    /// Tells the child that it is in its cgroup.
+    pub fn go_ahead(&self) -> Result<(), StartError> {
+        // A child that has ended meanwhile has reported why.
+        match Outgoing::new(&[], &[], Vec::new()).and_then(|mut packet| packet.send(&self.socket)) {
+            Err(error) if error.raw_os_error() != Some(libc::EPIPE) => {
+                Err(failed("speaking to the container's init")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Something failed here while the child was on its way: because the child had, and has said why, or
+    /// not. Ends the child, without reaping it.
+    pub fn blame(&mut self, child: &Child, error: StartError) -> StartError {
+        child.kill();
+        match self.wait(Instant::now() + DEATH_PATIENCE) {
+            Ok(Progress::Failed(reason)) => reason,
+            _ => error,
+        }
+    }
+}
+
+/// A process on its way to its program that the shim waits for, and nothing else meanwhile.
+pub(super) struct Child {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
+impl Child {
+    /// By SIGKILL. Of a process that is frozen or does not come back from the kernel it is the end only later.
+    pub fn kill(&self) {
+        // It may have ended, and be reaped, already.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+    }
+
+    /// Kills and reaps it, unless it does not end in time: nobody waits for such a process for ever.
+    pub fn end(&self) {
+        self.kill();
+        if readable(&self.pidfd, Instant::now() + DEATH_PATIENCE).is_ok_and(|ended| ended) {
+            // It may have been reaped when it ended by itself.
+            let _ = sys::reap(self.pid, false);
+        }
+    }
+}
+
+/// How long a process may take to end that was killed; it takes longer only where the kernel holds it.
+const DEATH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits until a descriptor can be read, or the deadline, and returns which it was.
+fn readable(fd: &OwnedFd, deadline: Instant) -> Result<bool, Errno> {
+    rustix::io::retry_on_intr(|| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        let count = rustix::event::poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&left))?;
+        Ok(count > 0)
+    })
+}
+
+/// It ended on its way: killed, or out of memory under a limit that is too small for anything.
+pub(super) fn ended_early(who: &str, code: Option<i32>) -> StartError {
+    StartError::Other(match code {
+        Some(137) => format!(
+            "{who} was killed before it could start the program (out of memory? is the memory limit too small?)"
+        ),
+        code => format!(
+            "{who} exited unexpectedly with code {}",
+            code.unwrap_or_default()
+        ),
+    })
+}
+
+pub(super) fn too_slow(who: &str, patience: Duration) -> StartError {
+    StartError::Other(format!(
+        "{who} did not come to its program within {} seconds and was killed: is it paused or stopped, or a filesystem of its mounts out of reach?",
+        patience.as_secs()
+    ))
 }

@@ -10,6 +10,7 @@ mod connections;
 mod ends;
 mod exec;
 mod launch;
+mod launches;
 mod log;
 mod poller;
 pub(crate) mod signals;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::connection::Connection;
+use self::launches::Launches;
 use self::poller::{Poller, Source};
 use self::streams::Streams;
 use crate::cgroup::Cgroup;
@@ -58,6 +60,7 @@ struct Shim {
     /// By number; 0 is the init.
     processes: BTreeMap<u64, Process>,
     next_process: u64,
+    launches: Launches,
     init_pidfd: OwnedFd,
     mount_namespace: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
@@ -180,6 +183,7 @@ impl Shim {
             connections: BTreeMap::new(),
             processes: BTreeMap::from([(0, process)]),
             next_process: 1,
+            launches: Launches::default(),
             init_pidfd,
             mount_namespace: Some(mount_namespace),
             cgroup,
@@ -194,11 +198,12 @@ impl Shim {
 
     fn serve(mut self) -> io::Result<()> {
         while !self.is_over() {
-            for (token, flags) in self.poller.wait()? {
+            for (token, flags) in self.poller.wait(self.launches.deadline())? {
                 match self.poller.source(token) {
                     Some(Source::Signals) => self.reap()?,
                     Some(Source::Listener) => self.accept()?,
                     Some(Source::Connection) => self.connection_ready(token, flags),
+                    Some(Source::Launch(process)) => self.launch_ready(process),
                     Some(Source::Output(process)) => self.with(process, |p, poller, piece| {
                         p.streams.output_ready(poller, token, piece)
                     }),
@@ -211,6 +216,7 @@ impl Shim {
                     None => {}
                 }
             }
+            self.tend_launches();
             self.forget_execs();
         }
         Ok(())

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 
@@ -13,6 +15,8 @@ pub(crate) enum Source {
     Signals,
     Listener,
     Connection,
+    /// The reports of a process on its way to its program.
+    Launch(u64),
     Output(u64),
     Input(u64),
     Client(u64),
@@ -64,11 +68,14 @@ impl Poller {
         epoll::delete(&self.epoll, fd)
     }
 
-    /// Waits for events; returns their tokens and flags.
-    pub fn wait(&self) -> Result<Vec<(u64, EventFlags)>, Errno> {
+    /// Waits for events; returns their tokens and flags, and none of them at the deadline.
+    pub fn wait(&self, deadline: Option<Instant>) -> Result<Vec<(u64, EventFlags)>, Errno> {
         let mut space = [MaybeUninit::<epoll::Event>::uninit(); 16];
         let (events, _) = rustix::io::retry_on_intr(|| {
-            epoll::wait(&self.epoll, &mut space, None)
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.map(Timespec::try_from).transpose();
+            let left = left.map_err(|_| Errno::INVAL)?;
+            epoll::wait(&self.epoll, &mut space, left.as_ref())
                 .map(|(events, rest)| (events.to_vec(), rest.len()))
         })?;
         Ok(events

@@ -6,11 +6,11 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxNamespaceType;
 
-use super::launch::{self, Ends, Launched};
+use super::launch::{self, Child, Ends, Launched, Reports};
 use super::log::Log;
 use super::{Process, Shim, now, signals, socket};
 use crate::cgroup::Cgroup;
@@ -19,6 +19,10 @@ use crate::protocol::{StartError, StartRequest, Started, Target};
 use crate::shim::poller::{Poller, Source};
 use crate::shim::streams::Streams;
 use crate::sys::{self, Cloned};
+
+/// How long an init may take to its program. Mounts of a filesystem that is out of reach take for ever, and
+/// so does a process that another container stops, with which it shares its pid namespace.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long each phase took, if anyone wants to know.
 pub(super) struct Phases {
@@ -79,7 +83,7 @@ pub(super) fn start(
     let mut attempt = Attempt {
         request,
         cgroup,
-        pid: None,
+        child: None,
     };
     phases.end("cgroup made");
     let shim = attempt.run(seccomp, netns, attach, held, phases);
@@ -89,6 +93,14 @@ pub(super) fn start(
     shim
 }
 
+/// What the shim does while the init mounts.
+struct WhileItMounts<'a> {
+    request: &'a StartRequest,
+    /// The group whose limits are still to be set.
+    limit: Option<&'a Cgroup>,
+}
+
+/// What comes of it.
 struct Beside {
     mount_namespace: OwnedFd,
     listener: OwnedFd,
@@ -99,7 +111,7 @@ struct Beside {
 struct Attempt<'a> {
     request: &'a StartRequest,
     cgroup: Option<Cgroup>,
-    pid: Option<i32>,
+    child: Option<Child>,
 }
 
 impl Attempt<'_> {
@@ -119,7 +131,7 @@ impl Attempt<'_> {
             .and_then(|process| process.terminal())
             .unwrap_or(false);
         let (stdio, ends) = launch::stdio(terminal, request.open_stdin, request.tty_size)?;
-        let (reports, reports_child) = launch::report_sockets()?;
+        let (mut reports, reports_child) = launch::report_sockets()?;
         let signals = signals::child_descriptor().map_err(failed("preparing for signals"))?;
         let mut warnings = Vec::new();
         let into = self
@@ -129,14 +141,14 @@ impl Attempt<'_> {
             .map(|into| into.try_clone_to_owned());
         let into = into.transpose().map_err(failed("opening the cgroup"))?;
         if into.is_some() {
-            self.apply_limits(&mut warnings)?;
+            apply_limits(request, self.cgroup.as_ref(), &mut warnings)?;
         }
         if let Some(path) = namespaces::path_of(spec, LinuxNamespaceType::Pid) {
             join_pid_namespace(path)?;
         }
         let flags = namespaces::to_make(spec, netns.is_some());
         // SAFETY: the shim has a single thread.
-        let (pid, pidfd) = match unsafe { sys::clone3(flags, into.as_ref().map(AsFd::as_fd)) }
+        let child = match unsafe { sys::clone3(flags, into.as_ref().map(AsFd::as_fd)) }
             .map_err(failed("creating the container's namespaces"))?
         {
             Cloned::Child => {
@@ -154,25 +166,29 @@ impl Attempt<'_> {
                     reporter,
                 )
             }
-            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+            Cloned::Parent { pid, pidfd } => Child { pid, pidfd },
         };
-        self.pid = Some(pid);
+        let child = self.child.insert(child);
+        let pid = child.pid;
         drop((reports_child, stdio, netns));
         phases.end("clone");
-        let limit_beside = into.is_none();
+        let beside = WhileItMounts {
+            request,
+            limit: self.cgroup.as_ref().filter(|_| into.is_none()),
+        };
         let Beside {
             mount_namespace,
             listener,
             log,
-        } = match self.beside_init(pid, &reports, limit_beside, &mut warnings, &mut phases) {
+        } = match beside.run(pid, &reports, &mut warnings, &mut phases) {
             Ok(beside) => beside,
-            Err(error) => return Err(launch::blame(&reports, pid, error)),
+            Err(error) => return Err(reports.blame(child, error)),
         };
         let mut poller = Poller::new().map_err(failed("preparing to wait"))?;
         let mut streams = Streams::new(0, terminal, request.stdin_once, log);
         phases.end("log and socket");
 
-        let launched = launch::follow(&reports, pid)?;
+        let launched = reports.follow(child, PATIENCE)?;
         let started_at = now();
         phases.end("init");
         let Launched {
@@ -182,7 +198,7 @@ impl Attempt<'_> {
         } = launched;
         warnings.extend(more);
         phases.taken.extend(init);
-        self.connect(&mut streams, &mut poller, ends, terminal, attach)?;
+        connect(request, &mut streams, &mut poller, ends, terminal, attach)?;
         let wait = |error| failed("preparing to wait")(error);
         let token = poller.name(Source::Signals);
         poller
@@ -199,6 +215,10 @@ impl Attempt<'_> {
             warnings,
         };
         let own_pids = namespaces::has_own(spec, LinuxNamespaceType::Pid);
+        // From here on there is nothing to undo.
+        let Some(Child { pidfd, .. }) = self.child.take() else {
+            return Err(StartError::Other("the container's init is missing".into()));
+        };
         let process = Process {
             target: Target::Init,
             pid,
@@ -222,12 +242,24 @@ impl Attempt<'_> {
         ))
     }
 
-    /// What the shim does while the init mounts.
-    fn beside_init(
-        &self,
+    /// Takes away what there is, in the opposite order; each step works also where nothing is.
+    fn undo(&mut self) {
+        socket::remove(&self.request.runtime_dir, &self.request.id);
+        if let Some(child) = &self.child {
+            child.end();
+        }
+        if let Some(cgroup) = &self.cgroup {
+            // A leftover is found again by the daemon's recovery, and by the next start.
+            let _ = cgroup.kill().and_then(|()| cgroup.remove());
+        }
+    }
+}
+
+impl WhileItMounts<'_> {
+    fn run(
+        self,
         pid: i32,
-        reports: &OwnedFd,
-        limit: bool,
+        reports: &Reports,
         warnings: &mut Vec<String>,
         phases: &mut Phases,
     ) -> Result<Beside, StartError> {
@@ -235,11 +267,11 @@ impl Attempt<'_> {
         let mount_namespace = File::open(format!("/proc/{pid}/ns/mnt"))
             .map_err(failed("opening the mount namespace"))?
             .into();
-        if limit {
-            self.apply_limits(warnings)?;
+        if self.limit.is_some() {
+            apply_limits(self.request, self.limit, warnings)?;
             phases.end("cgroup limits");
         }
-        launch::go_ahead(reports.as_fd())?;
+        reports.go_ahead()?;
         let request = self.request;
         let log = Log::open(&request.log).map_err(failed("opening the container's log"))?;
         let listener = socket::listen(&request.runtime_dir, &request.id)
@@ -250,53 +282,41 @@ impl Attempt<'_> {
             log,
         })
     }
+}
 
-    fn apply_limits(&self, warnings: &mut Vec<String>) -> Result<(), StartError> {
-        let resources = self
-            .request
-            .spec
-            .linux()
-            .as_ref()
-            .and_then(|linux| linux.resources().as_ref());
-        if let (Some(cgroup), Some(resources)) = (&self.cgroup, resources) {
-            cgroup
-                .limit_fresh(resources, warnings)
-                .map_err(failed("setting the container's limits"))?;
-        }
-        Ok(())
+fn apply_limits(
+    request: &StartRequest,
+    cgroup: Option<&Cgroup>,
+    warnings: &mut Vec<String>,
+) -> Result<(), StartError> {
+    let resources = request
+        .spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.resources().as_ref());
+    if let (Some(cgroup), Some(resources)) = (cgroup, resources) {
+        cgroup
+            .limit_fresh(resources, warnings)
+            .map_err(failed("setting the container's limits"))?;
     }
+    Ok(())
+}
 
-    fn connect(
-        &self,
-        streams: &mut Streams,
-        poller: &mut Poller,
-        ends: Ends,
-        terminal: Option<OwnedFd>,
-        attach: Vec<OwnedFd>,
-    ) -> Result<(), StartError> {
-        ends.connect(streams, poller, terminal, self.request.open_stdin)?;
-        for (asked, fd) in self.request.attach.iter().zip(attach) {
-            streams
-                .attach(poller, *asked, fd)
-                .map_err(failed("attaching a client"))?;
-        }
-        Ok(())
+fn connect(
+    request: &StartRequest,
+    streams: &mut Streams,
+    poller: &mut Poller,
+    ends: Ends,
+    terminal: Option<OwnedFd>,
+    attach: Vec<OwnedFd>,
+) -> Result<(), StartError> {
+    ends.connect(streams, poller, terminal, request.open_stdin)?;
+    for (asked, fd) in request.attach.iter().zip(attach) {
+        streams
+            .attach(poller, *asked, fd)
+            .map_err(failed("attaching a client"))?;
     }
-
-    /// Takes away what there is, in the opposite order; each step works also where nothing is.
-    fn undo(&mut self) {
-        socket::remove(&self.request.runtime_dir, &self.request.id);
-        if let Some(pid) = self.pid {
-            // SAFETY: a signal to a child that is not reaped yet, or to nothing.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-            // It may have been reaped when it ended by itself.
-            let _ = sys::reap(pid, true);
-        }
-        if let Some(cgroup) = &self.cgroup {
-            // A leftover is found again by the daemon's recovery, and by the next start.
-            let _ = cgroup.kill().and_then(|()| cgroup.remove());
-        }
-    }
+    Ok(())
 }
 
 fn make_cgroup(path: &Path) -> Result<Cgroup, StartError> {

@@ -3,6 +3,7 @@
 mod confinement;
 mod exec;
 mod host;
+mod hostile;
 mod life;
 mod stdio;
 mod survival;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         life::TESTS,
         stdio::TESTS,
         exec::TESTS,
+        hostile::TESTS,
         confinement::TESTS,
         survival::TESTS,
     ];

@@ -219,7 +219,7 @@ fn count(host: &Host) -> Count {
     }
 }
 
-fn children(of: u32) -> Vec<u32> {
+pub fn children(of: u32) -> Vec<u32> {
     let mut found = Vec::new();
     for task in std::fs::read_dir(format!("/proc/{of}/task"))
         .into_iter()
