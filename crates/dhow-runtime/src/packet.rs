@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::MemfdFlags;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -23,6 +23,12 @@ const MAX_FDS: usize = 128;
 const MAX_BODY: usize = 64 * 1024 * 1024;
 const MAX_TOTAL_FDS: usize = 16 * 1024;
 const HEADER: usize = 16;
+/// How long a packet's further datagrams are waited for. They are sent one after another: a peer that does not
+/// come to that has been stopped, or is none.
+const REST_PATIENCE: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -161,9 +167,15 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Option<Incoming>> {
         return Err(broken("a packet starts with an unknown kind of datagram"));
     };
     while fds.len() < count {
-        rustix::io::retry_on_intr(|| {
-            rustix::event::poll(&mut [PollFd::new(&socket, PollFlags::IN)], None)
+        let ready = rustix::io::retry_on_intr(|| {
+            rustix::event::poll(
+                &mut [PollFd::new(&socket, PollFlags::IN)],
+                Some(&REST_PATIENCE),
+            )
         })?;
+        if ready == 0 {
+            return Err(broken("the rest of a packet did not come"));
+        }
         let mut header = [0u8; HEADER];
         let before = fds.len();
         let length = receive_datagram(socket, &mut header, &mut fds)?;
@@ -260,6 +272,16 @@ mod tests {
             assert_eq!(incoming.fds.len(), count);
             assert_eq!(incoming.json.len(), size);
         }
+    }
+
+    #[test]
+    fn the_rest_of_a_packet_is_not_waited_for_without_end() {
+        let (a, b) = pair();
+        let mut header = [0u8; HEADER];
+        header[..4].copy_from_slice(&(Kind::Inline as u32).to_le_bytes());
+        header[4..8].copy_from_slice(&1u32.to_le_bytes());
+        rustix::net::send(&a, &header, SendFlags::empty()).unwrap();
+        assert!(receive(&b).is_err());
     }
 
     #[test]

@@ -137,11 +137,36 @@ pub enum Target {
     Exec(String),
 }
 
-/// What the daemon asks of a shim; each gets one [`Reply`] with the same number.
+/// What the daemon asks of a shim; each gets one [`Reply`], or a [`Failure`], with the same number.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub number: u64,
     pub command: Command,
+}
+
+/// What every request has, also one with a command that is not known here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Numbered {
+    pub number: u64,
+}
+
+impl Request {
+    /// Reads a request. A newer daemon may ask what this shim can't do: that has a number to answer to.
+    pub fn parse(json: &[u8]) -> Result<Request, NotUnderstood> {
+        serde_json::from_slice(json).map_err(|_| match serde_json::from_slice(json) {
+            Ok(Numbered { number }) => NotUnderstood::Command { number },
+            Err(_) => NotUnderstood::Nothing,
+        })
+    }
+}
+
+/// What a request that is not understood was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotUnderstood {
+    /// A request, of something that is not known here; it is answered with ENOSYS.
+    Command { number: u64 },
+    /// No request: a peer of another making.
+    Nothing,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -205,6 +230,27 @@ pub(crate) enum Reply {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Failure {
     Start(StartError),
-    /// An operating system error number.
+    /// An operating system error number; ENOSYS for a command that the shim does not know.
     Os(i32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_not_known_has_a_number_to_answer_to() {
+        let known = Request::parse(br#"{"number":7,"command":"Release"}"#).unwrap();
+        assert_eq!(known.number, 7);
+        for json in [
+            r#"{"number":8,"command":"Checkpoint"}"#,
+            r#"{"number":8,"command":{"Checkpoint":{"path":"/x"}},"also":1}"#,
+            r#"{"number":8}"#,
+        ] {
+            let unknown = Request::parse(json.as_bytes()).unwrap_err();
+            assert_eq!(unknown, NotUnderstood::Command { number: 8 }, "{json}");
+        }
+        let nonsense = Request::parse(b"{}").unwrap_err();
+        assert_eq!(nonsense, NotUnderstood::Nothing);
+    }
 }

@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::launches::Asker;
 use super::poller::Source;
 use crate::packet::Incoming;
-use crate::protocol::Request;
+use crate::protocol::{Failure, NotUnderstood, Request};
 
 impl Shim {
     pub(super) fn accept(&mut self) -> io::Result<()> {
@@ -83,9 +83,13 @@ impl Shim {
             Ok(None) | Err(_) => return self.drop_connection(token),
         };
         let Incoming { json, fds, .. } = packet;
-        // Without its number nothing can be answered: a peer of another making.
-        let Ok(Request { number, command }) = serde_json::from_slice(&json) else {
-            return self.drop_connection(token);
+        let Request { number, command } = match Request::parse(&json) {
+            Ok(request) => request,
+            Err(NotUnderstood::Command { number }) => {
+                let unknown = Err(Failure::Os(libc::ENOSYS));
+                return self.use_connection(token, |connection| connection.reply(number, unknown));
+            }
+            Err(NotUnderstood::Nothing) => return self.drop_connection(token),
         };
         let asker = Asker {
             connection: token,

@@ -31,7 +31,8 @@ use self::streams::Streams;
 use crate::cgroup::Cgroup;
 use crate::packet::{self, Incoming};
 use crate::protocol::{
-    Command, ExitRecord, Failure, Reply, Request, StartRequest, Started, Target, VERSION,
+    Command, ExitRecord, Failure, NotUnderstood, Reply, Request, StartRequest, Started, Target,
+    VERSION,
 };
 use crate::title;
 
@@ -97,7 +98,7 @@ fn live(daemon: OwnedFd) -> io::Result<()> {
     };
     let mut connection = Connection::new(daemon);
     let Incoming { json, blob, fds } = packet;
-    let (number, request, trace) = match serde_json::from_slice(&json) {
+    let (number, request, trace) = match Request::parse(&json) {
         Ok(Request {
             number,
             command:
@@ -110,7 +111,10 @@ fn live(daemon: OwnedFd) -> io::Result<()> {
         Ok(Request { number, .. }) => {
             return connection.reply(number, Err(Failure::Os(libc::EPROTO)));
         }
-        Err(error) => return Err(error.into()),
+        Err(NotUnderstood::Command { number }) => {
+            return connection.reply(number, Err(Failure::Os(libc::ENOSYS)));
+        }
+        Err(NotUnderstood::Nothing) => return Err(io::ErrorKind::InvalidData.into()),
     };
     drop(json);
     // SAFETY: this process has a single thread, which reads neither arguments nor environment.
