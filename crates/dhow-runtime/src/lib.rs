@@ -18,9 +18,10 @@ mod spawner;
 mod sys;
 mod title;
 
-pub use client::{Shim, Spawner, SpawnerProcess, fork_spawner};
+pub use client::{Reach, Shim, Spawner, SpawnerProcess, end_shim, fork_spawner, reach};
 pub use protocol::{
     AttachStreams, ExecRequest, ExitRecord, LogSink, Rootfs, StartError, StartRequest, Started,
     Target,
 };
 pub use record::read_exit_record;
+pub use spawner::main as spawner_main;

@@ -77,6 +77,11 @@ impl<'a> Outgoing<'a> {
         })
     }
 
+    /// Whether some of its datagrams have been sent and others have not.
+    pub fn is_half_sent(&self) -> bool {
+        !self.first && self.sent_fds < self.fds.len()
+    }
+
     /// Sends the datagrams that are left. After `WouldBlock`, call again when the socket is writable.
     pub fn send(&mut self, socket: impl AsFd) -> io::Result<()> {
         let socket = socket.as_fd();

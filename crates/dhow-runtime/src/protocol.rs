@@ -123,6 +123,9 @@ pub struct Started {
     /// How long each phase of the start took, in order, in nanoseconds; empty unless it was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<(String, u64)>,
+    /// The process that answers for it, its shim; 0 where an older one has not told.
+    #[serde(default)]
+    pub shim_pid: u32,
     /// What could not be done as asked but does not stop the container, in sentences for the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -138,10 +141,17 @@ pub enum Target {
 }
 
 /// What the daemon asks of a shim; each gets one [`Reply`], or a [`Failure`], with the same number.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Request {
     pub number: u64,
     pub command: Command,
+}
+
+/// A [`Request`] as it is sent.
+#[derive(Serialize)]
+pub(crate) struct Asked<'a> {
+    pub number: u64,
+    pub command: &'a Command,
 }
 
 /// What every request has, also one with a command that is not known here.

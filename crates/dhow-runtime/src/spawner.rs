@@ -2,10 +2,11 @@
 //!
 //! A fork copies the page tables of the caller, and must not happen beside other threads: the daemon can do
 //! neither cheaply nor soundly, so this process stays as small and single-threaded as the daemon was when
-//! it began. It ends when the daemon does; the shims do not.
+//! it began. It ends when the daemon does; the shims do not, whichever of the two ends.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -14,8 +15,8 @@ use crate::cgroup::Layout;
 use crate::init::rootfs;
 use crate::{packet, shim, sys, title};
 
-/// Forks the spawner and returns the daemon's end of the connection to it.
-pub(crate) fn fork() -> io::Result<OwnedFd> {
+/// Forks the spawner and returns the daemon's end of the connection to it, and its process.
+pub(crate) fn fork() -> io::Result<(OwnedFd, i32)> {
     let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -29,8 +30,38 @@ pub(crate) fn fork() -> io::Result<OwnedFd> {
             drop(ours);
             run(theirs)
         }
-        _ => Ok(ours),
+        pid => Ok((ours, pid)),
     }
+}
+
+/// A spawner in a program that was executed for it, in the place of one that has ended: its end of the
+/// connection is the standard input. Returns only when this is no such process. To be called before there is
+/// any other thread.
+pub fn main() -> ExitCode {
+    let socket = match inherited() {
+        Ok(socket) => socket,
+        Err(error) => {
+            eprintln!("dhow spawner: this is for the daemon to execute: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    run(socket)
+}
+
+fn inherited() -> io::Result<OwnedFd> {
+    let stdin = rustix::stdio::stdin();
+    let (kind, family) = (
+        rustix::net::sockopt::socket_type(stdin)?,
+        rustix::net::sockopt::socket_domain(stdin)?,
+    );
+    if kind != SocketType::SEQPACKET || family != AddressFamily::UNIX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    if threads != 1 {
+        return Err(io::Error::other(format!("there are {threads} threads")));
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(stdin, 3)?)
 }
 
 fn run(socket: OwnedFd) -> ! {

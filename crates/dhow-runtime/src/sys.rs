@@ -167,6 +167,28 @@ pub(crate) fn close_range_cloexec() -> io::Result<()> {
     } as i32)
 }
 
+/// The process at the other end of a unix socket: who connected, or who has called listen(2). 0 where it is
+/// not of this pid namespace.
+pub(crate) fn peer_pid(socket: &OwnedFd) -> io::Result<u32> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes a ucred of at most the length given.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(peer.pid as u32)
+}
+
 /// Closes every descriptor from 3 on but those in `keep`, which are put in order.
 ///
 /// # Safety

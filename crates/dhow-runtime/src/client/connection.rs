@@ -3,29 +3,32 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
+use super::exits::Exits;
 use crate::packet::{self, Outgoing};
-use crate::protocol::{Command, Event, ExitRecord, Failure, Reply, Request, Target};
+use crate::protocol::{Asked, Command, Event, Failure, Reply};
 
 pub(super) struct Shared {
     socket: AsyncFd<OwnedFd>,
     /// A packet's datagrams follow one another: one sender at a time.
     sending: tokio::sync::Mutex<()>,
     numbers: AtomicU64,
+    /// The shim's process; 0 while it is not known.
+    pub pid: AtomicU32,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 pub(super) struct State {
     pub closed: bool,
     pending: HashMap<u64, oneshot::Sender<Result<Reply, Failure>>>,
-    pub exits: HashMap<Target, watch::Sender<Option<ExitRecord>>>,
+    pub exits: Exits,
 }
 
 impl Shared {
@@ -34,9 +37,11 @@ impl Shared {
             socket: register(socket)?,
             sending: tokio::sync::Mutex::new(()),
             numbers: AtomicU64::new(1),
+            pid: AtomicU32::new(0),
             state: Mutex::new(State {
-                exits: HashMap::from([(Target::Init, watch::Sender::new(None))]),
-                ..State::default()
+                closed: false,
+                pending: HashMap::new(),
+                exits: Exits::new(),
             }),
         })
     }
@@ -45,14 +50,30 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks and waits for the answer, no longer than `patience`: then ETIMEDOUT is the failure, and an answer
+    /// that comes later goes nowhere.
     pub async fn call(
         &self,
-        command: Command,
+        command: &Command,
+        blob: &[u8],
+        fds: Vec<BorrowedFd<'_>>,
+        patience: Duration,
+    ) -> Result<Reply, Failure> {
+        let answer = self.ask(command, blob, fds);
+        match tokio::time::timeout(patience, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Os(libc::ETIMEDOUT)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        command: &Command,
         blob: &[u8],
         fds: Vec<BorrowedFd<'_>>,
     ) -> Result<Reply, Failure> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let json = serde_json::to_vec(&Request { number, command })
+        let json = serde_json::to_vec(&Asked { number, command })
             .map_err(|_| Failure::Os(libc::EINVAL))?;
         let (answer, answered) = oneshot::channel();
         {
@@ -62,21 +83,60 @@ impl Shared {
             }
             state.pending.insert(number, answer);
         }
+        let _pending = Pending {
+            connection: self,
+            number,
+        };
         let sent = async {
-            let mut packet = Outgoing::new(&json, blob, fds)?;
+            let packet = Outgoing::new(&json, blob, fds)?;
             let _turn = self.sending.lock().await;
+            let mut sending = Sending {
+                connection: self,
+                packet,
+            };
             self.socket
-                .async_io(Interest::WRITABLE, |socket| packet.send(socket))
+                .async_io(Interest::WRITABLE, |socket| sending.packet.send(socket))
                 .await
         };
-        if let Err(error) = sent.await {
-            self.state().pending.remove(&number);
-            return Err(Failure::Os(match error.raw_os_error() {
+        sent.await.map_err(|error: io::Error| {
+            Failure::Os(match error.raw_os_error() {
                 Some(libc::EPIPE) | None => libc::ECONNRESET,
                 Some(code) => code,
-            }));
-        }
+            })
+        })?;
         answered.await.unwrap_or(Err(Failure::Os(libc::ECONNRESET)))
+    }
+
+    /// Ends the connection, at once and for both sides.
+    pub fn hang_up(&self) {
+        // One that is closed already is as good.
+        let _ = rustix::net::shutdown(self.socket.get_ref(), rustix::net::Shutdown::Both);
+    }
+}
+
+/// A request that is to be answered, or given up.
+struct Pending<'a> {
+    connection: &'a Shared,
+    number: u64,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.connection.state().pending.remove(&self.number);
+    }
+}
+
+/// A packet that is being sent, or given up: half of one leaves the connection of no use.
+struct Sending<'a> {
+    connection: &'a Shared,
+    packet: Outgoing<'a>,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if self.packet.is_half_sent() {
+            self.connection.hang_up();
+        }
     }
 }
 
@@ -94,19 +154,13 @@ pub(super) async fn read_events(shared: Arc<Shared>) {
     {
         match serde_json::from_slice(&packet.json) {
             Ok(Event::Reply { number, result }) => {
-                if let Some(waiter) = shared.state().pending.remove(&number) {
+                let waiter = shared.state().pending.remove(&number);
+                if let Some(waiter) = waiter {
                     // A caller that went away has no use for the answer.
                     let _ = waiter.send(result);
                 }
             }
-            Ok(Event::Exited { target, record }) => {
-                shared
-                    .state()
-                    .exits
-                    .entry(target)
-                    .or_default()
-                    .send_replace(Some(record));
-            }
+            Ok(Event::Exited { target, record }) => shared.state().exits.ended(target, record),
             Err(error) => {
                 tracing::warn!(%error, "a shim sent a message that this daemon does not know");
             }
@@ -115,7 +169,7 @@ pub(super) async fn read_events(shared: Arc<Shared>) {
     let mut state = shared.state();
     state.closed = true;
     state.pending.clear();
-    state.exits.clear();
+    state.exits.close();
 }
 
 impl Failure {
@@ -124,5 +178,88 @@ impl Failure {
             Failure::Os(code) => io::Error::from_raw_os_error(code),
             Failure::Start(error) => io::Error::other(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixDatagram;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+    use crate::protocol::Request;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        rustix::io::ioctl_fionbio(&ours, true).unwrap();
+        (ours, theirs)
+    }
+
+    fn reply(to: &OwnedFd, number: u64) {
+        let event = Event::Reply {
+            number,
+            result: Ok(Reply::Done),
+        };
+        let json = serde_json::to_vec(&event).unwrap();
+        let mut packet = Outgoing::new(&json, &[], Vec::new()).unwrap();
+        packet.send(to).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_shim_that_does_not_answer_is_not_waited_for() {
+        let (ours, theirs) = pair();
+        let shared = Arc::new(Shared::new(ours).unwrap());
+        let reader = tokio::spawn(read_events(shared.clone()));
+        let short = Duration::from_millis(20);
+        let late = shared.call(&Command::Release, &[], Vec::new(), short).await;
+        let error = late.unwrap_err().into_io();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(shared.state().pending.is_empty());
+        // The late answer, and then one in time.
+        reply(&theirs, 1);
+        let peer = tokio::task::spawn_blocking(move || {
+            for number in [1, 2] {
+                let packet = packet::receive(&theirs).unwrap().unwrap();
+                let request = Request::parse(&packet.json).unwrap();
+                assert_eq!(request.number, number);
+            }
+            reply(&theirs, 2);
+            theirs
+        });
+        let long = Duration::from_secs(60);
+        let answer = shared.call(&Command::Release, &[], Vec::new(), long).await;
+        assert!(matches!(answer, Ok(Reply::Done)), "{answer:?}");
+        drop(peer.await.unwrap());
+        let gone = shared.call(&Command::Release, &[], Vec::new(), long).await;
+        assert_eq!(
+            gone.unwrap_err().into_io().kind(),
+            io::ErrorKind::ConnectionReset
+        );
+        reader.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn half_a_packet_ends_the_connection() {
+        let (ours, theirs) = pair();
+        // Room for a few datagrams, until the peer reads.
+        rustix::net::sockopt::set_socket_send_buffer_size(&ours, 4096).unwrap();
+        let shared = Arc::new(Shared::new(ours).unwrap());
+        let reader = tokio::spawn(read_events(shared.clone()));
+        let file = UnixDatagram::unbound().unwrap();
+        let fds = vec![file.as_fd(); 8000];
+        let short = Duration::from_millis(50);
+        let result = shared.call(&Command::Release, &[], fds, short).await;
+        assert!(result.is_err());
+        let ended = tokio::time::timeout(Duration::from_secs(20), reader).await;
+        ended.expect("the connection's end").unwrap();
+        drop(theirs);
     }
 }

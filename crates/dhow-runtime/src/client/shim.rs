@@ -1,18 +1,23 @@
 //! A shim's handle: all that a daemon asks of a running container.
+//!
+//! Every call takes [`PATIENCE`] at most, an exec [`EXEC_PATIENCE`]; the error is then `TimedOut`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::connection::{Shared, read_events};
+use super::{EXEC_PATIENCE, PATIENCE};
 use crate::protocol::{
     AttachStreams, Command, ExecRequest, ExitRecord, Failure, Reply, StartError, Started, Target,
     VERSION,
 };
-use crate::shim;
+use crate::{shim, sys};
 
 /// The connection to one shim.
 #[derive(Clone)]
@@ -33,14 +38,15 @@ impl Drop for Handle {
 
 impl Shim {
     /// Connects to a running container's shim after a restart of the daemon; the second value is `None`
-    /// for a container that is still being started. `NotFound` and `ConnectionRefused` mean that there is
-    /// no shim any more: see [`crate::read_exit_record`], and without one [`crate::cgroup::Cgroup::kill`] and `remove`.
+    /// for a container that is still being started. `NotFound` and `ConnectionRefused` mean that no shim
+    /// listens: see [`super::reach`], which says what that means.
     pub async fn connect(runtime_dir: &Path, id: &str) -> io::Result<(Shim, Option<Started>)> {
-        let shim = Shim::over(shim::socket::connect(runtime_dir, id)?)?;
-        match shim
-            .call(Command::Hello { version: VERSION }, &[], Vec::new())
-            .await
-        {
+        let socket = shim::socket::connect(runtime_dir, id)?;
+        let pid = sys::peer_pid(&socket)?;
+        let shim = Shim::over(socket)?;
+        shim.set_pid(pid);
+        let hello = Command::Hello { version: VERSION };
+        match shim.call(&hello, &[], Vec::new(), PATIENCE).await {
             Ok(Reply::Welcome {
                 version,
                 started,
@@ -52,7 +58,7 @@ impl Shim {
                     )));
                 }
                 for (target, record) in exited {
-                    shim.watch(target).send_replace(Some(record));
+                    shim.handle.shared.state().exits.ended(target, record);
                 }
                 Ok((shim, started))
             }
@@ -69,57 +75,52 @@ impl Shim {
         })
     }
 
-    /// How the container's process ended, as soon as it has. The sender goes away without a value when the
-    /// shim itself is gone: then the exit record in the bundle, if there is one, is the answer.
+    pub(super) fn set_pid(&self, pid: u32) {
+        self.handle.shared.pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// The shim's process, where it is known.
+    pub fn pid(&self) -> Option<u32> {
+        let pid = self.handle.shared.pid.load(Ordering::Relaxed);
+        (pid != 0).then_some(pid)
+    }
+
+    /// How the container's process ended, as soon as it has.
+    ///
+    /// The sender goes away without a value when the connection breaks. That is not the container's end, nor
+    /// even the shim's: a shim that was killed leaves the container's processes running, one that is merely
+    /// cut off has them, and one that ended by itself has written the exit record. [`super::reach`] tells.
     pub fn exit(&self) -> watch::Receiver<Option<ExitRecord>> {
         self.exit_of(Target::Init)
     }
 
-    /// As [`Shim::exit`], of an exec.
+    /// As [`Shim::exit`], of an exec. To be asked for before the end has been told to all who had asked: an
+    /// exec that everybody has been told of is forgotten. The sender also goes away when the exec fails.
     pub fn exec_exit(&self, exec_id: &str) -> watch::Receiver<Option<ExitRecord>> {
         self.exit_of(Target::Exec(exec_id.to_owned()))
     }
 
-    /// Whether a process has ended, as of now: what the shim has said so far has been taken in. A shim that
-    /// is gone has nothing that runs.
+    /// Whether a process is known to have ended, as of now: what the shim has said so far has been taken in.
+    /// Of a shim whose connection is broken no more will be known than that.
     pub async fn has_ended(&self, target: Target) -> bool {
-        let exit = self.exit_of(target);
-        if exit.borrow().is_some() {
+        let ended = || self.handle.shared.state().exits.has_ended(&target);
+        if ended() {
             return true;
         }
         // The answer comes behind all that was sent before it.
-        match self
-            .call(Command::Hello { version: VERSION }, &[], Vec::new())
-            .await
-        {
-            Ok(_) => exit.borrow().is_some(),
-            Err(_) => true,
+        let hello = Command::Hello { version: VERSION };
+        match self.call(&hello, &[], Vec::new(), PATIENCE).await {
+            Ok(_) => ended(),
+            Err(failure) => failure.into_io().kind() != io::ErrorKind::TimedOut,
         }
     }
 
     fn exit_of(&self, target: Target) -> watch::Receiver<Option<ExitRecord>> {
         let mut state = self.handle.shared.state();
-        match state.exits.get(&target) {
-            Some(sender) => sender.subscribe(),
-            None => {
-                let sender = watch::Sender::new(None);
-                let receiver = sender.subscribe();
-                if !state.closed {
-                    state.exits.insert(target, sender);
-                }
-                receiver
-            }
+        if state.closed {
+            return watch::Sender::new(None).subscribe();
         }
-    }
-
-    fn watch(&self, target: Target) -> watch::Sender<Option<ExitRecord>> {
-        self.handle
-            .shared
-            .state()
-            .exits
-            .entry(target)
-            .or_default()
-            .clone()
+        state.exits.subscribe(target)
     }
 
     /// Hands the shim one end of a stream socket. Output from now on goes there; the shim closes it when
@@ -135,6 +136,7 @@ impl Shim {
     }
 
     /// Starts a further process in the container. Returns when it has been exec'ed, or why it could not be.
+    /// A caller that gives up leaves it to run, as Docker does.
     pub async fn exec(
         &self,
         req: ExecRequest,
@@ -145,18 +147,38 @@ impl Shim {
                 "an attached client needs a stream".into(),
             ));
         }
+        let target = Target::Exec(req.exec_id.clone());
+        let command = Command::Exec(Box::new(req));
+        self.handle.shared.state().exits.expect(target.clone());
         let fds = stream.iter().map(AsFd::as_fd).collect();
-        match self.call(Command::Exec(Box::new(req)), &[], fds).await {
-            Ok(Reply::Started(started)) => Ok(started),
-            Ok(_) => Err(StartError::Other(
-                "the shim answered something else than was asked".into(),
-            )),
-            Err(Failure::Start(error)) => Err(error),
-            Err(failure @ Failure::Os(_)) => Err(StartError::Other(format!(
+        let failure = match self.call(&command, &[], fds, EXEC_PATIENCE).await {
+            Ok(Reply::Started(started)) => return Ok(started),
+            Ok(_) => StartError::Other("the shim answered something else than was asked".into()),
+            Err(Failure::Start(error)) => error,
+            Err(failure @ Failure::Os(libc::ETIMEDOUT)) => {
+                self.give_up(target.clone());
+                StartError::Other(format!(
+                    "the container's shim has not answered within {} seconds: {}",
+                    EXEC_PATIENCE.as_secs(),
+                    failure.into_io()
+                ))
+            }
+            Err(failure @ Failure::Os(_)) => StartError::Other(format!(
                 "cannot reach the container's shim: {}",
                 failure.into_io()
-            ))),
-        }
+            )),
+        };
+        self.handle.shared.state().exits.forget(&target);
+        Err(failure)
+    }
+
+    /// A shim that comes to an exec after all that nobody waits for any more is to end it.
+    fn give_up(&self, target: Target) {
+        let shim = self.clone();
+        tokio::spawn(async move {
+            // Whether it gets the message is all that can be hoped for.
+            let _ = shim.signal(target, libc::SIGKILL).await;
+        });
     }
 
     /// `NotFound` (ESRCH) when the process has ended.
@@ -184,7 +206,7 @@ impl Shim {
     }
 
     async fn done(&self, command: Command, fds: Vec<BorrowedFd<'_>>) -> io::Result<()> {
-        self.call(command, &[], fds)
+        self.call(&command, &[], fds, PATIENCE)
             .await
             .map(drop)
             .map_err(Failure::into_io)
@@ -192,10 +214,17 @@ impl Shim {
 
     pub(super) async fn call(
         &self,
-        command: Command,
+        command: &Command,
         blob: &[u8],
         fds: Vec<BorrowedFd<'_>>,
+        patience: Duration,
     ) -> Result<Reply, Failure> {
-        self.handle.shared.call(command, blob, fds).await
+        let shared = &self.handle.shared;
+        shared.call(command, blob, fds, patience).await
+    }
+
+    /// Ends the connection at once, whoever else has a handle to it.
+    pub(super) fn hang_up(&self) {
+        self.handle.shared.hang_up();
     }
 }

@@ -1,22 +1,32 @@
-//! The spawner's handle: starting containers.
+//! The spawner's handle: keeping a spawner there.
+//!
+//! Its end is noticed at once and said, and a new one takes its place. The daemon has threads by then and can't
+//! fork without an exec, so the new one is a program that is executed: the daemon's own, with another face.
+//! Containers and their shims are not touched by a spawner's end.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
-use super::Shim;
 use super::connection::register;
 use crate::packet::Outgoing;
-use crate::protocol::{Command, Failure, Reply, StartError, StartRequest, Started, VERSION};
-use crate::{seccomp, spawner};
+use crate::{spawner, sys};
+
+/// A spawner that ends earlier than this has something in its way: it is replaced when one is needed, and not
+/// over and over.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
 
 /// The spawner, forked and not yet in use.
 pub struct SpawnerProcess {
     socket: OwnedFd,
+    pid: i32,
 }
 
 /// Forks the spawner. To be called before the process has any other thread, and before any runtime exists.
@@ -28,128 +38,202 @@ pub fn fork_spawner() -> io::Result<SpawnerProcess> {
             "the spawner must be forked before any thread exists, and there are {threads}"
         )));
     }
-    Ok(SpawnerProcess {
-        socket: spawner::fork()?,
-    })
+    let (socket, pid) = spawner::fork()?;
+    Ok(SpawnerProcess { socket, pid })
 }
 
 impl SpawnerProcess {
-    /// To be called within a tokio runtime.
+    /// A handle to a spawner that is not replaced when it ends. To be called within a tokio runtime.
     pub fn into_handle(self) -> io::Result<Spawner> {
+        self.handle(None)
+    }
+
+    /// As [`SpawnerProcess::into_handle`]; a spawner that ends is replaced by a process of the command that
+    /// `replacement` gives, which must come to [`crate::spawner_main`]. Its standard input is set here.
+    pub fn into_handle_with(self, replacement: fn() -> Command) -> io::Result<Spawner> {
+        self.handle(Some(replacement))
+    }
+
+    fn handle(self, replacement: Option<fn() -> Command>) -> io::Result<Spawner> {
         rustix::io::ioctl_fionbio(&self.socket, true)?;
+        let keeper = Arc::new(Keeper {
+            current: watch::Sender::new(Current::new(self.socket, self.pid, 0)?),
+            replacement,
+            replacing: tokio::sync::Mutex::new(()),
+        });
+        let watcher = tokio::spawn(watch_over(keeper.clone()));
         Ok(Spawner {
-            socket: Arc::new(register(self.socket)?),
+            handle: Arc::new(Handle { keeper, watcher }),
         })
     }
 }
 
 #[derive(Clone)]
 pub struct Spawner {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    keeper: Arc<Keeper>,
+    watcher: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+/// The spawner that there is.
+#[derive(Clone)]
+pub(super) struct Current {
     socket: Arc<AsyncFd<OwnedFd>>,
+    pid: i32,
+    generation: u64,
+    since: Instant,
+}
+
+impl Current {
+    fn new(socket: OwnedFd, pid: i32, generation: u64) -> io::Result<Self> {
+        Ok(Self {
+            socket: Arc::new(register(socket)?),
+            pid,
+            generation,
+            since: Instant::now(),
+        })
+    }
+
+    fn has_ended(&self) -> bool {
+        has_ended(self.socket.get_ref()).is_ok()
+    }
+
+    async fn send(&self, packet: &mut Outgoing<'_>) -> io::Result<()> {
+        self.socket
+            .async_io(Interest::WRITABLE, |socket| packet.send(socket))
+            .await
+    }
+}
+
+/// A spawner says nothing, ever: there is only the end to be read. `WouldBlock` until then.
+fn has_ended(socket: &OwnedFd) -> io::Result<()> {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    match rustix::net::recv(socket, &mut [0u8; 1], flags) {
+        Err(rustix::io::Errno::AGAIN) => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
+}
+
+struct Keeper {
+    current: watch::Sender<Current>,
+    replacement: Option<fn() -> Command>,
+    replacing: tokio::sync::Mutex<()>,
+}
+
+impl Keeper {
+    fn current(&self) -> Current {
+        self.current.borrow().clone()
+    }
+
+    /// Puts a new spawner in the place of one that has ended, unless that has been done. Whoever waits for it
+    /// may give up: it is done all the same.
+    async fn replace(self: Arc<Self>, ended: Current) -> io::Result<()> {
+        let replaced = tokio::spawn(async move {
+            let _turn = self.replacing.lock().await;
+            if self.current().generation != ended.generation {
+                return Ok(());
+            }
+            let Some(replacement) = self.replacement else {
+                return Err(io::Error::other("it has ended, restart the daemon"));
+            };
+            let (socket, pid) = blocking(move || execute(replacement())).await?;
+            tracing::info!(pid, "a new spawner has been started");
+            self.current
+                .send_replace(Current::new(socket, pid, ended.generation + 1)?);
+            // Its socket is closed, so it is at its end already.
+            blocking(move || sys::reap(ended.pid, true)).await.map(drop)
+        });
+        replaced.await.map_err(io::Error::other)?
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}
+
+/// Executes a spawner; the result is the daemon's end of the connection to it.
+fn execute(mut command: Command) -> io::Result<(OwnedFd, i32)> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    // The only descriptor of the daemon's that it gets; of its own accord it lets go of the other two.
+    let child = command.stdin(Stdio::from(theirs)).spawn()?;
+    Ok((ours, child.id() as i32))
+}
+
+async fn watch_over(keeper: Arc<Keeper>) {
+    let mut changes = keeper.current.subscribe();
+    loop {
+        let current = changes.borrow_and_update().clone();
+        let ended = current.socket.async_io(Interest::READABLE, has_ended);
+        if let Err(error) = ended.await {
+            tracing::error!(%error, "the spawner can't be watched");
+            return;
+        }
+        tracing::error!(
+            pid = current.pid,
+            "the spawner has ended, though the daemon has not; containers run on"
+        );
+        if current.since.elapsed() >= SHORT_LIFE
+            && let Err(error) = keeper.clone().replace(current).await
+        {
+            tracing::error!(%error, "the spawner could not be replaced");
+        }
+        // By this task, or else by the next start.
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Spawner {
-    /// Starts a container. Returns when its process has been exec'ed, or why it could not be; then nothing
-    /// of it is left. `attach` has one stream for each of `req.attach`; `held` stays open as long as the
-    /// container runs.
-    pub async fn start(
-        &self,
-        req: StartRequest,
-        netns: Option<OwnedFd>,
-        attach: Vec<OwnedFd>,
-        held: Vec<OwnedFd>,
-    ) -> Result<(Shim, Started), StartError> {
-        self.start_with(req, netns, attach, held, false).await
-    }
-
-    /// As [`Spawner::start`], and [`Started::phases`] tells where the time went.
-    pub async fn start_traced(
-        &self,
-        req: StartRequest,
-        netns: Option<OwnedFd>,
-        attach: Vec<OwnedFd>,
-        held: Vec<OwnedFd>,
-    ) -> Result<(Shim, Started), StartError> {
-        self.start_with(req, netns, attach, held, true).await
-    }
-
-    async fn start_with(
-        &self,
-        mut req: StartRequest,
-        netns: Option<OwnedFd>,
-        attach: Vec<OwnedFd>,
-        held: Vec<OwnedFd>,
-        trace: bool,
-    ) -> Result<(Shim, Started), StartError> {
-        if attach.len() != req.attach.len() {
-            return Err(StartError::Other(
-                "each attached client needs one stream".into(),
-            ));
-        }
-        req.has_netns = netns.is_some();
-        req.held_fds = held.len();
-        let program = match req
-            .spec
-            .linux_mut()
-            .as_mut()
-            .and_then(|linux| linux.seccomp_mut().take())
-        {
-            Some(filter) => seccomp::program(&filter)
-                .map_err(|error| StartError::Other(format!("seccomp: {error}")))?,
-            None => Arc::from([]),
-        };
-        let other = |error: io::Error| {
-            StartError::Other(format!(
-                "cannot reach the shim of container {}: {error}",
-                req.id
-            ))
-        };
-        let socket = self.fork_shim().await.map_err(|error| {
-            StartError::Other(format!(
-                "cannot reach the spawner, is the daemon shutting down? {error}"
-            ))
-        })?;
-        let shim = Shim::over(socket).map_err(other)?;
-        let fds: Vec<BorrowedFd<'_>> = netns
-            .iter()
-            .chain(&attach)
-            .chain(&held)
-            .map(AsFd::as_fd)
-            .collect();
-        let id = req.id.clone();
-        let command = Command::Start {
-            version: VERSION,
-            request: Box::new(req),
-            trace,
-        };
-        match shim.call(command, &program, fds).await {
-            Ok(Reply::Started(started)) => Ok((shim, started)),
-            Ok(_) => Err(StartError::Other(
-                "the shim answered something else than was asked".into(),
-            )),
-            Err(Failure::Start(error)) => Err(error),
-            Err(Failure::Os(code)) => {
-                let error = io::Error::from_raw_os_error(code);
-                Err(StartError::Other(format!(
-                    "the shim of container {id} ended before the container had started: {error}"
-                )))
+    /// Has the spawner fork a shim; the result is the daemon's end of the connection to it, and whose child
+    /// it is.
+    pub(super) async fn fork_shim(&self) -> io::Result<(OwnedFd, Current)> {
+        let keeper = &self.handle.keeper;
+        let current = keeper.current();
+        match fork_shim_of(&current).await {
+            Err(_) if current.has_ended() => {
+                keeper.clone().replace(current).await?;
+                let current = keeper.current();
+                fork_shim_of(&current).await.map(|shim| (shim, current))
             }
+            result => result.map(|shim| (shim, current)),
         }
     }
 
-    /// Has the spawner fork a shim; the result is the daemon's end of the connection to it.
-    async fn fork_shim(&self) -> io::Result<OwnedFd> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        rustix::io::ioctl_fionbio(&ours, true)?;
-        let mut packet = Outgoing::new(&[], &[], vec![theirs.as_fd()])?;
-        self.socket
-            .async_io(Interest::WRITABLE, |socket| packet.send(socket))
-            .await?;
-        Ok(ours)
+    /// Whether a shim may not have been forked because its spawner had ended.
+    pub(super) fn is_lost(&self, spawner: &Current) -> bool {
+        self.handle.keeper.replacement.is_some() && spawner.has_ended()
     }
+}
+
+async fn fork_shim_of(spawner: &Current) -> io::Result<OwnedFd> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    let mut packet = Outgoing::new(&[], &[], vec![theirs.as_fd()])?;
+    spawner.send(&mut packet).await?;
+    Ok(ours)
 }

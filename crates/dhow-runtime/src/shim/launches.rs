@@ -310,6 +310,7 @@ impl Shim {
         }
         let started = Started {
             pid: pid as u32,
+            shim_pid: std::process::id(),
             started_at: now(),
             phases: Vec::new(),
             warnings,

@@ -19,6 +19,7 @@ mod start;
 mod streams;
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -75,6 +76,14 @@ struct Shim {
     piece: Vec<u8>,
 }
 
+/// A shim's name in process lists.
+pub(crate) const NAME: &CStr = c"dhow-shim";
+
+/// And its command line.
+pub(crate) fn title_of(id: &str) -> String {
+    format!("dhow shim {id}")
+}
+
 /// Nanoseconds since the epoch.
 fn now() -> i64 {
     SystemTime::now()
@@ -118,10 +127,10 @@ fn live(daemon: OwnedFd) -> io::Result<()> {
     };
     drop(json);
     // SAFETY: this process has a single thread, which reads neither arguments nor environment.
-    unsafe { title::set(&format!("dhow shim {}", request.id)) };
+    unsafe { title::set(&title_of(&request.id)) };
     let mut phases = start::Phases::new(trace);
     phases.end("request");
-    let mut shim = match start::start(&request, blob, fds, phases) {
+    let mut shim = match start::start(&request, connection.socket(), blob, fds, phases) {
         Ok(shim) => shim,
         Err(error) => return connection.reply(number, Err(Failure::Start(error))),
     };
@@ -138,7 +147,7 @@ fn live(daemon: OwnedFd) -> io::Result<()> {
 }
 
 fn prepare() -> io::Result<()> {
-    let _ = rustix::thread::set_name(c"dhow-shim");
+    let _ = rustix::thread::set_name(NAME);
     // A session of its own: no terminal's signals, and none that are meant for the daemon.
     let _ = rustix::process::setsid();
     // Groups and the exit record are for others to read; what is not says so where it is made.

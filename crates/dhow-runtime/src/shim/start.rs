@@ -1,7 +1,8 @@
 //! Starting the container: everything between the daemon's request and the exec of its program.
 //!
-//! While the init mounts, the shim sets limits, each on a processor of its own where there are two; the init
-//! then moves itself into the cgroup.
+//! While the init mounts, the shim sets limits and listens for later daemons, each on a processor of its own
+//! where there are two; the init then moves itself into the cgroup. From its go-ahead on, the shim does nothing
+//! that could keep it from seeing what becomes of the init.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,6 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxNamespaceType;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
 use super::launch::{self, Child, Ends, Launched, Reports};
 use super::log::Log;
@@ -51,6 +54,7 @@ impl Phases {
 /// Starts the container. When that fails, nothing of it is left.
 pub(super) fn start(
     request: &StartRequest,
+    daemon: &OwnedFd,
     seccomp: Vec<u8>,
     fds: Vec<OwnedFd>,
     mut phases: Phases,
@@ -72,6 +76,7 @@ pub(super) fn start(
         "writing to the container's directory {}",
         request.bundle.display()
     )))?;
+    check_daemon(daemon)?;
     let cgroup = match spec
         .linux()
         .as_ref()
@@ -82,6 +87,7 @@ pub(super) fn start(
     };
     let mut attempt = Attempt {
         request,
+        daemon,
         cgroup,
         child: None,
     };
@@ -96,6 +102,7 @@ pub(super) fn start(
 /// What the shim does while the init mounts.
 struct WhileItMounts<'a> {
     request: &'a StartRequest,
+    daemon: &'a OwnedFd,
     /// The group whose limits are still to be set.
     limit: Option<&'a Cgroup>,
 }
@@ -110,6 +117,7 @@ struct Beside {
 /// A start under way, and what there is of it to be undone.
 struct Attempt<'a> {
     request: &'a StartRequest,
+    daemon: &'a OwnedFd,
     cgroup: Option<Cgroup>,
     child: Option<Child>,
 }
@@ -174,6 +182,7 @@ impl Attempt<'_> {
         phases.end("clone");
         let beside = WhileItMounts {
             request,
+            daemon: self.daemon,
             limit: self.cgroup.as_ref().filter(|_| into.is_none()),
         };
         let Beside {
@@ -210,6 +219,7 @@ impl Attempt<'_> {
             .map_err(wait)?;
         let started = Started {
             pid: pid as u32,
+            shim_pid: std::process::id(),
             started_at,
             phases: phases.taken,
             warnings,
@@ -271,16 +281,33 @@ impl WhileItMounts<'_> {
             apply_limits(self.request, self.limit, warnings)?;
             phases.end("cgroup limits");
         }
-        reports.go_ahead()?;
         let request = self.request;
         let log = Log::open(&request.log).map_err(failed("opening the container's log"))?;
+        check_daemon(self.daemon)?;
         let listener = socket::listen(&request.runtime_dir, &request.id)
             .map_err(failed("listening for later daemons"))?;
+        check_daemon(self.daemon)?;
+        reports.go_ahead()?;
         Ok(Beside {
             mount_namespace,
             listener,
             log,
         })
+    }
+}
+
+/// A start whose daemon is gone, or has given it up, goes no further.
+///
+/// Asked before anything is made that another start of the container may have made meanwhile, and a last time
+/// between the socket's listening and the init's go-ahead: a daemon that was there then leaves a container
+/// that the next one finds by its socket, and of one that was not there nothing comes to run.
+fn check_daemon(daemon: &OwnedFd) -> Result<(), StartError> {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    match rustix::net::recv(daemon, &mut [0u8; 1], flags) {
+        Ok((0, _)) | Err(Errno::CONNRESET) => Err(StartError::Other(
+            "the daemon is gone, and the start with it".into(),
+        )),
+        _ => Ok(()),
     }
 }
 

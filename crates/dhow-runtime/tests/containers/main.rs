@@ -5,6 +5,7 @@ mod exec;
 mod host;
 mod hostile;
 mod life;
+mod reach;
 mod stdio;
 mod survival;
 
@@ -30,8 +31,10 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    let host =
-        runtime.block_on(async { Host::new(spawner.into_handle().expect("the spawner's handle")) });
+    let host = runtime.block_on(async {
+        let spawner = spawner.into_handle();
+        Host::new(spawner.expect("the spawner's handle"))
+    });
     let mut failed = Vec::new();
     let all = [
         life::TESTS,
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         hostile::TESTS,
         confinement::TESTS,
         survival::TESTS,
+        reach::TESTS,
     ];
     for (name, test) in all.concat() {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
