@@ -24,6 +24,9 @@ use crate::routes::{self, AppState};
 use crate::server::Server;
 use crate::tls::{self, TlsError};
 
+/// The word by which the program is told to be a spawner.
+pub const SPAWNER: &str = "spawner";
+
 /// The daemon waits, mostly: for clients and for the kernel.
 const WORKERS: usize = 2;
 /// What a worker's stack may grow to; handlers are shallow.
@@ -104,6 +107,13 @@ fn start(config: Config) -> Result<(), DaemonError> {
     ended
 }
 
+/// For a spawner that ends before its daemon does: this very program, whatever stands at its path by now.
+fn spawner_command() -> std::process::Command {
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.arg(SPAWNER);
+    command
+}
+
 async fn run(
     config: Config,
     spawner: SpawnerProcess,
@@ -112,7 +122,7 @@ async fn run(
     // First, so that no signal is lost.
     let mut signals = Signals::new().map_err(system("handling signals"))?;
     let spawner = spawner
-        .into_handle()
+        .into_handle_with(spawner_command)
         .map_err(system("reaching the spawner"))?;
     let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
     let listeners = listen(&config).await?;

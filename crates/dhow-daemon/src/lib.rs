@@ -27,4 +27,5 @@ pub mod server;
 pub mod tls;
 pub mod version;
 
-pub use daemon::{DaemonError, main};
+pub use daemon::{DaemonError, SPAWNER, main};
+pub use dhow_runtime::spawner_main;

@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         (Some("docker"), ..) => dhow_cli::main(arguments),
         (Some("dhowd"), ..) => dhow_daemon::main(arguments.into_iter().skip(1)),
         (_, Some("daemon"), _) => dhow_daemon::main(arguments.into_iter().skip(2)),
+        // A face that only the daemon calls.
+        (_, Some(dhow_daemon::SPAWNER), None) => dhow_daemon::spawner_main(),
         (_, Some("registry"), Some("serve")) => registry(arguments.into_iter().skip(3)),
         _ => dhow_cli::main(arguments),
     }
