@@ -19,8 +19,8 @@ use super::connection::register;
 use crate::packet::Outgoing;
 use crate::{spawner, sys};
 
-/// A spawner that ends earlier than this has something in its way: it is replaced when one is needed, and not
-/// over and over.
+/// A spawner that was executed and ends earlier than this has something in its way: it is replaced when one is
+/// needed, and not over and over.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
 /// The spawner, forked and not yet in use.
@@ -143,6 +143,7 @@ impl Keeper {
                 return Ok(());
             }
             let Some(replacement) = self.replacement else {
+                blocking(move || sys::reap(ended.pid, true)).await?;
                 return Err(io::Error::other("it has ended, restart the daemon"));
             };
             let (socket, pid) = blocking(move || execute(replacement())).await?;
@@ -191,7 +192,7 @@ async fn watch_over(keeper: Arc<Keeper>) {
             pid = current.pid,
             "the spawner has ended, though the daemon has not; containers run on"
         );
-        if current.since.elapsed() >= SHORT_LIFE
+        if (current.generation == 0 || current.since.elapsed() >= SHORT_LIFE)
             && let Err(error) = keeper.clone().replace(current).await
         {
             tracing::error!(%error, "the spawner could not be replaced");
