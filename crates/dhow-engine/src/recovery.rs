@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dhow_net::LiveEndpoint;
 use dhow_runtime::cgroup::Cgroup;
-use dhow_runtime::{Shim, Started, read_exit_record};
+use dhow_runtime::client::{Reach, reach};
+use dhow_runtime::read_exit_record;
 
 use crate::background::Background;
 use crate::containers::container::Container;
@@ -18,7 +19,7 @@ use crate::containers::start::Cause;
 use crate::containers::state::{Event, State};
 use crate::containers::{Containers, Notice, Notices};
 use crate::error::{EngineError, Result};
-use crate::supervisor::{Supervisor, read_record_or_lost};
+use crate::supervisor::{Supervisor, end};
 
 /// What was found at the start, for the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct RecoveryReport {
     pub containers: usize,
     /// Running on under their shims.
     pub reconnected: usize,
+    /// Running as far as is known: their shims don't answer.
+    pub unreachable: usize,
     /// Ended while no daemon was there, with their exit codes known.
     pub ended: usize,
     /// Ended with the host, or without a record.
@@ -54,9 +57,11 @@ pub fn live_endpoints(stored: &[StoredContainer]) -> Vec<LiveEndpoint> {
 
 enum Found {
     Running,
+    Unreachable,
     Ended,
     Lost,
     Unstarted,
+    Removed,
     Idle,
 }
 
@@ -95,22 +100,31 @@ impl Recovery {
             .collect::<Result<_>>()?;
         report.trashed += self.remove_strays(&known)?;
 
-        let mut boot = Vec::new();
-        for container in &containers {
+        // All at once: one whose shim does not answer keeps no other waiting.
+        let taking = containers.iter().map(|container| async move {
             let before = container.state();
             if let State::Removing(_) | State::Dead(_) = before {
                 self.finish_removal(container).await?;
-                report.removed += 1;
-                continue;
+                return Ok::<_, EngineError>((container, before, Found::Removed));
             }
-            match self.take_over(container, &before).await {
+            let found = self.take_over(container, &before).await;
+            Ok((container, before, found))
+        });
+        let mut boot = Vec::new();
+        for taken in futures_util::future::join_all(taking).await {
+            let (container, before, found) = taken?;
+            match found {
                 Found::Running => report.reconnected += 1,
+                Found::Unreachable => report.unreachable += 1,
                 Found::Ended => report.ended += 1,
                 Found::Lost => report.lost += 1,
                 Found::Unstarted => report.unstarted += 1,
+                Found::Removed => report.removed += 1,
                 Found::Idle => {}
             }
-            boot.push((container.clone(), before));
+            if !matches!(found, Found::Removed) {
+                boot.push((container.clone(), before));
+            }
         }
         for (container, before) in boot {
             if self.restart_at_boot(&container, &before) {
@@ -120,6 +134,7 @@ impl Recovery {
         tracing::info!(
             containers = report.containers,
             reconnected = report.reconnected,
+            unreachable = report.unreachable,
             ended = report.ended,
             lost = report.lost,
             unstarted = report.unstarted,
@@ -137,100 +152,104 @@ impl Recovery {
             || self.socket_exists(container);
         if may_run {
             match self.reach_shim(container).await {
-                Ok((shim, Some(started))) => {
-                    container.view().shim = Some(shim.clone());
-                    let resumed = container.transition(Event::Started {
-                        pid: started.pid,
-                        at: started.started_at,
-                    });
-                    if let Err(refusal) = resumed {
-                        tracing::error!(container = %container.id, ?refusal, "a running process was not expected");
-                    }
-                    self.containers.watch(container, shim);
+                Ok(Reach::Connected(shim, started)) => {
+                    self.containers.resume(container, &shim, &started).await;
+                    self.containers.watch(container, Some(shim));
                     self.containers.save(container).await;
                     return Found::Running;
                 }
                 // It does not come to an exec: its daemon ended in the middle, and nobody knows of it.
-                Ok((shim, None)) => drop(shim),
+                Ok(Reach::Starting | Reach::Gone) => {}
                 Err(e) => {
-                    tracing::debug!(container = %container.id, error = %e, "no shim");
+                    tracing::warn!(container = %container.id, error = %e, "its shim can't be reached");
+                    self.containers.watch(container, None);
+                    return Found::Unreachable;
                 }
             }
         }
-        let record = match read_exit_record(&container.dir) {
-            Ok(record) => record,
+        let is_over = !matches!(
+            before,
+            State::Running(_) | State::Paused(_) | State::Starting(_)
+        );
+        if is_over {
+            // A container of `--rm` whose removal was cut off before it began.
+            if container.definition().host_config.auto_remove && matches!(before, State::Exited(_))
+            {
+                self.notices.send(Notice::Spent(container.clone()));
+            }
+            return Found::Idle;
+        }
+        let ran = match self.supervisor.clear(container).await {
+            Ok(ran) => ran,
             Err(e) => {
-                tracing::error!(container = %container.id, error = %e, "its exit record can't be read");
-                None
+                tracing::error!(container = %container.id, error = %e, "what its shim has left running can't be ended");
+                self.containers.watch(container, None);
+                return Found::Unreachable;
             }
         };
+        let record = read_exit_record(&container.dir);
         match (before, record) {
-            (State::Running(_) | State::Paused(_) | State::Starting(_), Some(record)) => {
-                self.clear_cgroup(container);
+            (_, Ok(Some(record))) => {
                 self.supervisor.ended(container, &record).await;
                 Found::Ended
             }
-            (State::Running(_) | State::Paused(_), None) => {
-                self.clear_cgroup(container);
-                let record = read_record_or_lost(container);
-                self.supervisor.ended(container, &record).await;
-                Found::Lost
-            }
-            (State::Starting(_), None) => {
-                self.clear_cgroup(container);
-                let endpoint = container.view().life.endpoint.take();
-                if let Some(endpoint) = endpoint {
-                    self.containers.networks().leave(&endpoint).await;
-                }
-                let definition = container.definition();
-                let policy = definition.restart_policy().unwrap_or_default();
-                let count = container.view().life.restart_count;
-                match container.transition(Event::StartFailed {
-                    exit_code: 128,
-                    error: "the daemon ended while the container was being started".into(),
-                    at: dhow_api::time::now(),
-                    restart: policy.wants(128, count),
-                }) {
-                    Ok(State::Restarting(_)) => {
-                        self.notices
-                            .send(Notice::Restart(container.clone(), Duration::ZERO));
-                    }
-                    Ok(_) => {}
-                    Err(refusal) => {
-                        tracing::error!(container = %container.id, ?refusal, "a cut-off start found an unexpected state");
-                    }
-                }
-                self.containers.save(container).await;
-                if definition.host_config.auto_remove {
-                    self.notices.send(Notice::Spent(container.clone()));
-                }
+            (State::Starting(_), Ok(None)) => {
+                self.give_up_start(container).await;
                 Found::Unstarted
             }
-            _ => {
-                // A container of `--rm` whose removal was cut off before it began.
-                if container.definition().host_config.auto_remove
-                    && matches!(before, State::Exited(_))
-                {
-                    self.notices.send(Notice::Spent(container.clone()));
-                }
-                Found::Idle
+            (_, Ok(None) | Err(_)) => {
+                let record = end::record_or(container, ran);
+                self.supervisor.ended(container, &record).await;
+                Found::Lost
             }
         }
     }
 
+    /// A start that came to no process before its daemon ended.
+    async fn give_up_start(&self, container: &Arc<Container>) {
+        let endpoint = container.view().life.endpoint.take();
+        if let Some(endpoint) = endpoint {
+            self.containers.networks().leave(&endpoint).await;
+        }
+        let definition = container.definition();
+        let policy = definition.restart_policy().unwrap_or_default();
+        let count = container.view().life.restart_count;
+        let failed = container.turn().await.transition(Event::StartFailed {
+            exit_code: 128,
+            error: "the daemon ended while the container was being started".into(),
+            at: dhow_api::time::now(),
+            restart: policy.wants(128, count),
+        });
+        match failed {
+            Ok(State::Restarting(_)) => {
+                self.notices
+                    .send(Notice::Restart(container.clone(), Duration::ZERO));
+            }
+            Ok(_) => {}
+            Err(refusal) => {
+                tracing::error!(container = %container.id, ?refusal, "a cut-off start found an unexpected state");
+            }
+        }
+        self.containers.save(container).await;
+        if definition.host_config.auto_remove {
+            self.notices.send(Notice::Spent(container.clone()));
+        }
+    }
+
     /// Connects to a shim, and gives one that is just starting its container the time to do so.
-    async fn reach_shim(&self, container: &Container) -> std::io::Result<(Shim, Option<Started>)> {
+    async fn reach_shim(&self, container: &Container) -> std::io::Result<Reach> {
         let deadline = tokio::time::Instant::now() + SHIM_PATIENCE;
         loop {
-            let connecting =
-                Shim::connect(&self.containers.settings().exec_root, container.id.as_str());
-            let connected = tokio::time::timeout_at(deadline, connecting)
-                .await
-                .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-            if connected.1.is_some() || tokio::time::Instant::now() >= deadline {
-                return Ok(connected);
+            let exec_root = &self.containers.settings().exec_root;
+            let reached =
+                tokio::time::timeout_at(deadline, reach(exec_root, container.id.as_str()))
+                    .await
+                    .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+            let is_starting = matches!(reached, Reach::Starting);
+            if !is_starting || tokio::time::Instant::now() >= deadline {
+                return Ok(reached);
             }
-            drop(connected);
+            drop(reached);
             tokio::time::sleep(SHIM_PAUSE).await;
         }
     }
@@ -241,17 +260,6 @@ impl Recovery {
             .exec_root
             .join(format!("{}.sock", container.id))
             .exists()
-    }
-
-    /// Nothing of a container whose shim is gone may run on.
-    fn clear_cgroup(&self, container: &Container) {
-        let cleared = self
-            .containers
-            .cgroup(container)
-            .and_then(|cgroup| end_cgroup(&cgroup).map_err(EngineError::io("cgroup")));
-        if let Err(e) = cleared {
-            tracing::warn!(container = %container.id, error = %e, "its cgroup could not be removed");
-        }
     }
 
     /// Restart policies at the daemon's start: what was running when the host went down comes back.
@@ -288,7 +296,9 @@ impl Recovery {
     }
 
     async fn finish_removal(&self, container: &Arc<Container>) -> Result<()> {
-        self.clear_cgroup(container);
+        if let Err(e) = self.supervisor.clear(container).await {
+            tracing::warn!(container = %container.id, error = %e, "its cgroup could not be removed");
+        }
         records::delete_container(
             self.containers.store(),
             &container.id,

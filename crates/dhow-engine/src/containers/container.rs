@@ -69,6 +69,8 @@ pub struct Container {
     pub dir: PathBuf,
     /// Held by whatever starts, stops, changes or removes this container.
     pub ops: tokio::sync::Mutex<()>,
+    /// Held over a change of the state, see [`super::turn::Turn`].
+    pub(super) changes: tokio::sync::Mutex<()>,
     view: Mutex<View>,
     progress: watch::Sender<Progress>,
 }
@@ -95,6 +97,7 @@ impl Container {
             created,
             dir,
             ops: tokio::sync::Mutex::new(()),
+            changes: tokio::sync::Mutex::new(()),
             view: Mutex::new(View {
                 name: name.into(),
                 definition: Arc::new(definition),
@@ -131,19 +134,17 @@ impl Container {
         self.progress.subscribe()
     }
 
-    /// Lets an event happen, or says why it can't. Waiters learn of it.
-    pub fn transition(&self, event: Event) -> std::result::Result<State, Refusal> {
+    /// Lets an event happen, or says why it can't. Waiters learn of it. The caller has the turn.
+    pub(super) fn transition(&self, event: Event) -> std::result::Result<State, Refusal> {
         let is_exit = matches!(event, Event::Exit { .. });
         let is_failed_start = matches!(event, Event::StartFailed { .. });
-        let next = {
-            let mut view = self.view();
-            let next = view.life.state.after(event)?;
-            if next.run().is_none() {
-                view.shim = None;
-            }
-            view.life.state = next.clone();
-            next
-        };
+        // Held until waiters know: of two changes the later one is told last.
+        let mut view = self.view();
+        let next = view.life.state.after(event)?;
+        if next.run().is_none() {
+            view.shim = None;
+        }
+        view.life.state = next.clone();
         self.progress.send_if_modified(|p| {
             let before = p.clone();
             p.live = next.is_live();
@@ -162,13 +163,8 @@ impl Container {
         Ok(next)
     }
 
-    /// As [`Container::transition`], with the refusal in Docker's words.
-    pub fn apply(&self, event: Event) -> Result<State> {
-        self.transition(event.clone())
-            .map_err(|refusal| self.refused(&event, refusal))
-    }
-
     pub fn set_removed(&self) {
+        let _view = self.view();
         self.progress.send_if_modified(|p| {
             p.live = false;
             !std::mem::replace(&mut p.removed, true)

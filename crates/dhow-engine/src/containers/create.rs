@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dhow_api::{ContainerCreateRequest, ContainerCreateResponse};
+use dhow_api::{ContainerCreateRequest, ContainerCreateResponse, HostConfig};
 use dhow_image::Image;
 
 use super::container::{Container, Life};
+use super::define::Defined;
 use super::definition::{Definition, MountKind};
 use super::state::{Ended, State};
 use super::{Containers, records};
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 use crate::names;
@@ -29,8 +31,20 @@ impl Containers {
         platform: Option<&str>,
     ) -> Result<ContainerCreateResponse> {
         let id = ContainerId::random()?;
-        let mut warnings = Vec::new();
-        let (definition, image) = self.define(&id, request, platform, &mut warnings)?;
+        let binds = |host: &HostConfig| host.mounts.iter().any(|m| m.kind == "bind");
+        let defined = if request.host_config.as_ref().is_some_and(binds) {
+            // Their sources are looked at, and may be on a disk that does not answer.
+            let (containers, id) = (self.clone(), id.clone());
+            let platform = platform.map(str::to_owned);
+            blocking(move || containers.define(&id, request, platform.as_deref())).await?
+        } else {
+            self.define(&id, request, platform)
+        };
+        let Defined {
+            definition,
+            image,
+            warnings,
+        } = defined?;
         let name = self.reserve_name(name, &id)?;
         let release_name = scopeguard(|| self.inner.table.release(&name, &id));
 

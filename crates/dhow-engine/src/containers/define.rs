@@ -17,6 +17,14 @@ use crate::host;
 use crate::id::ContainerId;
 use crate::networks::{NetworkMode, parse_mac};
 
+/// What a container will be.
+pub(super) struct Defined {
+    pub definition: Definition,
+    pub image: Arc<Image>,
+    /// For the client.
+    pub warnings: Vec<String>,
+}
+
 impl Containers {
     /// Checks the request and settles what the container will be. Nothing is made.
     pub(super) fn define(
@@ -24,8 +32,7 @@ impl Containers {
         id: &ContainerId,
         request: ContainerCreateRequest,
         platform: Option<&str>,
-        warnings: &mut Vec<String>,
-    ) -> Result<(Definition, Arc<Image>)> {
+    ) -> Result<Defined> {
         let ContainerCreateRequest {
             mut config,
             host_config,
@@ -37,10 +44,11 @@ impl Containers {
             return Err(EngineError::invalid("no image specified"));
         }
         let image = self.inner.images.resolve(&config.image)?;
-        check_platform(&image, platform, warnings)?;
+        let mut warnings = Vec::new();
+        check_platform(&image, platform, &mut warnings)?;
         merge::merge(&mut config, &image.config.config);
         validate::check(&config, &host, &self.inner.host)?;
-        self.settle_host(&mut host, warnings);
+        self.settle_host(&mut host, &mut warnings);
         self.settle_config(id, &mut config, &host)?;
 
         let inherited = self.inherited_mounts(&host)?;
@@ -84,7 +92,11 @@ impl Containers {
         if definition.command().is_empty() {
             return Err(EngineError::invalid("no command specified"));
         }
-        Ok((definition, image))
+        Ok(Defined {
+            definition,
+            image,
+            warnings,
+        })
     }
 
     /// Puts Docker's defaults where inspect shows them.

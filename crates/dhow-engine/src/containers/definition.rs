@@ -124,6 +124,12 @@ impl Definition {
         })
     }
 
+    /// Whether paths of the host are mounted.
+    pub fn has_binds(&self) -> bool {
+        let is_bind = |m: &MountRecord| matches!(m.kind, MountKind::Bind { .. });
+        self.mounts.iter().any(is_bind)
+    }
+
     pub fn stop_signal(&self) -> i32 {
         super::signal::parse(&self.config.stop_signal).unwrap_or(super::signal::SIGTERM)
     }

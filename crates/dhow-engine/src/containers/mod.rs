@@ -26,6 +26,7 @@ pub mod start;
 pub mod state;
 pub mod stop;
 mod table;
+mod turn;
 mod update;
 mod usage;
 pub mod user;
@@ -177,7 +178,7 @@ impl Containers {
 
     /// Writes a container's state as it is now; what can't be written is said.
     pub async fn save(&self, container: &Arc<Container>) {
-        if let Err(e) = records::save_life(&self.inner.store, container).await {
+        if let Err(e) = container.turn().await.save(&self.inner.store).await {
             tracing::error!(container = %container.id, error = %e, "its state could not be stored");
         }
     }

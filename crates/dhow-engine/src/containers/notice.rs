@@ -13,6 +13,8 @@ use super::container::Container;
 pub enum Notice {
     /// Its process runs, under this shim.
     Started(Arc<Container>, Shim),
+    /// Its process runs, as far as is known: its shim can't be reached.
+    Unreachable(Arc<Container>),
     /// Its restart policy wants it started after a pause.
     Restart(Arc<Container>, Duration),
     /// It has ended, or could not be started, and is of `--rm`.

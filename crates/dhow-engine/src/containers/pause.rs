@@ -24,7 +24,7 @@ impl Containers {
                 "cannot pause container {}",
                 container.id
             )))?;
-        if container.transition(Event::Pause).is_err() {
+        if container.turn().await.transition(Event::Pause).is_err() {
             // It ended while it was being frozen.
             return Err(container.not_running());
         }
@@ -53,7 +53,8 @@ impl Containers {
                 container.id
             )))?;
         // It may have ended as soon as it could.
-        if container.transition(Event::Unpause).is_ok() {
+        let unpaused = container.turn().await.transition(Event::Unpause);
+        if unpaused.is_ok() {
             self.save(container).await;
             self.tell(container, "unpause", &[]);
         }

@@ -73,14 +73,13 @@ pub async fn insert_container(store: &Store, container: &Arc<Container>) -> Resu
     Ok(())
 }
 
-/// Writes the state that the container is in when the write happens.
-pub async fn save_life(store: &Store, container: &Arc<Container>) -> Result<()> {
-    let container = container.clone();
+/// Writes a state. Whoever changes a container's state has its turn, so that writes can't overtake each other.
+pub async fn save_life(store: &Store, id: &ContainerId, life: Life) -> Result<()> {
+    let id = id.clone();
     store
         .write(Durability::Process, move |c| {
-            let life = container.view().life.clone();
             c.prepare_cached("UPDATE engine_containers SET life = ?2 WHERE id = ?1")?
-                .execute(params![container.id.as_str(), json(&life)?])
+                .execute(params![id.as_str(), json(&life)?])
         })
         .await?;
     Ok(())

@@ -43,13 +43,15 @@ impl Containers {
         if options.force && container.state().is_live() {
             self.stop_locked(container, Some(0), SIGKILL).await?;
         }
-        container.apply(Event::Remove)?;
+        container.turn().await.apply(Event::Remove)?;
         match self.take_apart(container, options).await {
             Ok(()) => Ok(()),
             Err(e) => {
-                if let Err(refusal) = container.transition(Event::RemoveFailed) {
+                let turn = container.turn().await;
+                if let Err(refusal) = turn.transition(Event::RemoveFailed) {
                     tracing::error!(container = %container.id, ?refusal, "a failed removal found an unexpected state");
                 }
+                drop(turn);
                 self.save(container).await;
                 Err(e)
             }

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_runtime::Shim;
 use dhow_runtime::protocol::{AttachStreams, StartError, StartRequest};
+use dhow_runtime::{Shim, Started};
 use tokio_util::sync::CancellationToken;
 
 use super::container::Container;
@@ -14,6 +14,7 @@ use super::definition::Definition;
 use super::prepare::make_bind_sources;
 use super::state::Event;
 use super::{Containers, Notice, records};
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
 use crate::volumes::{Wanted, new_record};
@@ -65,7 +66,7 @@ impl Containers {
                 container.id
             )));
         }
-        container.apply(Event::Start)?;
+        container.turn().await.apply(Event::Start)?;
         let cleared = container.view().cleared.take();
         if let Some(cleared) = cleared
             && tokio::time::timeout(SHIM_PATIENCE, cleared.cancelled())
@@ -73,6 +74,9 @@ impl Containers {
                 .is_err()
         {
             tracing::warn!(container = %container.id, "the last run's shim does not end");
+        }
+        if let Err(e) = self.clear_last_run(container).await {
+            return Err(self.start_failed(container, cause, None, e).await);
         }
         let definition = container.definition();
         let sandbox = match self.enter(container, &definition).await {
@@ -85,6 +89,22 @@ impl Containers {
             Ok(()) => Ok(()),
             Err(e) => Err(self.start_failed(container, cause, endpoint, e).await),
         }
+    }
+
+    /// No second process starts beside what an earlier run may have left.
+    async fn clear_last_run(&self, container: &Container) -> Result<()> {
+        let cgroup = self.cgroup(container)?;
+        let failed = |e| {
+            EngineError::Conflict(format!(
+                "container {} still has processes of its last run that can't be ended: {e}",
+                container.id
+            ))
+        };
+        if cgroup.pids().map_err(failed)?.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(container = %container.id, "processes of its last run are ended");
+        blocking(move || cgroup.kill()).await?.map_err(failed)
     }
 
     /// Its place in the network; another container's namespace is asked of that container.
@@ -149,12 +169,13 @@ impl Containers {
                     .unwrap_or_default()
                     .wants(exit_code, view.life.restart_count)
         };
-        if let Err(refusal) = container.transition(Event::StartFailed {
+        let failed = container.turn().await.transition(Event::StartFailed {
             exit_code,
             error: error.to_string(),
             at: dhow_api::time::now(),
             restart,
-        }) {
+        });
+        if let Err(refusal) = failed {
             tracing::error!(container = %container.id, ?refusal, "a failed start found an unexpected state");
         }
         self.save(container).await;
@@ -175,7 +196,11 @@ impl Containers {
         dhow_runtime::record::remove_exit_record(&container.dir)
             .map_err(EngineError::io("removing the last run's exit record"))?;
         self.write_etc_files(container, sandbox.endpoint.as_ref())?;
-        make_bind_sources(&definition)?;
+        if definition.has_binds() {
+            // A path of the host's may be one that does not answer.
+            let definition = definition.clone();
+            blocking(move || make_bind_sources(&definition)).await??;
+        }
         self.check_subpaths(&definition)?;
         // A named volume whose record was lost comes back empty.
         for (name, anonymous) in definition.volumes() {
@@ -189,8 +214,11 @@ impl Containers {
         let request = self.start_request(container, &definition, &sandbox)?;
 
         // Before the process exists, so that a crash in between leaks neither address nor port.
-        container.view().life.endpoint = sandbox.endpoint;
-        records::save_life(&self.inner.store, container).await?;
+        {
+            let turn = container.turn().await;
+            container.view().life.endpoint = sandbox.endpoint;
+            turn.save(&self.inner.store).await?;
+        }
 
         let (streams, fds): (Vec<AttachStreams>, Vec<OwnedFd>) =
             std::mem::take(&mut container.view().pending)
@@ -210,12 +238,12 @@ impl Containers {
             tracing::warn!(container = %container.id, "{warning}");
         }
         container.view().shim = Some(shim.clone());
-        container.apply(Event::Started {
+        container.turn().await.apply(Event::Started {
             pid: started.pid,
             at: started.started_at,
         })?;
         self.tell(container, "start", &[]);
-        self.watch(container, shim);
+        self.watch(container, Some(shim));
         // A crash before this is written finds the process by its shim.
         let (containers, container) = (self.clone(), container.clone());
         self.inner
@@ -224,11 +252,25 @@ impl Containers {
         Ok(())
     }
 
-    /// Has the supervisor watch over a process that runs.
-    pub fn watch(&self, container: &Arc<Container>, shim: Shim) {
+    /// A process that an earlier daemon has started, or whose shim was lost for a while.
+    pub async fn resume(&self, container: &Arc<Container>, shim: &Shim, started: &Started) {
+        container.view().shim = Some(shim.clone());
+        let resumed = container.turn().await.transition(Event::Started {
+            pid: started.pid,
+            at: started.started_at,
+        });
+        if let Err(refusal) = resumed {
+            tracing::error!(container = %container.id, ?refusal, "a running process was not expected");
+        }
+    }
+
+    /// Has the supervisor watch over a process that runs. Without a shim, that could not be reached.
+    pub fn watch(&self, container: &Arc<Container>, shim: Option<Shim>) {
         container.view().cleared = Some(CancellationToken::new());
-        self.inner
-            .notices
-            .send(Notice::Started(container.clone(), shim));
+        let container = container.clone();
+        self.inner.notices.send(match shim {
+            Some(shim) => Notice::Started(container, shim),
+            None => Notice::Unreachable(container),
+        });
     }
 }

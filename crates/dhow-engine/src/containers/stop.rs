@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dhow_runtime::Target;
+use dhow_runtime::client::end_shim;
+use tokio::sync::watch::Receiver;
 
 use super::Containers;
-use super::container::Container;
+use super::container::{Container, Progress};
 use super::signal::{self, SIGKILL};
 use super::start::Cause;
 use super::state::{Event, State};
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
 
 /// How long a SIGKILL may take to be seen, before the client is told that it does not work.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a shim may take to answer to a SIGKILL, or to tell of its effect, before it is done without.
+const SHIM_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Containers {
     /// Asks the process to end, and kills it after `timeout` seconds (negative is never). Returns once it
     /// has ended and everybody can see it.
     pub async fn stop(&self, name: &str, timeout: Option<i64>, signal: Option<&str>) -> Result<()> {
-        let container = self.inner.table.find(name)?;
+        let container = self.find(name)?;
         let signal = parse_signal(&container, signal)?;
         let _ops = container.ops.lock().await;
         match container.state() {
@@ -37,7 +42,7 @@ impl Containers {
         timeout: Option<i64>,
         signal: Option<&str>,
     ) -> Result<()> {
-        let container = self.inner.table.find(name)?;
+        let container = self.find(name)?;
         let signal = parse_signal(&container, signal)?;
         let _ops = container.ops.lock().await;
         if container.state().is_live() {
@@ -55,7 +60,7 @@ impl Containers {
     /// Sends a signal. Waits for the end where the signal leaves the process no choice, and for nothing
     /// otherwise.
     pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
-        let container = self.inner.table.find(name)?;
+        let container = self.find(name)?;
         let number = match signal {
             None | Some("") => SIGKILL,
             Some(text) => signal::parse(text)?,
@@ -73,33 +78,31 @@ impl Containers {
                 container.id
             ))));
         }
-        let shim = container.shim().map_err(cannot)?;
-        let mut ended = container.watch();
-        // A policy does not bring back what a user has killed.
-        if number == SIGKILL || number == container.definition().stop_signal() {
-            let _ = container.transition(Event::Stop);
+        if state.run().is_none() {
+            return Err(cannot(container.not_running()));
         }
+        let mut ended = container.watch();
+        // A policy does not bring back what a user has killed, also when the daemon ends before the process.
+        if number == SIGKILL || number == container.definition().stop_signal() {
+            let turn = container.turn().await;
+            // One that has ended since needs no intent.
+            let _ = turn.settle(&self.inner.store, Event::Stop).await;
+        }
+        if number == SIGKILL {
+            self.force_end(&container, &mut ended)
+                .await
+                .map_err(|e| EngineError::System(format!("cannot kill container: {name}: {e}")))?;
+            return Ok(());
+        }
+        let shim = container.shim().map_err(cannot)?;
         match shim.signal(Target::Init, number).await {
             Ok(()) => {}
             // It has just ended by itself.
             Err(e) if is_gone(&e) => {}
             Err(e) => return Err(EngineError::io(format!("cannot kill container: {name}"))(e)),
         }
-        if number == SIGKILL && matches!(state, State::Paused(_)) {
-            // A frozen process takes a signal only once it thaws.
-            self.thaw(&container).await?;
-        }
         self.tell(&container, "kill", &[("signal", &number.to_string())]);
-        if number != SIGKILL {
-            return Ok(());
-        }
-        wait_for_end(&mut ended, Some(KILL_PATIENCE))
-            .await
-            .map_err(|_| {
-                EngineError::System(format!(
-                    "cannot kill container: {name}: tried to kill container, but did not receive an exit event"
-                ))
-            })
+        Ok(())
     }
 
     /// The caller holds the operation lock, and has seen a container that lives.
@@ -110,42 +113,39 @@ impl Containers {
         signal: i32,
     ) -> Result<()> {
         let mut ended = container.watch();
-        match container.transition(Event::Stop) {
+        let stopped = {
+            let turn = container.turn().await;
+            turn.settle(&self.inner.store, Event::Stop).await
+        };
+        match stopped {
             // It was between two runs.
-            Ok(State::Exited(_)) => {
-                self.save(container).await;
-                return Ok(());
-            }
+            Ok(State::Exited(_)) => return Ok(()),
             Ok(_) => {}
             // It has ended since.
             Err(_) => return Ok(()),
         }
-        let Ok(shim) = container.shim() else {
-            return wait_for_end(&mut ended, None).await;
-        };
         let seconds = timeout
             .or(container.definition().config.stop_timeout)
             .unwrap_or(self.inner.settings.stop_timeout);
         let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
-        self.send(container, &shim, signal).await?;
-        if matches!(container.state(), State::Paused(_)) {
-            self.thaw(container).await?;
+        // A removal needs no other signal than the last one.
+        if signal != SIGKILL {
+            match container.shim() {
+                Ok(shim) => self.send(container, &shim, signal).await?,
+                Err(e) => {
+                    tracing::warn!(container = %container.id, error = %e, "its signal can't be sent");
+                }
+            }
+            if matches!(container.state(), State::Paused(_)) {
+                self.thaw(container).await?;
+            }
         }
         if patience != Some(Duration::ZERO) && wait_for_end(&mut ended, patience).await.is_ok() {
             return Ok(());
         }
-        // A removal has sent it already.
-        if signal != SIGKILL {
-            self.send(container, &shim, SIGKILL).await?;
-        }
-        wait_for_end(&mut ended, Some(KILL_PATIENCE))
-            .await
-            .map_err(|_| {
-                EngineError::System(format!(
-                    "cannot stop container: {}: tried to kill container, but did not receive an exit event",
-                    container.name()
-                ))
-            })
+        self.force_end(container, &mut ended).await.map_err(|e| {
+            EngineError::System(format!("cannot stop container: {}: {e}", container.name()))
+        })
     }
 
     async fn send(
@@ -157,6 +157,11 @@ impl Containers {
         match shim.signal(Target::Init, signal).await {
             Ok(()) => {}
             Err(e) if is_gone(&e) => return Ok(()),
+            // The SIGKILL to come goes another way.
+            Err(e) if e.kind() == std::io::ErrorKind::TimedOut => {
+                tracing::warn!(container = %container.id, "its shim does not answer");
+                return Ok(());
+            }
             Err(e) => {
                 return Err(EngineError::io(format!(
                     "cannot stop container: {}",
@@ -166,6 +171,56 @@ impl Containers {
         }
         self.tell(container, "kill", &[("signal", &signal.to_string())]);
         Ok(())
+    }
+
+    /// Ends a container's process, whatever its shim does: by the shim, which tells of the end; if it does
+    /// not answer, through the cgroup; and if it does not tell of that either, with the shim itself, whose
+    /// end is noticed. The user's wish has been stored.
+    async fn force_end(
+        &self,
+        container: &Arc<Container>,
+        ended: &mut Receiver<Progress>,
+    ) -> Result<()> {
+        if let Ok(shim) = container.shim() {
+            let signal = shim.signal(Target::Init, SIGKILL);
+            match tokio::time::timeout(SHIM_PATIENCE, signal).await {
+                Ok(Ok(())) => {
+                    self.tell(container, "kill", &[("signal", "9")]);
+                    // A frozen process takes a signal only once it thaws.
+                    if matches!(container.state(), State::Paused(_)) {
+                        self.thaw(container).await?;
+                    }
+                    if wait_for_end(ended, Some(KILL_PATIENCE)).await.is_ok() {
+                        return Ok(());
+                    }
+                }
+                // It may have ended by itself just now.
+                Ok(Err(e)) if is_gone(&e) => {
+                    if wait_for_end(ended, Some(SHIM_PATIENCE)).await.is_ok() {
+                        return Ok(());
+                    }
+                }
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        tracing::warn!(container = %container.id, "its shim does not answer: it is ended through its cgroup");
+        let cgroup = self.cgroup(container)?;
+        blocking(move || cgroup.kill())
+            .await?
+            .map_err(EngineError::io("ending its processes"))?;
+        if wait_for_end(ended, Some(SHIM_PATIENCE)).await.is_ok() {
+            return Ok(());
+        }
+        tracing::warn!(container = %container.id, "its shim does not tell of its end: it is ended, too");
+        let (exec_root, id) = (self.inner.settings.exec_root.clone(), container.id.clone());
+        blocking(move || end_shim(&exec_root, id.as_str()))
+            .await?
+            .map_err(EngineError::io("ending its shim"))?;
+        wait_for_end(ended, Some(KILL_PATIENCE)).await.map_err(|_| {
+            EngineError::System(
+                "tried to kill container, but did not receive an exit event".to_owned(),
+            )
+        })
     }
 }
 
@@ -188,22 +243,15 @@ pub fn is_gone(e: &std::io::Error) -> bool {
         )
 }
 
-async fn wait_for_end(
-    progress: &mut tokio::sync::watch::Receiver<super::container::Progress>,
-    patience: Option<Duration>,
-) -> Result<()> {
+async fn wait_for_end(ended: &mut Receiver<Progress>, patience: Option<Duration>) -> Result<()> {
     let timed_out = || EngineError::System("the container did not end in time".to_owned());
-    let ended = progress.wait_for(|p| !p.live);
+    let waiting = ended.wait_for(|p| !p.live);
     match patience {
-        None => {
-            ended.await.map_err(|_| timed_out())?;
-        }
-        Some(patience) => {
-            tokio::time::timeout(patience, ended)
-                .await
-                .map_err(|_| timed_out())?
-                .map_err(|_| timed_out())?;
-        }
+        None => waiting.await.map(drop).map_err(|_| timed_out()),
+        Some(patience) => tokio::time::timeout(patience, waiting)
+            .await
+            .map_err(|_| timed_out())?
+            .map(drop)
+            .map_err(|_| timed_out()),
     }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dhow_api::time::{now, rfc3339_nano};
 use dhow_api::{ExecCreateRequest, HealthConfig, HealthcheckResult};
-use dhow_runtime::{AttachStreams, ExecRequest, Shim, Target};
+use dhow_runtime::{AttachStreams, ExecRequest, Target};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
@@ -71,26 +71,26 @@ impl Check {
 
 impl Execs {
     /// Begins to check a container that has just started, or was taken over, if it has a check.
-    pub fn watch_health(&self, container: &Arc<Container>, shim: &Shim) {
+    pub fn watch_health(&self, container: &Arc<Container>) {
         let definition = container.definition();
         let Some(check) = Check::of(&definition) else {
             container.view().health = None;
             return;
         };
         container.view().health = Some(Health::default());
-        let (execs, container, shim) = (self.clone(), container.clone(), shim.clone());
+        let (execs, container) = (self.clone(), container.clone());
         let mut progress = container.watch();
         let seen = progress.borrow_and_update().exits;
         self.inner.background.spawn(async move {
             tokio::select! {
                 () = execs.inner.background.closing() => {}
                 _ = progress.wait_for(|p| p.exits > seen || p.removed) => {}
-                () = execs.check_health(&container, &shim, &check) => {}
+                () = execs.check_health(&container, &check) => {}
             }
         });
     }
 
-    async fn check_health(&self, container: &Container, shim: &Shim, check: &Check) {
+    async fn check_health(&self, container: &Container, check: &Check) {
         let began = tokio::time::Instant::now();
         loop {
             let in_start_period = began.elapsed() < check.start_period;
@@ -113,7 +113,7 @@ impl Execs {
             }
             let in_start_period = began.elapsed() < check.start_period;
             let start = now();
-            let (exit_code, output) = self.probe(container, shim, check).await;
+            let (exit_code, output) = self.probe(container, check).await;
             let result = HealthcheckResult {
                 start: rfc3339_nano(start),
                 end: rfc3339_nano(now()),
@@ -140,7 +140,7 @@ impl Execs {
     }
 
     /// Carries out one check: its exit code, and the beginning of its output.
-    async fn probe(&self, container: &Container, shim: &Shim, check: &Check) -> (i64, String) {
+    async fn probe(&self, container: &Container, check: &Check) -> (i64, String) {
         let request = ExecCreateRequest {
             cmd: Some(check.command.clone()),
             ..ExecCreateRequest::default()
@@ -153,6 +153,10 @@ impl Execs {
         let (process, id, (ours, theirs)) = match prepared {
             Ok(prepared) => prepared,
             Err(e) => return (-1, e),
+        };
+        let shim = match container.shim() {
+            Ok(shim) => shim,
+            Err(e) => return (-1, e.to_string()),
         };
         let mut exit = shim.exec_exit(&id);
         let started = shim

@@ -5,6 +5,8 @@
 //! takes the container's operation lock for an end: whoever stops a container holds it while waiting for
 //! just this to happen.
 
+pub mod end;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +59,12 @@ impl Supervisor {
     fn see_to(&self, notice: Notice) {
         match notice {
             Notice::Started(container, shim) => {
-                self.execs.watch_health(&container, &shim);
-                self.keep(container, shim);
+                self.execs.watch_health(&container);
+                self.keep(container, Some(shim));
+            }
+            Notice::Unreachable(container) => {
+                self.execs.watch_health(&container);
+                self.keep(container, None);
             }
             Notice::Restart(container, pause) => self.restart_after(container, pause),
             Notice::Spent(container) => self.remove(container),
@@ -66,26 +72,19 @@ impl Supervisor {
         }
     }
 
-    /// Watches over a running container, until its end or the engine's.
-    fn keep(&self, container: Arc<Container>, shim: Shim) {
+    /// Watches over a running container, until its end or the engine's. Without a shim, one that could not
+    /// be reached is looked for.
+    fn keep(&self, container: Arc<Container>, shim: Option<Shim>) {
         let supervisor = self.clone();
         let cleared = container.view().cleared.clone();
         self.background.spawn(async move {
-            let mut exit = shim.exit();
-            let record = tokio::select! {
-                () = supervisor.background.closing() => return,
-                record = exit.wait_for(Option::is_some) => match record {
-                    Ok(record) => record.clone(),
-                    // The shim is gone without a word: what it wrote down counts.
-                    Err(_) => None,
-                },
+            let Some(end) = supervisor.end_of(&container, shim).await else {
+                return;
             };
-            let record = match record {
-                Some(record) => record,
-                None => read_record_or_lost(&container),
-            };
-            supervisor.ended(&container, &record).await;
-            if let Err(e) = shim.release().await {
+            supervisor.ended(&container, &end.record).await;
+            if let Some(shim) = end.shim
+                && let Err(e) = shim.release().await
+            {
                 tracing::debug!(container = %container.id, error = %e, "its shim has gone already");
             }
             if let Some(cleared) = cleared {
@@ -133,12 +132,22 @@ impl Supervisor {
             "die",
             &[("exitCode", &code), ("execDuration", &seconds)],
         );
-        let after = match container.transition(Event::Exit {
+        let exit = Event::Exit {
             exit_code: record.code,
             oom_killed: record.oom_killed,
             at: record.finished_at,
             restart: wants,
-        }) {
+        };
+        let after = {
+            let turn = container.turn().await;
+            if definition.host_config.auto_remove {
+                // What is removed now has nothing to be stored; until it is, its exit record counts.
+                turn.transition(exit)
+            } else {
+                turn.settle(containers.store(), exit).await
+            }
+        };
+        let after = match after {
             Ok(after) => after,
             Err(refusal) => {
                 tracing::error!(container = %container.id, ?refusal, "an exit found an unexpected state");
@@ -153,7 +162,6 @@ impl Supervisor {
             let pause = container.view().backoff.next(ran);
             self.restart_after(container.clone(), pause);
         }
-        containers.save(container).await;
     }
 
     /// Starts a container again once its pause is over, unless a user has decided otherwise by then.
@@ -202,24 +210,3 @@ impl Supervisor {
         });
     }
 }
-
-/// What is known of the end of a process whose shim is gone: its record, or that there is none, which
-/// Docker shows as killed.
-pub fn read_record_or_lost(container: &Container) -> ExitRecord {
-    match dhow_runtime::read_exit_record(&container.dir) {
-        Ok(Some(record)) => return record,
-        Ok(None) => {}
-        Err(e) => {
-            tracing::error!(container = %container.id, error = %e, "its exit record can't be read");
-        }
-    }
-    ExitRecord {
-        code: LOST,
-        oom_killed: false,
-        started_at: container.state().run().map_or(0, |r| r.started_at),
-        finished_at: dhow_api::time::now(),
-    }
-}
-
-/// The exit code of a process that ended with the host, or whose shim was killed.
-const LOST: i32 = 255;

@@ -1,0 +1,147 @@
+//! How a container's end is known: by its shim, by the record that it wrote, or by there being no process any
+//! more. A connection that breaks is none of these.
+//!
+//! A container is *connected*, *unreachable* or *ended*. While its shim can't be reached it is what it was;
+//! only when nobody listens at the shim's socket is it looked for what became of the process. Invariant: when
+//! an end is told, nothing runs in the container's cgroup, so that no second process ever starts beside the
+//! first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dhow_runtime::client::{Reach, end_shim, reach};
+use dhow_runtime::protocol::ExitRecord;
+use dhow_runtime::{Shim, read_exit_record};
+
+use super::Supervisor;
+use crate::background::blocking;
+use crate::containers::container::Container;
+use crate::error::{EngineError, Result};
+
+/// The pauses between two looks for a shim that can't be reached: each is twice the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The exit code of a process that was killed for want of its shim (128 + SIGKILL), and of one that ended with
+/// its host.
+const KILLED: i32 = 137;
+const LOST: i32 = 255;
+
+/// An end, and the shim that told of it.
+pub(super) struct End {
+    pub record: ExitRecord,
+    pub shim: Option<Shim>,
+}
+
+impl Supervisor {
+    /// Waits for the end. `None` is the engine's.
+    pub(super) async fn end_of(
+        &self,
+        container: &Arc<Container>,
+        mut shim: Option<Shim>,
+    ) -> Option<End> {
+        loop {
+            if let Some(shim) = shim.take() {
+                let mut exit = shim.exit();
+                let told = tokio::select! {
+                    () = self.background.closing() => return None,
+                    record = exit.wait_for(Option::is_some) => record.ok().and_then(|r| r.clone()),
+                };
+                if let Some(record) = told {
+                    return Some(End {
+                        record,
+                        shim: Some(shim),
+                    });
+                }
+                tracing::warn!(container = %container.id, "the connection to its shim broke");
+            }
+            tokio::select! {
+                () = self.background.closing() => return None,
+                found = self.look_for(container) => match found {
+                    Some(found) => shim = Some(found),
+                    None => break,
+                },
+            }
+        }
+        let record = tokio::select! {
+            () = self.background.closing() => return None,
+            record = self.make_certain(container) => record,
+        };
+        Some(End { record, shim: None })
+    }
+
+    /// Reconnects, as long as it takes. `None` when there is no shim any more.
+    async fn look_for(&self, container: &Arc<Container>) -> Option<Shim> {
+        let mut pause = FIRST_PAUSE;
+        let mut said = false;
+        loop {
+            let exec_root = &self.containers.settings().exec_root;
+            match reach(exec_root, container.id.as_str()).await {
+                Ok(Reach::Connected(shim, started)) => {
+                    tracing::info!(container = %container.id, "its shim was reached again");
+                    self.containers.resume(container, &shim, &started).await;
+                    return Some(shim);
+                }
+                Ok(Reach::Gone) => return None,
+                Ok(Reach::Starting) => {}
+                Err(e) if !said => {
+                    tracing::warn!(container = %container.id, error = %e, "its shim can't be reached");
+                    said = true;
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The end of a container whose shim is gone. What it has left running is ended first.
+    async fn make_certain(&self, container: &Arc<Container>) -> ExitRecord {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.clear(container).await {
+                Ok(ran) => return record_or(container, ran),
+                Err(e) => {
+                    tracing::error!(container = %container.id, error = %e, "what its shim has left running can't be ended");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Ends what is in the container's cgroup, and removes that. Whether there was anything. A shim that is
+    /// only just coming up ends first.
+    pub async fn clear(&self, container: &Container) -> Result<bool> {
+        let cgroup = self.containers.cgroup(container)?;
+        let exec_root = self.containers.settings().exec_root.clone();
+        let id = container.id.clone();
+        blocking(move || {
+            end_shim(&exec_root, id.as_str())?;
+            let ran = !cgroup.pids()?.is_empty();
+            cgroup.kill()?;
+            cgroup.remove()?;
+            Ok(ran)
+        })
+        .await?
+        .map_err(EngineError::io("ending its processes"))
+    }
+}
+
+/// What the shim wrote down of the end; else the process was killed for want of its shim, if it ran, or ended
+/// with its host.
+pub fn record_or(container: &Container, ran: bool) -> ExitRecord {
+    match read_exit_record(&container.dir) {
+        Ok(Some(record)) => return record,
+        Ok(None) => {}
+        Err(e) => {
+            tracing::error!(container = %container.id, error = %e, "its exit record can't be read");
+        }
+    }
+    ExitRecord {
+        code: if ran { KILLED } else { LOST },
+        oom_killed: false,
+        started_at: container.state().run().map_or(0, |r| r.started_at),
+        finished_at: dhow_api::time::now(),
+    }
+}
