@@ -45,29 +45,53 @@ impl ApiError {
     /// The one place where a status is decided.
     pub fn status(&self) -> StatusCode {
         match self {
-            ApiError::BadRequest(_) | ApiError::Engine(EngineError::InvalidParameter(_)) => {
-                StatusCode::BAD_REQUEST
-            }
+            ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::NoSuchPage | ApiError::Engine(EngineError::NotFound(_)) => {
-                StatusCode::NOT_FOUND
-            }
-            ApiError::NotImplemented(_) | ApiError::Engine(EngineError::NotImplemented(_)) => {
-                StatusCode::NOT_IMPLEMENTED
-            }
-            ApiError::Engine(EngineError::Conflict(_)) => StatusCode::CONFLICT,
-            ApiError::Engine(EngineError::NotModified) => StatusCode::NOT_MODIFIED,
-            ApiError::Engine(EngineError::Forbidden(_)) => StatusCode::FORBIDDEN,
-            ApiError::Engine(EngineError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            // A command that can't be run is the request's fault.
-            ApiError::Engine(EngineError::Start {
-                exit_code: 126 | 127,
-                ..
-            }) => StatusCode::BAD_REQUEST,
-            ApiError::Engine(EngineError::Image(e)) | ApiError::Image(e) => image_status(e),
-            ApiError::Distribution(e) => distribution_status(e),
+            ApiError::NoSuchPage => StatusCode::NOT_FOUND,
+            ApiError::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             ApiError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Engine(e) => engine_status(e),
+            ApiError::Image(e) => image_status(e),
+            ApiError::Distribution(e) => distribution_status(e),
+        }
+    }
+}
+
+fn engine_status(e: &EngineError) -> StatusCode {
+    use EngineError as E;
+    match e {
+        E::NoSuchContainer(_)
+        | E::NoSuchExec(_)
+        | E::NoSuchVolume(_)
+        | E::NoSuchNetwork(_)
+        | E::NoSuchVolumeDriver(_)
+        | E::OtherPlatform { .. } => StatusCode::NOT_FOUND,
+        E::NameTaken { .. }
+        | E::VolumeInUse { .. }
+        | E::DataRootInUse { .. }
+        | E::Refused(_)
+        | E::NotRunning(_)
+        | E::Restarting(_)
+        | E::Paused { .. }
+        | E::CannotJoin { .. }
+        | E::Leftovers { .. }
+        | E::ExecState { .. }
+        | E::Resize { .. } => StatusCode::CONFLICT,
+        E::NotModified => StatusCode::NOT_MODIFIED,
+        E::Invalid(_) => StatusCode::BAD_REQUEST,
+        E::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        E::NewName(why) | E::Cannot { why, .. } => engine_status(why),
+        // A command that can't be run is the request's fault.
+        E::Start {
+            exit_code: 126 | 127,
+            ..
+        } => StatusCode::BAD_REQUEST,
+        E::Image(e) => image_status(e),
+        E::Distribution(e) => distribution_status(e),
+        E::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        E::Start { .. } | E::NoEnd | E::Io { .. } | E::Internal(_) | E::Store(_) | E::Net(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
         }
     }
 }

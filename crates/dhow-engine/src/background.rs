@@ -49,5 +49,5 @@ where
 {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|e| EngineError::System(e.to_string()))
+        .map_err(|e| EngineError::Internal(e.to_string()))
 }

@@ -53,7 +53,7 @@ async fn stats(
                 match engine.containers().stats(&id).await {
                     Ok(next) => after(&last, next),
                     // It has been removed: the stream is at its end.
-                    Err(EngineError::NotFound(_)) => return None,
+                    Err(EngineError::NoSuchContainer(_)) => return None,
                     Err(e) => return Some((Err(std::io::Error::other(e)), None)),
                 }
             };

@@ -213,7 +213,7 @@ impl Container {
             (_, Refusal::AlreadyRunning) => format!("container {id} is running"),
             (_, Refusal::NotRunning) => format!("container {id} is not running"),
         };
-        EngineError::Conflict(text)
+        EngineError::Refused(text)
     }
 
     fn cannot_remove(&self, state: &str, procedure: &str) -> String {
@@ -228,12 +228,13 @@ impl Container {
         let view = self.view();
         match (&view.shim, view.life.state.run()) {
             (Some(shim), Some(_)) => Ok(shim.clone()),
+            (None, Some(_)) => Err(EngineError::Unreachable(self.id.clone())),
             _ => Err(self.not_running()),
         }
     }
 
     pub fn not_running(&self) -> EngineError {
-        EngineError::Conflict(format!("container {} is not running", self.id))
+        EngineError::NotRunning(self.id.clone())
     }
 
     pub fn log_path(&self) -> PathBuf {

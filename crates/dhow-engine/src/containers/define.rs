@@ -225,14 +225,12 @@ fn check_platform(image: &Image, platform: Option<&str>, warnings: &mut Vec<Stri
             .parse()
             .map_err(|e: dhow_oci::platform::PlatformError| EngineError::invalid(e.to_string()))?;
         if !wanted.matcher().matches(&has) {
-            return Err(EngineError::NotFound(format!(
-                "image with reference {} was found but its platform ({has}) does not match the specified platform ({wanted})",
-                image
-                    .repo_tags()
-                    .first()
-                    .cloned()
-                    .unwrap_or_else(|| image.id.to_string())
-            )));
+            let tag = image.repo_tags().first().cloned();
+            return Err(EngineError::OtherPlatform {
+                image: tag.unwrap_or_else(|| image.id.to_string()),
+                has: has.to_string(),
+                wanted: wanted.to_string(),
+            });
         }
     } else if !Platform::host().matcher().matches(&has) {
         warnings.push(format!(

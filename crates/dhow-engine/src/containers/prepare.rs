@@ -147,13 +147,15 @@ impl Containers {
 
     fn pid_of(&self, name: &str) -> Result<u32> {
         let other = self.find(name)?;
-        other.state().run().map(|r| r.pid).ok_or_else(|| {
-            EngineError::Conflict(format!(
-                "cannot join PID namespace of a non running container: container {} is {}",
-                other.id,
-                other.state().status()
-            ))
-        })
+        other
+            .state()
+            .run()
+            .map(|r| r.pid)
+            .ok_or_else(|| EngineError::CannotJoin {
+                namespace: "PID",
+                container: other.id.clone(),
+                status: other.state().status(),
+            })
     }
 }
 

@@ -93,7 +93,7 @@ pub async fn save_definition(
 ) -> Result<()> {
     let (id, name) = (id.clone(), name.to_owned());
     let text = serde_json::to_string(definition)
-        .map_err(|e| EngineError::System(format!("the container's definition: {e}")))?;
+        .map_err(|e| EngineError::Internal(format!("the container's definition: {e}")))?;
     store
         .write(Durability::Synced, move |c| {
             c.execute(
@@ -140,7 +140,7 @@ pub async fn containers(store: &Store) -> Result<Vec<StoredContainer>> {
     rows.into_iter()
         .map(|(id, name, created, definition, life)| {
             let broken = |what: &str, e: String| {
-                EngineError::System(format!("the record of container {id}: {what}: {e}"))
+                EngineError::Internal(format!("the record of container {id}: {what}: {e}"))
             };
             Ok(StoredContainer {
                 definition: serde_json::from_str(&definition)

@@ -29,12 +29,7 @@ impl Containers {
         self.inner
             .table
             .reserve(new, &container.id)
-            .map_err(|e| match e {
-                EngineError::Conflict(text) => {
-                    EngineError::Conflict(format!("Error when allocating new name: {text}"))
-                }
-                other => other,
-            })?;
+            .map_err(|e| EngineError::NewName(Box::new(e)))?;
         if let Err(e) = records::save_definition(
             &self.inner.store,
             &container.id,

@@ -61,10 +61,7 @@ impl Containers {
     /// The caller holds the container's operation lock.
     pub async fn start_locked(&self, container: &Arc<Container>, cause: Cause) -> Result<()> {
         if container.watch().borrow().removed {
-            return Err(EngineError::NotFound(format!(
-                "No such container: {}",
-                container.id
-            )));
+            return Err(EngineError::NoSuchContainer(container.id.to_string()));
         }
         container.turn().await.apply(Event::Start)?;
         let cleared = container.view().cleared.take();
@@ -94,11 +91,9 @@ impl Containers {
     /// No second process starts beside what an earlier run may have left.
     async fn clear_last_run(&self, container: &Container) -> Result<()> {
         let cgroup = self.cgroup(container)?;
-        let failed = |e| {
-            EngineError::Conflict(format!(
-                "container {} still has processes of its last run that can't be ended: {e}",
-                container.id
-            ))
+        let failed = |source| EngineError::Leftovers {
+            container: container.id.clone(),
+            source,
         };
         if cgroup.pids().map_err(failed)?.is_empty() {
             return Ok(());
@@ -122,11 +117,11 @@ impl Containers {
     fn namespace_of(&self, other: &Container) -> Result<OwnedFd> {
         let state = other.state();
         let Some(pid) = state.run().map(|r| r.pid) else {
-            return Err(EngineError::Conflict(format!(
-                "cannot join network namespace of a non running container: container {} is {}",
-                other.id,
-                state.status()
-            )));
+            return Err(EngineError::CannotJoin {
+                namespace: "network",
+                container: other.id.clone(),
+                status: state.status(),
+            });
         };
         let path = format!("/proc/{pid}/ns/net");
         let file = std::fs::File::open(&path).map_err(EngineError::io(path))?;

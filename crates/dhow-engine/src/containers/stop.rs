@@ -65,21 +65,13 @@ impl Containers {
             None | Some("") => SIGKILL,
             Some(text) => signal::parse(text)?,
         };
-        let cannot = |e: EngineError| match e {
-            EngineError::Conflict(why) => {
-                EngineError::Conflict(format!("cannot kill container: {name}: {why}"))
-            }
-            other => other,
-        };
+        let cannot = || EngineError::cannot(format!("cannot kill container: {name}"));
         let state = container.state();
         if matches!(state, State::Restarting(_)) {
-            return Err(cannot(EngineError::Conflict(format!(
-                "container {} is restarting, wait until the container is running",
-                container.id
-            ))));
+            return Err(cannot()(EngineError::Restarting(container.id.clone())));
         }
         if state.run().is_none() {
-            return Err(cannot(container.not_running()));
+            return Err(cannot()(container.not_running()));
         }
         let mut ended = container.watch();
         // A policy does not bring back what a user has killed, also when the daemon ends before the process.
@@ -91,10 +83,10 @@ impl Containers {
         if number == SIGKILL {
             self.force_end(&container, &mut ended)
                 .await
-                .map_err(|e| EngineError::System(format!("cannot kill container: {name}: {e}")))?;
+                .map_err(cannot())?;
             return Ok(());
         }
-        let shim = container.shim().map_err(cannot)?;
+        let shim = container.shim().map_err(cannot())?;
         match shim.signal(Target::Init, number).await {
             Ok(()) => {}
             // It has just ended by itself.
@@ -143,9 +135,10 @@ impl Containers {
         if patience != Some(Duration::ZERO) && wait_for_end(&mut ended, patience).await.is_ok() {
             return Ok(());
         }
-        self.force_end(container, &mut ended).await.map_err(|e| {
-            EngineError::System(format!("cannot stop container: {}: {e}", container.name()))
-        })
+        let what = format!("cannot stop container: {}", container.name());
+        self.force_end(container, &mut ended)
+            .await
+            .map_err(EngineError::cannot(what))
     }
 
     async fn send(
@@ -216,11 +209,7 @@ impl Containers {
         blocking(move || end_shim(&exec_root, id.as_str()))
             .await?
             .map_err(EngineError::io("ending its shim"))?;
-        wait_for_end(ended, Some(KILL_PATIENCE)).await.map_err(|_| {
-            EngineError::System(
-                "tried to kill container, but did not receive an exit event".to_owned(),
-            )
-        })
+        wait_for_end(ended, Some(KILL_PATIENCE)).await
     }
 }
 
@@ -244,14 +233,13 @@ pub fn is_gone(e: &std::io::Error) -> bool {
 }
 
 async fn wait_for_end(ended: &mut Receiver<Progress>, patience: Option<Duration>) -> Result<()> {
-    let timed_out = || EngineError::System("the container did not end in time".to_owned());
     let waiting = ended.wait_for(|p| !p.live);
     match patience {
-        None => waiting.await.map(drop).map_err(|_| timed_out()),
+        None => waiting.await.map(drop).map_err(|_| EngineError::NoEnd),
         Some(patience) => tokio::time::timeout(patience, waiting)
             .await
-            .map_err(|_| timed_out())?
+            .map_err(|_| EngineError::NoEnd)?
             .map(drop)
-            .map_err(|_| timed_out()),
+            .map_err(|_| EngineError::NoEnd),
     }
 }

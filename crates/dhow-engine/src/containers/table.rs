@@ -25,9 +25,10 @@ impl Table {
     pub fn reserve(&self, name: &str, id: &ContainerId) -> Result<()> {
         let mut inner = self.write();
         if let Some(holder) = inner.by_name.get(name) {
-            return Err(EngineError::Conflict(format!(
-                "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
-            )));
+            return Err(EngineError::NameTaken {
+                name: name.to_owned(),
+                holder: holder.clone(),
+            });
         }
         inner.by_name.insert(name.to_owned(), id.clone());
         Ok(())
@@ -58,7 +59,7 @@ impl Table {
     /// By full id, by name with or without its slash, or by the beginning of an id that is no other's.
     pub fn find(&self, reference: &str) -> Result<Arc<Container>> {
         let inner = self.read();
-        let missing = || EngineError::NotFound(format!("No such container: {reference}"));
+        let missing = || EngineError::NoSuchContainer(reference.to_owned());
         if reference.is_empty() {
             return Err(EngineError::invalid("container name or ID cannot be empty"));
         }

@@ -19,7 +19,7 @@ impl Containers {
         let container = self.inner.table.find(name)?;
         let _ops = container.ops.lock().await;
         if let State::Removing(_) | State::Dead(_) = container.state() {
-            return Err(EngineError::Conflict(format!(
+            return Err(EngineError::Refused(format!(
                 "cannot update container {}: Container is marked for removal and cannot be \"update\".",
                 container.id
             )));

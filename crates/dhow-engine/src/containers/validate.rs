@@ -13,7 +13,7 @@ use crate::networks::{NetworkMode, ports};
 const MIN_MEMORY: i64 = 6 << 20;
 
 fn refuse<T>(message: impl Into<String>) -> Result<T> {
-    Err(EngineError::InvalidParameter(message.into()))
+    Err(EngineError::Invalid(message.into()))
 }
 
 /// Checks a definition after it was merged with its image.
@@ -186,7 +186,7 @@ fn check_namespaces(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
     match host.ipc_mode.as_str() {
         "" | "none" | "private" | "host" | "shareable" => {}
         mode if is_container(mode) => {
-            return Err(EngineError::NotImplemented(format!(
+            return Err(EngineError::Unsupported(format!(
                 "IPC mode {mode} is not supported: use private, shareable or host"
             )));
         }

@@ -50,12 +50,11 @@ impl Exec {
         let id = &self.id;
         match *self.phase() {
             Phase::Created => Ok(()),
-            Phase::Running { .. } => Err(EngineError::Conflict(format!(
-                "exec command {id} is already running"
-            ))),
-            Phase::Ended { .. } => Err(EngineError::Conflict(format!(
-                "exec command {id} has already run"
-            ))),
+            Phase::Running { .. } => Err(already_running(id)),
+            Phase::Ended { .. } => Err(EngineError::ExecState {
+                exec: id.clone(),
+                state: "has already run",
+            }),
         }
     }
 }
@@ -98,7 +97,7 @@ impl Execs {
             .by_id
             .get(id)
             .cloned()
-            .ok_or_else(|| EngineError::NotFound(format!("No such exec instance: {id}")))
+            .ok_or_else(|| EngineError::NoSuchExec(id.to_owned()))
     }
 
     fn remember(&self, id: &str) {
@@ -133,15 +132,12 @@ impl Execs {
         let id = &container.id;
         match container.state() {
             State::Running(_) => Ok(container),
-            State::Paused(_) => Err(EngineError::Conflict(format!(
-                "container {id} is paused, unpause the container before exec"
-            ))),
-            State::Restarting(_) => Err(EngineError::Conflict(format!(
-                "container {id} is restarting, wait until the container is running"
-            ))),
-            _ => Err(EngineError::Conflict(format!(
-                "container {id} is not running"
-            ))),
+            State::Paused(_) => Err(EngineError::Paused {
+                container: id.clone(),
+                before: "exec",
+            }),
+            State::Restarting(_) => Err(EngineError::Restarting(id.clone())),
+            _ => Err(EngineError::NotRunning(id.clone())),
         }
     }
 
@@ -251,16 +247,27 @@ impl Execs {
     pub async fn resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
         let exec = self.exec(id)?;
         if !matches!(*exec.phase(), Phase::Running { .. }) {
-            return Err(EngineError::Conflict(format!("exec {id} is not running")));
+            return Err(EngineError::ExecState {
+                exec: id.to_owned(),
+                state: "is not running",
+            });
         }
         let container = self.inner.containers.find(exec.container.as_str())?;
         container
             .shim()?
             .resize(Target::Exec(id.to_owned()), height, width)
             .await
-            .map_err(|e| {
-                EngineError::Conflict(format!("cannot resize the terminal of exec {id}: {e}"))
+            .map_err(|source| EngineError::Resize {
+                what: format!("exec {id}"),
+                source,
             })
+    }
+}
+
+fn already_running(id: &str) -> EngineError {
+    EngineError::ExecState {
+        exec: id.to_owned(),
+        state: "is already running",
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dhow_api::ExecStartRequest;
 use dhow_runtime::{AttachStreams, ExecRequest, ExitRecord, Shim, StartError, Target};
 
-use super::{Exec, Execs, Phase};
+use super::{Exec, Execs, Phase, already_running};
 use crate::containers::container::Container;
 use crate::error::{EngineError, Result};
 use crate::streams::attach::{AttachSession, stream_pair};
@@ -62,9 +62,7 @@ impl Execs {
             // Taken before the process exists: of two starts just one goes on.
             let mut phase = exec.phase();
             if !phase.is_created() {
-                return Err(EngineError::Conflict(format!(
-                    "exec command {id} is already running"
-                )));
+                return Err(already_running(id));
             }
             *phase = Phase::Running { pid: 0 };
         }

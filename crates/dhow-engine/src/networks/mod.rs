@@ -70,7 +70,7 @@ impl Networks {
     ) -> Result<Networks> {
         let net = Network::open(config.clone(), live)
             .await
-            .map_err(|e| EngineError::System(e.to_string()))?;
+            .map_err(|e| EngineError::Internal(e.to_string()))?;
         Ok(Networks {
             inner: Arc::new(Inner {
                 net,

@@ -30,7 +30,7 @@ impl Networks {
                 ..Sandbox::default()
             }),
             NetworkMode::Container(name) | NetworkMode::Named(name) => {
-                Err(EngineError::NotFound(format!("network {name} not found")))
+                Err(EngineError::NoSuchNetwork(name))
             }
             NetworkMode::Bridge => self.connect(wishes).await,
         }

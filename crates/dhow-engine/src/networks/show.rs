@@ -44,7 +44,7 @@ impl Networks {
         let (name, driver) = NETWORKS
             .iter()
             .find(|(n, _)| *n == name || (!name.is_empty() && self.id(n).starts_with(name)))
-            .ok_or_else(|| EngineError::NotFound(format!("network {name} not found")))?;
+            .ok_or_else(|| EngineError::NoSuchNetwork(name.to_owned()))?;
         let mut network = self.show(name, driver);
         for one in attached.into_iter().filter(|a| a.network == *name) {
             let mut resource = EndpointResource {

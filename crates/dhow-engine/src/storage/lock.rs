@@ -35,10 +35,10 @@ impl DataRootLock {
                     "" => "another daemon".to_owned(),
                     pid => format!("another daemon, process {pid}"),
                 };
-                return Err(EngineError::Conflict(format!(
-                    "the data-root {} is in use by {holder}: stop it, or give this one its own --data-root",
-                    data_root.display()
-                )));
+                return Err(EngineError::DataRootInUse {
+                    path: data_root.to_owned(),
+                    holder,
+                });
             }
             Err(e) => return Err(EngineError::io(path.display())(e.into())),
         }

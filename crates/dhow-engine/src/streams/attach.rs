@@ -118,19 +118,16 @@ impl Streams {
         };
         match container.state() {
             State::Paused(_) => {
-                return Err(EngineError::Conflict(format!(
-                    "container {} is paused, unpause the container before attach",
-                    container.id
-                )));
+                return Err(EngineError::Paused {
+                    container: container.id.clone(),
+                    before: "attach",
+                });
             }
             State::Restarting(_) if options.stream => {
-                return Err(EngineError::Conflict(format!(
-                    "container {} is restarting, wait until the container is running",
-                    container.id
-                )));
+                return Err(EngineError::Restarting(container.id.clone()));
             }
             State::Removing(_) | State::Dead(_) => {
-                return Err(EngineError::Conflict(format!(
+                return Err(EngineError::Refused(format!(
                     "container {} is marked for removal and cannot be attached to",
                     container.id
                 )));
@@ -153,6 +150,9 @@ impl Streams {
                 let mut view = container.view();
                 match view.shim.clone() {
                     Some(shim) => Some((shim, theirs)),
+                    None if view.life.state.run().is_some() => {
+                        return Err(EngineError::Unreachable(container.id.clone()));
+                    }
                     None => {
                         view.pending.retain(|(_, fd)| !has_hung_up(fd));
                         view.pending.push((streams, theirs));
@@ -199,11 +199,9 @@ impl Streams {
         let shim = container.shim()?;
         shim.resize(Target::Init, height, width)
             .await
-            .map_err(|e| {
-                EngineError::Conflict(format!(
-                    "cannot resize the terminal of container {}: {e}",
-                    container.id
-                ))
+            .map_err(|source| EngineError::Resize {
+                what: format!("container {}", container.id),
+                source,
             })?;
         self.inner.containers.tell(
             &container,

@@ -45,7 +45,7 @@ impl DetachKeys {
 }
 
 fn unknown(text: &str, key: &str) -> EngineError {
-    EngineError::InvalidParameter(format!(
+    EngineError::Invalid(format!(
         "Invalid detach keys ({text}) provided: Unknown character: '{key}'"
     ))
 }

@@ -16,7 +16,7 @@ impl Streams {
         let container = self.inner.containers.find(name)?;
         let definition = container.definition();
         if definition.host_config.log_config.kind == "none" {
-            return Err(EngineError::NotImplemented(
+            return Err(EngineError::Unsupported(
                 "configured logging driver does not support reading".to_owned(),
             ));
         }

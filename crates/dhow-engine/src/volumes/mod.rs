@@ -130,10 +130,7 @@ impl Volumes {
 
     pub async fn create(&self, request: VolumeCreateRequest) -> Result<Volume> {
         if !matches!(request.driver.as_str(), "" | "local") {
-            return Err(EngineError::NotFound(format!(
-                "error looking up volume plugin {0}: plugin \"{0}\" not found",
-                request.driver
-            )));
+            return Err(EngineError::NoSuchVolumeDriver(request.driver));
         }
         if let Some(option) = request.driver_opts.keys().next() {
             return Err(EngineError::invalid(format!(
@@ -225,7 +222,7 @@ pub fn new_record(
 }
 
 fn missing(name: &str) -> EngineError {
-    EngineError::NotFound(format!("get {name}: no such volume"))
+    EngineError::NoSuchVolume(name.to_owned())
 }
 
 /// Docker shows a volume's time in whole seconds.

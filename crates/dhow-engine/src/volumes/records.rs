@@ -21,7 +21,7 @@ pub struct StoredVolume {
 pub async fn put(store: &Store, volume: &StoredVolume, durability: Durability) -> Result<()> {
     let name = volume.name.clone();
     let record = serde_json::to_string(volume)
-        .map_err(|e| EngineError::System(format!("the record of volume {name}: {e}")))?;
+        .map_err(|e| EngineError::Internal(format!("the record of volume {name}: {e}")))?;
     store
         .write(durability, move |c| {
             c.execute(
@@ -55,7 +55,7 @@ pub async fn all(store: &Store) -> Result<Vec<StoredVolume>> {
         .iter()
         .map(|t| {
             serde_json::from_str(t)
-                .map_err(|e| EngineError::System(format!("the record of a volume: {e}")))
+                .map_err(|e| EngineError::Internal(format!("the record of a volume: {e}")))
         })
         .collect()
 }

@@ -20,11 +20,10 @@ impl Volumes {
         }
         let users = self.users(name);
         if !users.is_empty() {
-            let users: Vec<String> = users.iter().map(ToString::to_string).collect();
-            return Err(EngineError::Conflict(format!(
-                "remove {name}: volume is in use - [{}]",
-                users.join(", ")
-            )));
+            return Err(EngineError::VolumeInUse {
+                name: name.to_owned(),
+                users,
+            });
         }
         self.delete(name).await
     }

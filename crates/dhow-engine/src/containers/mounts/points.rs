@@ -194,10 +194,7 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
             if let Some(driver) = &options.driver_config
                 && !matches!(driver.name.as_str(), "" | "local")
             {
-                return Err(EngineError::NotFound(format!(
-                    "error looking up volume plugin {0}: plugin \"{0}\" not found",
-                    driver.name
-                )));
+                return Err(EngineError::NoSuchVolumeDriver(driver.name.clone()));
             }
             if options.subpath.split('/').any(|p| p == "..") || options.subpath.starts_with('/') {
                 return Err(invalid("subpath must be a relative path within the volume"));
@@ -242,7 +239,7 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
             record.kind = MountKind::Tmpfs { options };
         }
         "image" => {
-            return Err(EngineError::NotImplemented(
+            return Err(EngineError::Unsupported(
                 "mounts of type \"image\" are not supported".to_owned(),
             ));
         }

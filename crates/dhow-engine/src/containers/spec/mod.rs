@@ -128,7 +128,7 @@ fn sysctls(definition: &Definition) -> Option<HashMap<String, String>> {
 
 /// A builder that lacks a field is a bug of ours, but no reason to end the daemon.
 pub(crate) fn built<T>(result: std::result::Result<T, OciSpecError>) -> Result<T> {
-    result.map_err(|e| EngineError::System(format!("the runtime specification: {e}")))
+    result.map_err(|e| EngineError::Internal(format!("the runtime specification: {e}")))
 }
 
 #[cfg(test)]
