@@ -8,7 +8,8 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use super::failed;
-use super::mounts::{self, Plan};
+use super::mounts::Plan;
+use super::resolve;
 use crate::protocol::StartError;
 
 pub(crate) struct Terminal {
@@ -27,7 +28,7 @@ pub(crate) fn open(
     let terminal = open_in(plan.root(), size)?;
     if console {
         let target = plan.file(Path::new("/dev/console"))?;
-        rustix::mount::mount_bind(mounts::fd_path(&terminal.user), mounts::fd_path(&target))
+        rustix::mount::mount_bind(resolve::fd_path(&terminal.user), resolve::fd_path(&target))
             .map_err(failed("binding the terminal to /dev/console"))?;
     }
     Ok(terminal)
@@ -36,7 +37,7 @@ pub(crate) fn open(
 /// Opens a terminal in the devpts beneath a root.
 pub(crate) fn open_in(root: &OwnedFd, size: Option<(u16, u16)>) -> Result<Terminal, StartError> {
     let flags = OFlags::RDWR | OFlags::NOCTTY;
-    let controller = mounts::open_beneath(root, Path::new("/dev/pts/ptmx"), flags, Mode::empty())
+    let controller = resolve::open_beneath(root, Path::new("/dev/pts/ptmx"), flags, Mode::empty())
         .map_err(failed("opening a terminal in /dev/pts"))?;
     rustix::pty::unlockpt(&controller).map_err(failed("unlocking the terminal"))?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;

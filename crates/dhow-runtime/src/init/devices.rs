@@ -8,7 +8,8 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 
 use super::failed;
-use super::mounts::{self, Plan};
+use super::mounts::Plan;
+use super::resolve;
 use crate::protocol::StartError;
 
 const DEFAULTS: [(&str, u32, u32); 6] = [
@@ -78,7 +79,7 @@ fn node(plan: &Plan<'_>, device: &LinuxDevice) -> Result<(), StartError> {
         LinuxDeviceType::P => FileType::Fifo,
         _ => FileType::CharacterDevice,
     };
-    let parent = mounts::create(plan.root(), parent, true).map_err(failed(what()))?;
+    let parent = resolve::create(plan.root(), parent, true).map_err(failed(what()))?;
     let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o777);
     let number = if kind == FileType::Fifo {
         0
@@ -100,7 +101,7 @@ fn node(plan: &Plan<'_>, device: &LinuxDevice) -> Result<(), StartError> {
                 Mode::empty(),
             )
             .map_err(failed(what()))?;
-            rustix::fs::chmod(mounts::fd_path(&fd), mode).map_err(failed(what()))?;
+            rustix::fs::chmod(resolve::fd_path(&fd), mode).map_err(failed(what()))?;
         }
         Err(error) => return Err(failed(what())(error)),
     }

@@ -17,6 +17,7 @@ pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod reaper;
+pub(crate) mod resolve;
 pub(crate) mod rootfs;
 pub(crate) mod user;
 
