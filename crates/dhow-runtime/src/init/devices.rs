@@ -30,7 +30,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 pub(crate) fn create(plan: &Plan<'_>, asked: &[LinuxDevice]) -> Result<(), StartError> {
-    if !plan.owns_dev() {
+    if !plan.owns_dev()? {
         return Ok(());
     }
     let dev = plan.directory(Path::new("/dev"))?;

@@ -15,6 +15,7 @@ pub(crate) mod namespaces;
 pub(crate) mod options;
 pub(crate) mod paths;
 pub(crate) mod process;
+pub(crate) mod procfs;
 pub(crate) mod program;
 pub(crate) mod reaper;
 pub(crate) mod resolve;
@@ -29,6 +30,7 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use self::procfs::Procfs;
 use crate::cgroup::Cgroup;
 use crate::packet::{self, Outgoing};
 use crate::protocol::{StartError, StartRequest};
@@ -173,7 +175,9 @@ fn start_exec(
 ) -> Result<std::convert::Infallible, StartError> {
     let process = setup.process;
     rustix::process::setsid().map_err(failed("creating a session"))?;
-    process::set_oom_score(process.oom_score_adj(), reporter);
+    // The host's, since the container may have covered its own.
+    let procfs = Procfs::of_host()?;
+    process::set_oom_score(&procfs, process.oom_score_adj(), reporter);
     join(setup.cgroup)?;
     process::join_namespaces(setup.container)
         .map_err(failed("joining the container's namespaces"))?;
@@ -185,7 +189,7 @@ fn start_exec(
                 Mode::empty(),
             )
             .map_err(failed("opening the root filesystem"))?;
-            let terminal = console::open_in(&root, *size)?;
+            let terminal = console::open_in(&root, &procfs, *size)?;
             reporter
                 .send(&Report::Terminal, vec![terminal.controller.as_fd()])
                 .map_err(failed("handing over the terminal"))?;
@@ -193,8 +197,8 @@ fn start_exec(
         }
         Stdio::Pipes { .. } => None,
     };
-    process::connect_stdio(setup.stdio, terminal)?;
-    let program = process::confine(process, setup.seccomp, reporter)?;
+    process::connect_stdio(setup.stdio, terminal, &procfs)?;
+    let program = process::confine(process, setup.seccomp, procfs, reporter)?;
     reporter.ready()?;
     Err(program.exec())
 }
@@ -211,14 +215,15 @@ fn start(
     rustix::process::setsid().map_err(failed("creating a session"))?;
     // Modes of what is made here are meant as they are written.
     rustix::process::umask(rustix::fs::Mode::empty());
-    process::set_oom_score(process.oom_score_adj(), reporter);
+    let procfs = Procfs::of_host()?;
+    process::set_oom_score(&procfs, process.oom_score_adj(), reporter);
     namespaces::join(spec, setup.netns)?;
     reporter.phase("namespaces");
 
     let root = rootfs::mount(&setup.request.rootfs, spec)?;
     reporter.phase("rootfs");
     let linux = spec.linux().as_ref();
-    let mut plan = mounts::Plan::new(spec, root)?;
+    let mut plan = mounts::Plan::new(spec, root, &procfs)?;
     plan.mount_all(reporter)?;
     reporter.phase("mounts");
     devices::create(
@@ -228,7 +233,7 @@ fn start(
             .unwrap_or_default(),
     )?;
     let terminal = match &setup.stdio {
-        Stdio::Terminal { size } => Some(console::open(&plan, *size, true)?),
+        Stdio::Terminal { size } => Some(console::open(&plan, *size)?),
         Stdio::Pipes { .. } => None,
     };
     reporter.phase("devices");
@@ -238,15 +243,14 @@ fn start(
     reporter.phase("cgroup joined");
     plan.mount_cgroups(reporter)?;
     reporter.phase("cgroup mounts");
-    rootfs::pivot(plan.into_root(), spec)?;
-    reporter.phase("pivot_root");
-
-    program::create_directory(process.cwd())?;
+    program::create_directory(plan.root(), process.cwd())?;
     namespaces::set_names(spec)?;
     if let Some(linux) = linux {
-        paths::set_sysctls(linux)?;
-        paths::protect(linux)?;
+        paths::set_sysctls(&plan, linux)?;
+        paths::protect(&plan, linux)?;
     }
+    reporter.phase("paths");
+    rootfs::pivot(plan.into_root(), spec)?;
     if spec
         .root()
         .as_ref()
@@ -255,15 +259,15 @@ fn start(
     {
         rootfs::make_read_only()?;
     }
-    reporter.phase("paths");
+    reporter.phase("pivot_root");
     if let Some(terminal) = &terminal {
         reporter
             .send(&Report::Terminal, vec![terminal.controller.as_fd()])
             .map_err(failed("handing over the terminal"))?;
     }
     let terminal = terminal.map(|terminal| terminal.user);
-    process::connect_stdio(setup.stdio, terminal)?;
-    let program = process::confine(process, setup.seccomp, reporter)?;
+    process::connect_stdio(setup.stdio, terminal, &procfs)?;
+    let program = process::confine(process, setup.seccomp, procfs, reporter)?;
     reporter.phase("confinement");
     if setup.request.init {
         reaper::fork(process.terminal().unwrap_or(false))?;

@@ -51,6 +51,11 @@ impl Options {
         Ok(parsed)
     }
 
+    /// Whether there is something to be changed of a mount that was made.
+    pub fn changes_mounted(&self) -> bool {
+        !self.propagation.is_empty() || self.recursive_set != 0 || self.recursive_clear != 0
+    }
+
     fn add(&mut self, option: &str) -> Result<(), String> {
         if let Some((set, flag)) = flag(option) {
             let (to, from) = if set {

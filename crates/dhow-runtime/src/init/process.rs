@@ -4,21 +4,22 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 use super::capabilities::Sets;
+use super::procfs::Procfs;
 use super::program::Program;
 use super::user::Identity;
 use super::{Reporter, Stdio, failed, program, user};
 use crate::protocol::StartError;
 use crate::{seccomp, sys};
 
-/// To be called while the host's /proc is there. Lowering needs CAP_SYS_RESOURCE: without, it stays.
-pub(crate) fn set_oom_score(score: Option<i32>, reporter: &Reporter) {
+/// Lowering needs CAP_SYS_RESOURCE: without, it stays.
+pub(crate) fn set_oom_score(procfs: &Procfs, score: Option<i32>, reporter: &Reporter) {
     if let Some(score) = score
-        && let Err(error) = std::fs::write("/proc/self/oom_score_adj", score.to_string())
+        && let Err(error) = procfs.write("self/oom_score_adj", &score.to_string())
     {
         reporter.warn(format!(
             "the OOM score adjustment stays as it is, {score} can't be set: {error}"
@@ -27,7 +28,11 @@ pub(crate) fn set_oom_score(score: Option<i32>, reporter: &Reporter) {
 }
 
 /// Puts the streams in their places; a terminal becomes the session's controlling one.
-pub(crate) fn connect_stdio(stdio: Stdio, terminal: Option<OwnedFd>) -> Result<(), StartError> {
+pub(crate) fn connect_stdio(
+    stdio: Stdio,
+    terminal: Option<OwnedFd>,
+    procfs: &Procfs,
+) -> Result<(), StartError> {
     let what = || failed("connecting the standard streams");
     match (stdio, terminal) {
         (
@@ -40,10 +45,7 @@ pub(crate) fn connect_stdio(stdio: Stdio, terminal: Option<OwnedFd>) -> Result<(
         ) => {
             let stdin = match stdin {
                 Some(stdin) => stdin,
-                None => {
-                    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-                        .map_err(failed("opening the container's /dev/null"))?
-                }
+                None => open_null(procfs)?,
             };
             rustix::stdio::dup2_stdin(&stdin).map_err(what())?;
             rustix::stdio::dup2_stdout(&stdout).map_err(what())?;
@@ -63,17 +65,35 @@ pub(crate) fn connect_stdio(stdio: Stdio, terminal: Option<OwnedFd>) -> Result<(
     Ok(())
 }
 
+/// The container's /dev/null, which is looked at before it is opened: it may be anything in one that runs.
+fn open_null(procfs: &Procfs) -> Result<OwnedFd, StartError> {
+    let what = || failed("opening the container's /dev/null");
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = rustix::fs::open("/dev/null", flags, Mode::empty()).map_err(what())?;
+    let stat = rustix::fs::fstat(&found).map_err(what())?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
+        || stat.st_rdev != makedev(1, 3)
+    {
+        return Err(StartError::Other(
+            "/dev/null in the container is not the null device".into(),
+        ));
+    }
+    procfs.reopen(&found, OFlags::RDWR).map_err(what())
+}
+
 /// Gives the process its identity and its limits and takes everything else, and finds its program.
 pub(crate) fn confine(
     process: &Process,
     filter: &[u8],
+    procfs: Procfs,
     reporter: &mut Reporter,
 ) -> Result<Program, StartError> {
     set_rlimits(process.rlimits().as_deref().unwrap_or_default(), reporter)?;
     let identity = user::resolve(process.user())?;
     own_stdio(&identity);
     let capabilities = Sets::new(process.capabilities().as_ref(), reporter)?;
-    set_security_label(process)?;
+    set_security_label(&procfs, process)?;
+    drop(procfs);
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     if no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(failed("setting no_new_privs"))?;
@@ -138,23 +158,27 @@ fn become_user(identity: &Identity) -> Result<(), StartError> {
 }
 
 /// AppArmor's profile or SELinux' label, for the exec that is to come.
-fn set_security_label(process: &Process) -> Result<(), StartError> {
+fn set_security_label(procfs: &Procfs, process: &Process) -> Result<(), StartError> {
     if let Some(profile) = process
         .apparmor_profile()
         .as_deref()
         .filter(|profile| !profile.is_empty())
     {
         let value = format!("exec {profile}");
-        std::fs::write("/proc/self/attr/apparmor/exec", &value)
-            .or_else(|_| std::fs::write("/proc/self/attr/exec", &value))
-            .map_err(failed(format!("applying the AppArmor profile {profile}")))?;
+        let what = || failed(format!("applying the AppArmor profile {profile}"));
+        match procfs.write("self/attr/apparmor/exec", &value) {
+            // Kernels before 5.8 have but the one place that all modules share.
+            Err(Errno::NOENT) => procfs.write("self/attr/exec", &value).map_err(what())?,
+            result => result.map_err(what())?,
+        }
     }
     if let Some(label) = process
         .selinux_label()
         .as_deref()
         .filter(|label| !label.is_empty())
     {
-        std::fs::write("/proc/self/attr/exec", label)
+        procfs
+            .write("self/attr/exec", label)
             .map_err(failed(format!("applying the SELinux label {label}")))?;
     }
     Ok(())

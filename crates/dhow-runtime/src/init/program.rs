@@ -3,6 +3,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use oci_spec::runtime::Process;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
-use super::failed;
+use super::{failed, resolve};
 use crate::protocol::StartError;
 
 pub(crate) struct Program {
@@ -19,15 +20,17 @@ pub(crate) struct Program {
     environment: Vec<CString>,
 }
 
-/// Creates the working directory; the process's root is the container's already.
-pub(crate) fn create_directory(cwd: &Path) -> Result<(), StartError> {
-    if cwd.is_dir() {
+/// Creates the working directory beneath the container's root.
+pub(crate) fn create_directory(root: &OwnedFd, cwd: &Path) -> Result<(), StartError> {
+    if cwd.as_os_str().is_empty() {
         return Ok(());
     }
-    std::fs::create_dir_all(cwd).map_err(failed(format!(
-        "creating the working directory {}",
-        cwd.display()
-    )))
+    resolve::create(root, cwd, true)
+        .map(drop)
+        .map_err(failed(format!(
+            "creating the working directory {}",
+            cwd.display()
+        )))
 }
 
 /// Enters the working directory, which must be in the container: a descriptor's magic link could lead out.

@@ -4,7 +4,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
 
 /// How many symbolic links that lead to something missing are followed when it is created.
@@ -23,8 +23,28 @@ pub(crate) fn open_beneath(
     mode: Mode,
 ) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, path, flags | OFlags::CLOEXEC, mode, resolve)
+}
+
+/// As [`open_beneath`], but a path that leads through a symbolic link is an error, ELOOP.
+pub(crate) fn open_without_links(
+    root: &OwnedFd,
+    path: &Path,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+pub(crate) fn openat2(
+    directory: &OwnedFd,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     loop {
-        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, mode, resolve) {
+        match rustix::fs::openat2(directory, path, flags, mode, resolve) {
             // Something was renamed meanwhile, so the kernel could not tell where the path led.
             Err(Errno::AGAIN | Errno::INTR) => {}
             result => return result,
@@ -48,7 +68,19 @@ pub(crate) fn make_directory(parent: &OwnedFd, name: impl rustix::path::Arg) -> 
     }
 }
 
-/// Opens what is at the path, or creates it there: a directory or an empty file.
+/// Filesystems whose directories are the kernel's objects, such as control groups (the kernel's
+/// include/uapi/linux/magic.h).
+fn is_kernels(directory: &OwnedFd) -> Result<bool, Errno> {
+    const SYSFS_MAGIC: u32 = 0x6265_6572;
+    const CGROUP_SUPER_MAGIC: u32 = 0x0027_e0eb;
+    const CGROUP2_SUPER_MAGIC: u32 = 0x6367_7270;
+    let kind = rustix::fs::fstatfs(directory)?.f_type as u32;
+    Ok(kind == PROC_SUPER_MAGIC as u32
+        || [SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&kind))
+}
+
+/// Opens what is at the path, or creates it there: a directory or an empty file. On procfs, sysfs and the
+/// cgroup filesystems nothing is created.
 pub(crate) fn create(root: &OwnedFd, path: &Path, directory: bool) -> Result<OwnedFd, Errno> {
     match open_beneath(root, path, OFlags::PATH, Mode::empty()) {
         Err(Errno::NOENT) => {}
@@ -74,6 +106,9 @@ pub(crate) fn create(root: &OwnedFd, path: &Path, directory: bool) -> Result<Own
                 Ok(found) if last => return Ok(found),
                 Ok(_) => {}
                 Err(Errno::NOENT) => {
+                    if is_kernels(&parent)? {
+                        return Err(Errno::PERM);
+                    }
                     let made = if last && !directory {
                         let flags =
                             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -135,6 +170,28 @@ mod tests {
         let inside = dir.path().join(outside.path().strip_prefix("/").unwrap());
         assert!(inside.join("made").is_dir());
         assert!(dir.path().join("etc/nowhere/file").is_file());
+    }
+
+    #[test]
+    fn nothing_is_created_among_the_kernels_objects() {
+        let host = root(Path::new("/"));
+        for path in ["/proc/dhow-test", "/proc/sys/dhow-test/x", "/sys/dhow-test"] {
+            let refused = create(&host, Path::new(path), true).unwrap_err();
+            assert_eq!(refused, Errno::PERM, "{path}");
+        }
+    }
+
+    #[test]
+    fn links_can_be_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("directory")).unwrap();
+        std::os::unix::fs::symlink("directory", dir.path().join("link")).unwrap();
+        let root = root(dir.path());
+        open_without_links(&root, Path::new("/directory"), OFlags::PATH).unwrap();
+        for path in ["/link", "/link/."] {
+            let refused = open_without_links(&root, Path::new(path), OFlags::PATH).unwrap_err();
+            assert_eq!(refused, Errno::LOOP);
+        }
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! What a container may and may not do, with Docker's defaults.
 
-use dhow_runtime::StartError;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dhow_runtime::{Rootfs, StartError};
 use oci_spec::runtime::*;
 use tokio::runtime::Runtime;
 
@@ -22,6 +27,34 @@ pub const TESTS: &[crate::Test] = &[
     (
         "confinement::links_in_an_image_lead_nowhere_else",
         links_in_an_image_lead_nowhere_else,
+    ),
+    (
+        "confinement::links_to_proc_are_no_mount_points",
+        links_to_proc_are_no_mount_points,
+    ),
+    (
+        "confinement::proc_and_sys_are_directories_of_the_image",
+        proc_and_sys_are_directories_of_the_image,
+    ),
+    (
+        "confinement::a_link_can_not_loosen_its_mount",
+        a_link_can_not_loosen_its_mount,
+    ),
+    (
+        "confinement::devices_are_made_in_no_volume",
+        devices_are_made_in_no_volume,
+    ),
+    (
+        "confinement::settings_reach_the_kernel_alone",
+        settings_reach_the_kernel_alone,
+    ),
+    (
+        "confinement::labels_reach_the_kernel_alone",
+        labels_reach_the_kernel_alone,
+    ),
+    (
+        "confinement::an_exec_trusts_no_node_of_the_container",
+        an_exec_trusts_no_node_of_the_container,
     ),
     (
         "confinement::memory_and_process_limits",
@@ -300,6 +333,324 @@ fn links_in_an_image_lead_nowhere_else(host: &Host, runtime: &Runtime) {
     let (_, stdout, stderr) = run(runtime, container);
     assert_eq!(stdout, "inside\n", "{stderr}");
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+/// The directory of a container's own changes, to be an image that was made with malice.
+fn image(container: &Container<'_>) -> PathBuf {
+    match &container.request.rootfs {
+        Rootfs::Overlay { upper, .. } => upper.clone(),
+        Rootfs::Directory(path) => path.clone(),
+    }
+}
+
+fn refusal(runtime: &Runtime, container: Container<'_>, what: &str) -> String {
+    match runtime.block_on(container.start()) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("{what} is refused"),
+    }
+}
+
+/// The class of CVE-2019-16884: what counts is where a destination leads, whatever its words are.
+fn links_to_proc_are_no_mount_points(host: &Host, runtime: &Runtime) {
+    let volume = tempfile::tempdir().unwrap();
+    symlink("/proc", volume.path().join("inner")).unwrap();
+    let cases = [
+        ("/proc", "/data"),
+        ("proc", "/data"),
+        ("../../../proc/../proc/.", "/data"),
+        ("/proc", "/data/sys"),
+        ("/proc", "/data/1/attr"),
+        ("/proc/self", "/data"),
+        ("/proc/sys/kernel", "/data"),
+        ("/proc/version", "/data"),
+        ("other", "/data"),
+    ];
+    for (link, destination) in cases {
+        for kind in ["bind", "tmpfs", "mqueue"] {
+            let mut container = host.container(&["true"]);
+            let upper = image(&container);
+            symlink("/proc", upper.join("other")).unwrap();
+            symlink(link, upper.join("data")).unwrap();
+            if kind == "bind" && link.ends_with("version") {
+                let file = volume.path().join("file");
+                std::fs::write(&file, "").unwrap();
+                container.mount(mount("bind", file, destination, &["bind"]));
+            } else if kind == "bind" {
+                container.mount(mount("bind", volume.path(), destination, &["rbind", "rw"]));
+            } else {
+                container.mount(mount(kind, kind, destination, &["nosuid"]));
+            }
+            let error = refusal(runtime, container, &format!("{kind} at {link}"));
+            assert!(
+                error.contains("/proc") && error.contains("cannot be mounted because"),
+                "{kind} at {destination}, a link to {link}: {error}"
+            );
+        }
+    }
+    // A volume's content is no better than an image's.
+    for destination in [
+        "/volume/inner",
+        "/volume/inner/self",
+        "/volume/../volume/inner/sys",
+    ] {
+        let mut container = host.container(&["true"]);
+        container.mount(mount(
+            "bind",
+            volume.path(),
+            "/volume",
+            &["rbind", "rprivate"],
+        ));
+        container.mount(mount(
+            "bind",
+            volume.path(),
+            destination,
+            &["rbind", "rprivate"],
+        ));
+        let error = refusal(runtime, container, destination);
+        assert!(
+            error.contains("cannot be mounted because"),
+            "{destination}: {error}"
+        );
+    }
+    // Also while /proc is not mounted yet: what is put there would be beneath it, or in its place.
+    let mut container = host.container(&["true"]);
+    symlink("/proc", image(&container).join("data")).unwrap();
+    let bind = mount("bind", volume.path(), "/data", &["rbind"]);
+    container
+        .request
+        .spec
+        .mounts_mut()
+        .as_mut()
+        .unwrap()
+        .insert(0, bind);
+    let error = refusal(runtime, container, "a mount before /proc's");
+    assert!(error.contains("it is not of type proc"), "{error}");
+    // Nor is anything made there.
+    let mut container = host.container(&["true"]);
+    symlink("/proc", image(&container).join("data")).unwrap();
+    container.mount(mount("bind", volume.path(), "/data/made", &["rbind"]));
+    let error = refusal(runtime, container, "a mount point on procfs");
+    assert!(error.contains("creating the mount point"), "{error}");
+    // No volume takes the place of the root itself.
+    let mut container = host.container(&["true"]);
+    symlink("/", image(&container).join("data")).unwrap();
+    container.mount(mount("bind", volume.path(), "/data", &["rbind"]));
+    let error = refusal(runtime, container, "a mount on the root");
+    assert!(error.contains("root of the container"), "{error}");
+    // What a container may be told otherwise, it may still.
+    let uptime = volume.path().join("uptime");
+    std::fs::write(&uptime, "1.00 1.00\n").unwrap();
+    let mut container = host.container(&["cat", "/proc/uptime"]);
+    container.mount(mount("bind", uptime, "/proc/uptime", &["bind", "ro"]));
+    assert_eq!(run(runtime, container).1, "1.00 1.00\n");
+    // So is a bind of a procfs as a whole, and of nothing else.
+    let mut container = host.container(&["readlink", "/proc/self/exe"]);
+    let mounts = container.request.spec.mounts_mut().as_mut().unwrap();
+    mounts.retain(|mount| mount.destination() != Path::new("/proc"));
+    container.mount(mount("bind", "/proc", "/proc", &["rbind"]));
+    assert_eq!(run(runtime, container).0, 0);
+    let mut container = host.container(&["true"]);
+    container.mount(mount("bind", volume.path(), "/proc", &["rbind"]));
+    let error = refusal(runtime, container, "a volume at /proc");
+    assert!(error.contains("it is not of type proc"), "{error}");
+}
+
+/// The class of CVE-2019-19921: procfs and sysfs are where their names say, or nowhere.
+fn proc_and_sys_are_directories_of_the_image(host: &Host, runtime: &Runtime) {
+    for (name, kind) in [("proc", "proc"), ("sys", "sysfs")] {
+        for linked in [true, false] {
+            let container = host.container(&["true"]);
+            let place = image(&container).join(name);
+            match linked {
+                true => symlink("/tmp", place).unwrap(),
+                false => std::fs::write(place, "").unwrap(),
+            }
+            let error = refusal(runtime, container, &format!("/{name} that is no directory"));
+            let expected = format!("filesystem {kind:?} must be mounted on ordinary directory");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
+}
+
+/// A destination that leads through the very mount that is made there: its flags are still its own.
+fn a_link_can_not_loosen_its_mount(host: &Host, runtime: &Runtime) {
+    let volume = tempfile::tempdir().unwrap();
+    symlink("/tmp", volume.path().join("up")).unwrap();
+    for options in [&["rbind", "ro"][..], &["rbind", "rro"]] {
+        let mut container = host.container(&["sh", "-c", "touch /v/x || echo refused"]);
+        let upper = image(&container);
+        std::fs::create_dir(upper.join("v")).unwrap();
+        symlink(".", upper.join("v/up")).unwrap();
+        container.mount(mount("bind", volume.path(), "/v/up", options));
+        let (_, stdout, stderr) = run(runtime, container);
+        assert_eq!(stdout, "refused\n", "{options:?}: {stderr}");
+    }
+}
+
+/// A volume that a link has put in /dev's place is not filled with devices.
+fn devices_are_made_in_no_volume(host: &Host, runtime: &Runtime) {
+    for link in ["/dev", "dev/."] {
+        let volume = tempfile::tempdir().unwrap();
+        let mut container = host.container(&["true"]);
+        symlink(link, image(&container).join("data")).unwrap();
+        container.mount(mount("bind", volume.path(), "/data", &["rbind"]));
+        // Whether it can start without its devices is up to the volume.
+        if let Ok(running) = runtime.block_on(container.start()) {
+            runtime.block_on(async {
+                running.exit().await;
+                running.shim.release().await.unwrap();
+            });
+        }
+        let found: Vec<_> = std::fs::read_dir(volume.path()).unwrap().collect();
+        assert!(found.is_empty(), "{link}: {found:?}");
+    }
+}
+
+/// Kernel settings are written to procfs, not to what an image has in its place.
+fn settings_reach_the_kernel_alone(host: &Host, runtime: &Runtime) {
+    let script =
+        "cat /mark; mount -t proc proc /tmp && cat /tmp/sys/net/ipv4/ip_unprivileged_port_start";
+    let mut container = host.container(&["sh", "-c", script]);
+    let upper = image(&container);
+    let fake = upper.join("proc/sys/net/ipv4");
+    std::fs::create_dir_all(&fake).unwrap();
+    std::fs::write(upper.join("mark"), "untouched\n").unwrap();
+    symlink("/mark", fake.join("ip_unprivileged_port_start")).unwrap();
+    let mounts = container.request.spec.mounts_mut().as_mut().unwrap();
+    mounts.retain(|mount| mount.destination() != Path::new("/proc"));
+    allow(&mut container, Capability::SysAdmin);
+    container.linux().set_sysctl(Some(
+        [(
+            "net.ipv4.ip_unprivileged_port_start".to_string(),
+            "7".to_string(),
+        )]
+        .into(),
+    ));
+    let (_, stdout, stderr) = run(runtime, container);
+    assert_eq!(stdout, "untouched\n7\n", "{stderr}");
+    // Names that lead out of the kernel's settings.
+    for name in [
+        "net.../../1/oom_score_adj",
+        "/etc/passwd",
+        "kernel/../../uptime",
+    ] {
+        let mut container = host.container(&["true"]);
+        container
+            .linux()
+            .set_sysctl(Some([(name.to_string(), "7".to_string())].into()));
+        let error = refusal(runtime, container, name);
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+fn allow(container: &mut Container<'_>, capability: Capability) {
+    let process = container.process();
+    let mut sets = process.capabilities().clone().unwrap();
+    let with = |set: &Option<Capabilities>| {
+        let mut set = set.clone().unwrap_or_default();
+        set.insert(capability);
+        Some(set)
+    };
+    let (bounding, effective, permitted) = (
+        with(sets.bounding()),
+        with(sets.effective()),
+        with(sets.permitted()),
+    );
+    sets.set_bounding(bounding)
+        .set_effective(effective)
+        .set_permitted(permitted);
+    process.set_capabilities(Some(sets));
+}
+
+/// An exec enters a container that may have covered its /proc: a label that went into a file there would be
+/// no label (the class of CVE-2019-16884).
+fn labels_reach_the_kernel_alone(host: &Host, runtime: &Runtime) {
+    let script = "mount -t tmpfs tmpfs /proc && mkdir -p /proc/self/attr/apparmor && touch /proc/self/attr/exec /proc/self/attr/apparmor/exec && echo covered && exec sleep 1000";
+    let mut container = host.container(&["sh", "-c", script]);
+    allow(&mut container, Capability::SysAdmin);
+    runtime.block_on(async {
+        let client = container.attach(OUTPUT);
+        let running = container.start().await.unwrap();
+        wait_for_line(client, "covered").await;
+        let error = running
+            .exec("label", |request| {
+                request
+                    .process
+                    .set_apparmor_profile(Some("dhow-no-such-profile".into()));
+            })
+            .await
+            .expect_err("there is no such profile");
+        assert!(
+            error.to_string().contains("dhow-no-such-profile"),
+            "{error}"
+        );
+        let (code, ..) = running.exec("plain", |_| {}).await.unwrap();
+        assert_eq!(code, 0, "without a label it needs no /proc");
+        running
+            .shim
+            .signal(dhow_runtime::Target::Init, 9)
+            .await
+            .unwrap();
+        running.exit().await;
+        running.shim.release().await.unwrap();
+    });
+}
+
+async fn wait_for_line(client: UnixStream, line: &'static str) {
+    let read = tokio::task::spawn_blocking(move || {
+        use std::io::Read;
+        let mut client = client;
+        client
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let mut header = [0; 8];
+        client
+            .read_exact(&mut header)
+            .expect("the container says something");
+        let mut body = vec![0; u32::from_be_bytes(header[4..].try_into().unwrap()) as usize];
+        client.read_exact(&mut body).unwrap();
+        // It is held open until the test's process ends: the container goes on.
+        std::mem::forget(client);
+        String::from_utf8(body).unwrap()
+    });
+    assert_eq!(read.await.unwrap().trim(), line);
+}
+
+/// What a running container has made of its devices: an exec's streams are the kernel's, or it doesn't start.
+fn an_exec_trusts_no_node_of_the_container(host: &Host, runtime: &Runtime) {
+    let script = "mount -t tmpfs tmpfs /dev/pts && mknod /dev/pts/ptmx c 1 3 && mount -t tmpfs tmpfs /tmp && touch /tmp/null && mount --bind /tmp/null /dev/null && echo covered && exec sleep 1000";
+    let mut container = host.container(&["sh", "-c", script]);
+    allow(&mut container, Capability::SysAdmin);
+    runtime.block_on(async {
+        let client = container.attach(OUTPUT);
+        let running = container.start().await.unwrap();
+        wait_for_line(client, "covered").await;
+        let error = running
+            .exec("null", |_| {})
+            .await
+            .expect_err("no null device");
+        assert!(
+            error.to_string().contains("is not the null device"),
+            "{error}"
+        );
+        let error = running
+            .exec("terminal", |request| {
+                request.process.set_terminal(Some(true));
+            })
+            .await
+            .expect_err("no terminal");
+        assert!(
+            error.to_string().contains("/dev/pts/ptmx is not"),
+            "{error}"
+        );
+        running
+            .shim
+            .signal(dhow_runtime::Target::Init, 9)
+            .await
+            .unwrap();
+        running.exit().await;
+        running.shim.release().await.unwrap();
+    });
 }
 
 fn memory_and_process_limits(host: &Host, runtime: &Runtime) {
