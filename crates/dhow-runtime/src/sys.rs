@@ -154,17 +154,19 @@ pub(crate) fn mount_setattr_recursive(
     check(result as i32)
 }
 
-/// Marks every descriptor from 3 on close-on-exec; Linux 5.11.
-pub(crate) fn close_range_cloexec() -> io::Result<()> {
-    // SAFETY: changes flags of descriptors only.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    } as i32)
+/// Closes every descriptor from 3 on but `kept`; Linux 5.9.
+///
+/// # Safety
+/// Nothing may use, or own, any of them any more.
+pub(crate) unsafe fn close_others(kept: BorrowedFd<'_>) -> io::Result<()> {
+    let close = |first: u32, last: u32| match first <= last {
+        // SAFETY: the caller gave the descriptors up.
+        true => check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } as i32),
+        false => Ok(()),
+    };
+    let kept = kept.as_raw_fd() as u32;
+    close(3, kept.saturating_sub(1))?;
+    close((kept + 1).max(3), u32::MAX)
 }
 
 /// The process at the other end of a unix socket: who connected, or who has called listen(2). 0 where it is

@@ -64,6 +64,10 @@ impl Reporter {
         }
     }
 
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     pub fn send(&self, report: &Report, fds: Vec<BorrowedFd<'_>>) -> io::Result<()> {
         Outgoing::new(&serde_json::to_vec(report)?, &[], fds)?.send(&self.socket)
     }

@@ -94,6 +94,12 @@ pub(crate) fn confine(
     let capabilities = Sets::new(process.capabilities().as_ref(), reporter)?;
     set_security_label(&procfs, process)?;
     drop(procfs);
+    // Whatever the shim had open must be out of the program's reach, and out of the reach of the paths that
+    // name it and its directory: "/proc/self/fd/7/../.." would lead out of the container (CVE-2024-21626).
+    // Before the filter, which may be one that doesn't let descriptors be closed this way.
+    // SAFETY: what is used from here on is the reports' socket alone.
+    unsafe { sys::close_others(reporter.socket()) }
+        .map_err(failed("closing the shim's descriptors"))?;
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     if no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(failed("setting no_new_privs"))?;
@@ -102,13 +108,6 @@ pub(crate) fn confine(
         seccomp::load_program(filter).map_err(failed("loading the seccomp filter"))?;
     }
     reporter.phase("seccomp");
-    // Whatever the shim had open for itself, the program must not have.
-    match sys::close_range_cloexec() {
-        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
-            return Err(failed("closing the shim's descriptors")(error));
-        }
-        _ => {}
-    }
     capabilities.bound()?;
     become_user(&identity)?;
     capabilities.apply()?;

@@ -1,5 +1,6 @@
 //! What a container may and may not do, with Docker's defaults.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,10 @@ pub const TESTS: &[crate::Test] = &[
     (
         "confinement::labels_reach_the_kernel_alone",
         labels_reach_the_kernel_alone,
+    ),
+    (
+        "confinement::descriptors_lead_nowhere",
+        descriptors_lead_nowhere,
     ),
     (
         "confinement::an_exec_trusts_no_node_of_the_container",
@@ -614,6 +619,59 @@ async fn wait_for_line(client: UnixStream, line: &'static str) {
         String::from_utf8(body).unwrap()
     });
     assert_eq!(read.await.unwrap().trim(), line);
+}
+
+/// The class of CVE-2024-21626: what the shim has open is no way out for a working directory or a program.
+fn descriptors_lead_nowhere(host: &Host, runtime: &Runtime) {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::copy("/bin/busybox", outside.path().join("true")).unwrap();
+    let place = outside.path().strip_prefix("/").unwrap().display();
+    let up = format!("{}{place}", "../".repeat(24));
+    // A directory that the shim holds, as a version 2 cgroup is one.
+    let held = || -> OwnedFd { std::fs::File::open(outside.path()).unwrap().into() };
+    let refused = |mut container: Container<'_>, what: &str| {
+        container.hold(held());
+        refusal(runtime, container, what);
+    };
+    for number in 3..32 {
+        let descriptor = format!("/proc/self/fd/{number}/{up}");
+        let mut container = host.container(&["true"]);
+        container
+            .process()
+            .set_cwd(format!("{descriptor}/made").into());
+        refused(container, &descriptor);
+        assert!(!outside.path().join("made").exists(), "{descriptor}");
+        refused(
+            host.container(&[&format!("{descriptor}/true")]),
+            &descriptor,
+        );
+    }
+    runtime.block_on(async {
+        let mut container = host.container(&["sleep", "1000"]);
+        container.hold(held());
+        let running = container.start().await.unwrap();
+        for number in 3..32 {
+            let descriptor = format!("/proc/self/fd/{number}/{up}");
+            let program = format!("{descriptor}/true");
+            running
+                .exec("program", |request| request.process = process(&[&program]))
+                .await
+                .expect_err(&program);
+            running
+                .exec("directory", |request| {
+                    request.process.set_cwd(descriptor.clone().into());
+                })
+                .await
+                .expect_err(&descriptor);
+        }
+        running
+            .shim
+            .signal(dhow_runtime::Target::Init, 9)
+            .await
+            .unwrap();
+        running.exit().await;
+        running.shim.release().await.unwrap();
+    });
 }
 
 /// What a running container has made of its devices: an exec's streams are the kernel's, or it doesn't start.

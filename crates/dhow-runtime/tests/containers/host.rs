@@ -111,6 +111,7 @@ impl Host {
             host: self,
             request,
             attach: Vec::new(),
+            held: Vec::new(),
         }
     }
 }
@@ -119,6 +120,7 @@ pub struct Container<'a> {
     host: &'a Host,
     pub request: StartRequest,
     attach: Vec<OwnedFd>,
+    held: Vec<OwnedFd>,
 }
 
 impl Container<'_> {
@@ -142,6 +144,11 @@ impl Container<'_> {
         ours
     }
 
+    /// What the shim is to keep open.
+    pub fn hold(&mut self, fd: OwnedFd) {
+        self.held.push(fd);
+    }
+
     pub async fn start(self) -> Result<Running, StartError> {
         let (bundle, id, runtime_dir) = (
             self.request.bundle.clone(),
@@ -151,7 +158,7 @@ impl Container<'_> {
         let (shim, started) = self
             .host
             .spawner
-            .start(self.request, None, self.attach, Vec::new())
+            .start(self.request, None, self.attach, self.held)
             .await?;
         Ok(Running {
             shim,
