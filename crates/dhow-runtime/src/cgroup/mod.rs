@@ -29,6 +29,9 @@ pub use mounts::{CgroupMount, CgroupMounts, mounts};
 /// How long a group's processes may take to end after SIGKILL, or to freeze.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a round of killing waits for the processes to freeze.
+const HASTE: Duration = Duration::from_millis(50);
+
 /// How often a group is made whose parents are removed meanwhile.
 const MOST_TRIES: u32 = 100;
 const RETRY_PAUSE: Duration = Duration::from_micros(50);
@@ -220,7 +223,8 @@ impl Cgroup {
         Ok(found)
     }
 
-    /// Ends every process in the group by SIGKILL and waits until they are gone, at most five seconds.
+    /// Ends every process in the group by SIGKILL and waits until they are gone, at most five seconds. What was
+    /// frozen is thawed.
     pub fn kill(&self) -> io::Result<()> {
         if self.layout.version() == Version::V2
             && let Some(directory) = self.directories().next()
@@ -229,26 +233,51 @@ impl Cgroup {
         {
             return self.wait_until("its processes are gone", || Ok(self.pids()?.is_empty()));
         }
-        self.wait_until("its processes are gone", || {
-            let pids = self.pids()?;
-            for pid in &pids {
-                if let Some(pid) = Pid::from_raw(*pid as i32) {
-                    match rustix::process::kill_process(pid, Signal::KILL) {
-                        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                        Err(e) => return Err(e.into()),
-                    }
-                }
+        let killed = self.wait_until("its processes are gone", || self.kill_once());
+        // A frozen process is not ended before it is thawed.
+        killed.and(self.set_frozen(false))
+    }
+
+    /// Sends SIGKILL to all that are there; true when there were none.
+    ///
+    /// They are frozen for it: so none forks between the listing and its end, and no number that was listed
+    /// is another process's when the signal goes.
+    fn kill_once(&self) -> io::Result<bool> {
+        if self.pids()?.is_empty() {
+            return Ok(true);
+        }
+        // Without a freezer, or with a process that doesn't freeze, the next round finds who is left.
+        let _ = self.freeze_within(HASTE);
+        let pids = self.pids()?;
+        for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid as i32)) {
+            match rustix::process::kill_process(pid, Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(e) => return Err(e.into()),
             }
-            // A frozen process is not ended before it is thawed.
-            self.set_frozen(false)?;
-            Ok(pids.is_empty())
-        })
+        }
+        self.set_frozen(false)?;
+        Ok(pids.is_empty())
     }
 
     /// Stops every process in the group until [`Cgroup::thaw`].
+    ///
+    /// # Errors
+    /// A process that can't be frozen in time, such as one that waits for a dead file server; all are then
+    /// thawed again.
     pub fn freeze(&self) -> io::Result<()> {
+        self.freeze_within(PATIENCE)
+            .map_err(|error| match self.set_frozen(false) {
+                Ok(()) => error,
+                Err(also) => io::Error::new(
+                    error.kind(),
+                    format!("{error}; thawing what was frozen failed too: {also}"),
+                ),
+            })
+    }
+
+    fn freeze_within(&self, patience: Duration) -> io::Result<()> {
         self.set_frozen(true)?;
-        self.wait_until("it is frozen", || self.is_frozen())
+        self.wait_within(patience, "it is frozen", || self.is_frozen())
     }
 
     pub fn thaw(&self) -> io::Result<()> {
@@ -336,8 +365,17 @@ impl Cgroup {
         }
     }
 
-    fn wait_until(&self, what: &str, mut done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait_until(&self, what: &str, done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+        self.wait_within(PATIENCE, what, done)
+    }
+
+    fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut done: impl FnMut() -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
         let mut pause = Duration::from_micros(100);
         while !done()? {
             if Instant::now() > deadline {

@@ -68,6 +68,125 @@ fn processes_join_are_listed_frozen_and_ended() {
     assert!(group.0.pids().unwrap().is_empty());
 }
 
+/// A filesystem whose server never answers: who looks into it waits, and can be killed but not frozen.
+struct DeadFilesystem {
+    dir: tempfile::TempDir,
+    server: fs::File,
+}
+
+impl DeadFilesystem {
+    fn mount() -> Option<DeadFilesystem> {
+        use std::os::fd::AsRawFd;
+        let mut server = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")
+            .ok()?;
+        let dir = tempfile::tempdir().unwrap();
+        let options = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0",
+            server.as_raw_fd()
+        );
+        let options = std::ffi::CString::new(options).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("dead", dir.path(), "fuse", flags, Some(options.as_c_str())).unwrap();
+        // The kernel's greeting, and the one answer that it gets (include/uapi/linux/fuse.h: fuse_in_header,
+        // fuse_out_header and fuse_init_out, here of version 7.22, which is 24 bytes long).
+        let mut greeting = [0; 8192];
+        io::Read::read(&mut server, &mut greeting).unwrap();
+        let mut answer = Vec::new();
+        answer.extend((16u32 + 24).to_ne_bytes());
+        answer.extend(0i32.to_ne_bytes());
+        answer.extend(&greeting[8..16]);
+        for field in [7u32, 22, 4096, 0, 0, 4096] {
+            answer.extend(field.to_ne_bytes());
+        }
+        io::Write::write_all(&mut server, &answer).unwrap();
+        Some(DeadFilesystem { dir, server })
+    }
+
+    /// Waits until somebody has asked it for something; who has can still be killed while that is not read.
+    fn wait_for_request(&mut self) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut asked = [PollFd::new(&self.server, PollFlags::IN)];
+        let patience = Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            poll(&mut asked, Some(&patience)).unwrap(),
+            1,
+            "nobody looks into it"
+        );
+    }
+}
+
+impl Drop for DeadFilesystem {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.dir.path(), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn what_can_not_be_frozen_is_thawed() {
+    let Some(mut dead) = DeadFilesystem::mount() else {
+        println!("skipped: this machine has no /dev/fuse");
+        return;
+    };
+    let group = Group::new("thaw", None);
+    let mut stuck = Command::new("sh")
+        .args(["-c", "read go; exec ls \"$0/missing\""])
+        .arg(dead.dir.path())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut other = sleeper();
+    group.0.join(stuck.id()).unwrap();
+    group.0.join(other.id()).unwrap();
+    drop(stuck.stdin.take());
+    dead.wait_for_request();
+    let error = group.0.freeze().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+    match group.0.layout.version() {
+        Version::V1 => assert_eq!(group.read("freezer", "freezer.state"), "THAWED"),
+        Version::V2 => assert_eq!(group.read("", "cgroup.freeze"), "0"),
+    }
+    // Nor does it keep the group from being ended.
+    let reaper = std::thread::spawn(move || (stuck.wait().unwrap(), other.wait().unwrap()));
+    group.0.kill().unwrap();
+    reaper.join().unwrap();
+}
+
+#[test]
+fn a_fork_bomb_ends() {
+    let resources = LinuxResourcesBuilder::default()
+        .pids(LinuxPidsBuilder::default().limit(300).build().unwrap())
+        .build()
+        .unwrap();
+    let group = Group::new("bomb", Some(&resources));
+    let mut bomb = Command::new("sh")
+        .args([
+            "-c",
+            "read go; bomb() { bomb | bomb & }; while :; do bomb; done",
+        ])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    group.0.join(bomb.id()).unwrap();
+    drop(bomb.stdin.take());
+    let deadline = Instant::now() + PATIENCE;
+    while group.0.pids().unwrap().len() < 100 {
+        assert!(Instant::now() < deadline, "it does not grow");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let reaper = std::thread::spawn(move || bomb.wait().unwrap());
+    group.0.kill().unwrap();
+    assert!(!reaper.join().unwrap().success());
+    assert!(group.0.pids().unwrap().is_empty());
+}
+
 impl Cgroup {
     /// A group with a process in it stays.
     fn remove_now_fails(&self) -> bool {

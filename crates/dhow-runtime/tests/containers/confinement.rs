@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dhow_runtime::{Rootfs, StartError};
+use dhow_runtime::{AttachStreams, Rootfs, StartError};
 use oci_spec::runtime::*;
 use tokio::runtime::Runtime;
 
@@ -60,6 +60,10 @@ pub const TESTS: &[crate::Test] = &[
     (
         "confinement::an_exec_trusts_no_node_of_the_container",
         an_exec_trusts_no_node_of_the_container,
+    ),
+    (
+        "confinement::hostile_processes_are_ended",
+        hostile_processes_are_ended,
     ),
     (
         "confinement::memory_and_process_limits",
@@ -709,6 +713,35 @@ fn an_exec_trusts_no_node_of_the_container(host: &Host, runtime: &Runtime) {
         running.exit().await;
         running.shim.release().await.unwrap();
     });
+}
+
+/// What stops whatever it can, and multiplies as it can, ends by its control group.
+fn hostile_processes_are_ended(host: &Host, runtime: &Runtime) {
+    let stop = "stop() { while :; do kill -STOP -1; done; }; stop & stop & stop & echo ready; stop";
+    let bomb = "bomb() { bomb | bomb & }; echo ready; while :; do bomb; done";
+    let both = "stop() { while :; do kill -STOP -1; done; }; bomb() { bomb | bomb & }; stop & echo ready; while :; do bomb; done";
+    for script in [stop, bomb, both] {
+        let mut container = host.container(&["sh", "-c", script]);
+        let resources = container.linux().resources_mut().as_mut().unwrap();
+        resources.set_pids(Some(
+            LinuxPidsBuilder::default().limit(200).build().unwrap(),
+        ));
+        runtime.block_on(async {
+            let client = container.attach(AttachStreams {
+                stderr: false,
+                ..OUTPUT
+            });
+            let running = container.start().await.unwrap();
+            wait_for_line(client, "ready").await;
+            let cgroup = running.cgroup();
+            tokio::task::spawn_blocking(move || cgroup.kill())
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(running.exit().await.code, 137, "{script}");
+            running.shim.release().await.unwrap();
+        });
+    }
 }
 
 fn memory_and_process_limits(host: &Host, runtime: &Runtime) {
