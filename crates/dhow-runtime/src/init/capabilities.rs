@@ -1,63 +1,14 @@
-//! Capability sets, capabilities(7).
+//! The capability sets of a process that is about to run its program.
 
-use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::{Reporter, failed};
+use crate::capabilities;
 use crate::protocol::StartError;
 
-/// In the order of their numbers in include/uapi/linux/capability.h.
-const NUMBERED: [Capability; 41] = [
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::DacReadSearch,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setpcap,
-    Capability::LinuxImmutable,
-    Capability::NetBindService,
-    Capability::NetBroadcast,
-    Capability::NetAdmin,
-    Capability::NetRaw,
-    Capability::IpcLock,
-    Capability::IpcOwner,
-    Capability::SysModule,
-    Capability::SysRawio,
-    Capability::SysChroot,
-    Capability::SysPtrace,
-    Capability::SysPacct,
-    Capability::SysAdmin,
-    Capability::SysBoot,
-    Capability::SysNice,
-    Capability::SysResource,
-    Capability::SysTime,
-    Capability::SysTtyConfig,
-    Capability::Mknod,
-    Capability::Lease,
-    Capability::AuditWrite,
-    Capability::AuditControl,
-    Capability::Setfcap,
-    Capability::MacOverride,
-    Capability::MacAdmin,
-    Capability::Syslog,
-    Capability::WakeAlarm,
-    Capability::BlockSuspend,
-    Capability::AuditRead,
-    Capability::Perfmon,
-    Capability::Bpf,
-    Capability::CheckpointRestore,
-];
-
 fn bits(set: Option<&Capabilities>) -> u64 {
-    let Some(set) = set else { return 0 };
-    NUMBERED
-        .iter()
-        .enumerate()
-        .filter(|(_, capability)| set.contains(capability))
-        .fold(0, |bits, (number, _)| bits | 1 << number)
+    capabilities::mask(set.into_iter().flatten())
 }
 
 /// The sets a process is to have, as far as this one has them to give.
@@ -88,11 +39,9 @@ impl Sets {
         let permitted = bits(asked.permitted().as_ref());
         let lacking = permitted & !own;
         if lacking != 0 {
-            let names: Vec<String> = NUMBERED
+            let names: Vec<String> = capabilities::of_mask(lacking)
                 .iter()
-                .enumerate()
-                .filter(|(number, _)| lacking >> number & 1 == 1)
-                .map(|(_, capability)| format!("CAP_{capability}"))
+                .map(|capability| format!("CAP_{capability}"))
                 .collect();
             reporter.warn(format!(
                 "the daemon itself does not have {}, so the container can't",
@@ -145,21 +94,5 @@ impl Sets {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_the_kernels() {
-        let bit = |capability: Capability| bits(Some(&Capabilities::from([capability])));
-        assert_eq!(bit(Capability::Chown), 1);
-        assert_eq!(bit(Capability::SysAdmin), 1 << 21);
-        assert_eq!(bit(Capability::SysResource), 1 << 24);
-        assert_eq!(bit(Capability::Mknod), 1 << 27);
-        assert_eq!(bit(Capability::CheckpointRestore), 1 << 40);
-        assert_eq!(bits(None), 0);
     }
 }
