@@ -11,6 +11,7 @@ mod layout;
 mod limits_v1;
 mod limits_v2;
 mod mounts;
+mod usage;
 mod weight;
 
 use std::fs;
@@ -25,6 +26,7 @@ use rustix::process::{Pid, Signal};
 
 pub use layout::{Hierarchy, Layout, Version};
 pub use mounts::{CgroupMount, CgroupMounts, mounts};
+pub use usage::{BlockIo, BlockIoUsage, CpuUsage, MemoryUsage, PidsLimit, PidsUsage, Usage};
 
 /// How long a group's processes may take to end after SIGKILL, or to freeze.
 const PATIENCE: Duration = Duration::from_secs(5);
