@@ -20,7 +20,6 @@ pub(crate) mod program;
 pub(crate) mod reaper;
 pub(crate) mod resolve;
 pub(crate) mod rootfs;
-pub(crate) mod user;
 
 use std::fmt::Display;
 use std::io;

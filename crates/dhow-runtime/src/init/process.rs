@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process, User};
 use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
@@ -11,8 +11,7 @@ use rustix::process::{Gid, Resource, Rlimit, Uid};
 use super::capabilities::Sets;
 use super::procfs::Procfs;
 use super::program::Program;
-use super::user::Identity;
-use super::{Reporter, Stdio, failed, program, user};
+use super::{Reporter, Stdio, failed, program};
 use crate::protocol::StartError;
 use crate::{seccomp, sys};
 
@@ -89,8 +88,8 @@ pub(crate) fn confine(
     reporter: &mut Reporter,
 ) -> Result<Program, StartError> {
     set_rlimits(process.rlimits().as_deref().unwrap_or_default(), reporter)?;
-    let identity = user::resolve(process.user())?;
-    own_stdio(&identity);
+    let user = process.user();
+    own_stdio(user);
     let capabilities = Sets::new(process.capabilities().as_ref(), reporter)?;
     set_security_label(&procfs, process)?;
     drop(procfs);
@@ -109,11 +108,11 @@ pub(crate) fn confine(
     }
     reporter.phase("seccomp");
     capabilities.bound()?;
-    become_user(&identity)?;
+    become_user(user)?;
     capabilities.apply()?;
     program::enter(process.cwd())?;
-    rustix::process::umask(Mode::from_raw_mode(process.user().umask().unwrap_or(0o022)));
-    let program = Program::find(process, &identity.home)?;
+    rustix::process::umask(Mode::from_raw_mode(user.umask().unwrap_or(0o022)));
+    let program = Program::find(process)?;
     if no_new_privileges {
         seccomp::load_program(filter).map_err(failed("loading the seccomp filter"))?;
     }
@@ -121,8 +120,8 @@ pub(crate) fn confine(
 }
 
 /// A program that is not root may open its streams again by name only if it owns them.
-fn own_stdio(identity: &Identity) {
-    if identity.uid == 0 {
+fn own_stdio(user: &User) {
+    if user.uid() == 0 {
         return;
     }
     for stream in [
@@ -134,25 +133,27 @@ fn own_stdio(identity: &Identity) {
             && stat.st_rdev != rustix::fs::makedev(1, 3)
         {
             // A stream that can't change hands, such as one on a read-only filesystem, works as it is.
-            let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(identity.uid)), None);
+            let _ = rustix::fs::fchown(stream, Some(Uid::from_raw(user.uid())), None);
         }
     }
 }
 
-fn become_user(identity: &Identity) -> Result<(), StartError> {
-    let groups: Vec<Gid> = identity
-        .groups
+/// The numbers are taken as they come: what a name means was looked up by who made the specification.
+fn become_user(user: &User) -> Result<(), StartError> {
+    let groups: Vec<Gid> = user
+        .additional_gids()
         .iter()
+        .flatten()
         .map(|gid| Gid::from_raw(*gid))
         .collect();
-    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    let (uid, gid) = (Uid::from_raw(user.uid()), Gid::from_raw(user.gid()));
     rustix::thread::set_thread_groups(&groups)
         .map_err(failed("setting the supplementary groups"))?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)
-        .map_err(failed(format!("setting the group id {}", identity.gid)))?;
+        .map_err(failed(format!("setting the group id {}", user.gid())))?;
     rustix::thread::set_keep_capabilities(true).map_err(failed("keeping the capabilities"))?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
-        .map_err(failed(format!("setting the user id {}", identity.uid)))?;
+        .map_err(failed(format!("setting the user id {}", user.uid())))?;
     rustix::thread::set_keep_capabilities(false).map_err(failed("keeping the capabilities"))
 }
 

@@ -72,12 +72,12 @@ fn words(error: Errno) -> String {
 }
 
 impl Program {
-    pub fn find(process: &Process, home: &str) -> Result<Self, StartError> {
+    pub fn find(process: &Process) -> Result<Self, StartError> {
         let arguments = process.args().as_deref().unwrap_or_default();
         let name = arguments
             .first()
             .ok_or_else(|| StartError::Other("no command specified".into()))?;
-        let environment = environment(process.env().as_deref().unwrap_or_default(), home);
+        let environment = environment(process.env().as_deref().unwrap_or_default());
         let search = environment
             .iter()
             .find_map(|entry| entry.strip_prefix("PATH="))
@@ -125,8 +125,8 @@ impl Program {
     }
 }
 
-/// The environment as it was asked for, the last of several of a name, and a home.
-fn environment(asked: &[String], home: &str) -> Vec<String> {
+/// The environment as it was asked for, the last of several of a name.
+fn environment(asked: &[String]) -> Vec<String> {
     let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
     let mut seen = std::collections::HashSet::new();
     let mut environment: Vec<String> = asked
@@ -136,14 +136,6 @@ fn environment(asked: &[String], home: &str) -> Vec<String> {
         .cloned()
         .collect();
     environment.reverse();
-    match environment
-        .iter()
-        .position(|entry| entry.starts_with("HOME="))
-    {
-        Some(at) if environment[at] == "HOME=" => environment[at] = format!("HOME={home}"),
-        Some(_) => {}
-        None => environment.push(format!("HOME={home}")),
-    }
     environment
 }
 
@@ -224,15 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_name_counts_and_a_home_is_there() {
-        let of = |entries: &[&str]| {
-            environment(
-                &entries.iter().map(|e| e.to_string()).collect::<Vec<_>>(),
-                "/root",
-            )
-        };
-        assert_eq!(of(&["A=1", "B=2", "A=3"]), ["B=2", "A=3", "HOME=/root"]);
-        assert_eq!(of(&["HOME=/x"]), ["HOME=/x"]);
-        assert_eq!(of(&["HOME="]), ["HOME=/root"]);
+    fn the_last_of_a_name_counts() {
+        let asked = ["A=1", "B=2", "A=3"].map(String::from);
+        assert_eq!(environment(&asked), ["B=2", "A=3"]);
     }
 }

@@ -34,15 +34,15 @@ fn runs_in_the_container(host: &Host, runtime: &Runtime) {
         for line in stdout.lines().filter(|line| !line.starts_with("0::")) {
             assert!(line.ends_with(":/"), "{stdout}");
         }
-        let script = ["sh", "-c", "id -u; id -G; pwd; echo $HOME $FOO"];
-        let anna = UserBuilder::default().uid(0u32).gid(0u32).username("anna").build().unwrap();
+        let script = ["sh", "-c", "id -u; id -G; pwd; echo \"$HOME $FOO\""];
+        let anna = UserBuilder::default().uid(1000u32).gid(1000u32).additional_gids(vec![29u32]).build().unwrap();
         let (_, stdout, _) = running.exec("c", |request| {
             request.process = process(&script);
             request.process.set_user(anna);
             request.process.set_cwd("/tmp".into());
             request.process.env_mut().as_mut().unwrap().push("FOO=bar".into());
         }).await.unwrap();
-        assert_eq!(stdout, "1000\n1000 29\n/tmp\n/home/anna bar\n");
+        assert_eq!(stdout, "1000\n1000 29\n/tmp\n bar\n");
         running.shim.signal(Target::Init, 9).await.unwrap();
         assert_eq!(running.exit().await.code, 137);
         running.shim.release().await.unwrap();
