@@ -3,8 +3,10 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hickory_resolver::Resolver;
+use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -34,6 +36,7 @@ impl Connection {
                 let stream = connect_tcp(address).await.map_err(failed)?;
                 // Keystrokes and headers must not wait for acknowledgements.
                 stream.set_nodelay(true).map_err(failed)?;
+                keep_alive(&stream).map_err(failed)?;
                 let Some(tls) = tls else {
                     return Ok(Connection::Tcp(stream));
                 };
@@ -57,6 +60,21 @@ impl Connection {
             }
         }
     }
+}
+
+/// How long a host may be silent before it is asked whether it is still there, how long it has for each
+/// answer, and how often it is asked: events and logs may have nothing to say for days, and a host that lost
+/// its power never closes a connection.
+const SILENCE: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(10);
+const QUESTIONS: u32 = 3;
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, ANSWER)?;
+    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
+    Ok(())
 }
 
 /// Connects to the first address that answers. The resolver is needed for names only, as a static
@@ -156,5 +174,26 @@ impl AsyncWrite for Connection {
             Connection::Tcp(stream) => stream.is_write_vectored(),
             Connection::Tls(stream) => stream.is_write_vectored(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_host_is_asked_whether_it_is_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = Host::Tcp {
+            address: listener.local_addr().unwrap().to_string(),
+            base: String::new(),
+        };
+        let Connection::Tcp(stream) = Connection::open(&host, None).await.unwrap() else {
+            panic!("a connection without TLS");
+        };
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
+        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), ANSWER);
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), QUESTIONS);
     }
 }

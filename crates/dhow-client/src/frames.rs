@@ -6,6 +6,8 @@ use std::io;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::error::Error;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamKind {
     Stdin,
@@ -45,7 +47,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// The next bytes, or `None` at the end. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> io::Result<Option<Frame>> {
+    pub async fn next(&mut self) -> Result<Option<Frame>, Error> {
         loop {
             if let Some(frame) = self.parse()? {
                 return Ok(Some(frame));
@@ -57,7 +59,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     _ => Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
                         "the stream ended within a frame",
-                    )),
+                    )
+                    .into()),
                 };
             }
         }
@@ -129,7 +132,7 @@ mod tests {
     }
 
     /// Reads a stream that arrives in pieces of `step` bytes.
-    fn decode(bytes: &[u8], step: usize, raw: bool) -> io::Result<Vec<(StreamKind, Vec<u8>)>> {
+    fn decode(bytes: &[u8], step: usize, raw: bool) -> Result<Vec<(StreamKind, Vec<u8>)>, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let (mut sender, receiver) = tokio::io::duplex(step);
