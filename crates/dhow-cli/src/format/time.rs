@@ -36,12 +36,10 @@ pub fn ago(seconds: i64) -> String {
 /// of this one's.
 pub fn moment(text: &str) -> Result<String, String> {
     if let Ok(ago) = dhow_api::duration::parse(text) {
-        let then = dhow_api::time::now() - ago;
-        return Ok(format!(
-            "{}.{:09}",
-            then / 1_000_000_000,
-            then % 1_000_000_000
-        ));
+        let then = dhow_api::time::now().saturating_sub(ago);
+        let sign = if then < 0 { "-" } else { "" };
+        let (seconds, nanos) = (then / 1_000_000_000, then % 1_000_000_000);
+        return Ok(format!("{sign}{}.{:09}", seconds.abs(), nanos.abs()));
     }
     if dhow_api::time::parse(text).is_ok() {
         return Ok(match text.parse::<Timestamp>() {
@@ -83,5 +81,11 @@ mod tests {
         let now = dhow_api::time::now() as f64 / 1e9;
         assert!((now - ago - 600.0).abs() < 60.0);
         assert!(moment("yesterday").is_err());
+        // Before the epoch, and after all time.
+        for (text, sign) in [("600000h", "-"), ("-2562047h", "9223372036.")] {
+            let moment = moment(text).unwrap();
+            assert!(moment.starts_with(sign), "{moment}");
+            assert!(dhow_api::time::parse(&moment).is_ok(), "{moment}");
+        }
     }
 }
