@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dhow_oci::{Algorithm, Descriptor, Digest};
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use self::content::FileBlob;
 use self::directories::Directories;
@@ -72,8 +72,9 @@ struct Shared {
     directories: Arc<Directories>,
     sessions: Mutex<HashMap<UploadId, Arc<Session>>>,
     /// What adds to a repository holds its lock for reading, what removes for writing: so a manifest never
-    /// appears whose blobs are just going, nor a tag whose manifest is.
-    locks: Vec<RwLock<()>>,
+    /// appears whose blobs are just going, nor a tag whose manifest is. The lock belongs to the work (see
+    /// [`to_its_end`]), for a request can go away at any await.
+    locks: Vec<Arc<RwLock<()>>>,
     /// Released by the kernel when the process ends, however it ends.
     _lock: File,
 }
@@ -91,7 +92,7 @@ impl FilesystemStorage {
             limits,
             directories: Arc::new(Directories::new(root)),
             sessions: Mutex::new(sessions),
-            locks: (0..LOCKS).map(|_| RwLock::new(())).collect(),
+            locks: (0..LOCKS).map(|_| Arc::default()).collect(),
             _lock: lock,
         }));
         Ok((storage, recovered))
@@ -107,6 +108,17 @@ impl FilesystemStorage {
             Ok(result) => Ok(result?),
             Err(e) => Err(StorageError::Io(io::Error::other(e))),
         }
+    }
+}
+
+/// Carries a change to its end. The server drops a request's future when its client hangs up; a change that has
+/// begun goes on, and what it holds is released when the change is done, not when nobody waits for it any more.
+async fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+) -> Result<T, StorageError> {
+    match tokio::spawn(change).await {
+        Ok(result) => result,
+        Err(e) => Err(StorageError::Io(io::Error::other(e))),
     }
 }
 
@@ -153,10 +165,20 @@ impl Shared {
         self.root.join("uploads").join(format!("{id}.{kind}"))
     }
 
-    fn lock_of(&self, repository: &RepositoryName) -> &RwLock<()> {
+    fn lock_of(&self, repository: &RepositoryName) -> Arc<RwLock<()>> {
         let mut hasher = DefaultHasher::new();
         repository.hash(&mut hasher);
-        &self.locks[hasher.finish() as usize % LOCKS]
+        self.locks[hasher.finish() as usize % LOCKS].clone()
+    }
+
+    /// To be held by what adds to a repository.
+    async fn adding(&self, repository: &RepositoryName) -> OwnedRwLockReadGuard<()> {
+        self.lock_of(repository).read_owned().await
+    }
+
+    /// To be held by what removes from a repository.
+    async fn removing(&self, repository: &RepositoryName) -> OwnedRwLockWriteGuard<()> {
+        self.lock_of(repository).write_owned().await
     }
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
@@ -201,28 +223,33 @@ impl Storage for FilesystemStorage {
         from: Option<&RepositoryName>,
         digest: &Digest,
     ) -> Result<bool, StorageError> {
-        let _adding = self.0.lock_of(to).read().await;
+        let adding = self.0.adding(to).await;
+        let storage = self.clone();
         let (repository, from, digest) = (to.clone(), from.cloned(), digest.clone());
-        let changed = self
-            .blocking(move |shared| {
-                let there = match &from {
-                    Some(from) => shared.has_blob(from, &digest)?,
-                    None => shared.content_path(&digest).try_exists()?,
-                };
-                if there {
-                    shared.link_blob(&repository, &digest).map(Some)
-                } else {
-                    Ok(None)
+        to_its_end(async move {
+            let _adding = adding;
+            let changed = storage
+                .blocking(move |shared| {
+                    let there = match &from {
+                        Some(from) => shared.has_blob(from, &digest)?,
+                        None => shared.content_path(&digest).try_exists()?,
+                    };
+                    if there {
+                        shared.link_blob(&repository, &digest).map(Some)
+                    } else {
+                        Ok(None)
+                    }
+                })
+                .await?;
+            match changed {
+                Some(changed) => {
+                    storage.0.directories.sync(changed).await?;
+                    Ok(true)
                 }
-            })
-            .await?;
-        match changed {
-            Some(changed) => {
-                self.0.directories.sync(changed).await?;
-                Ok(true)
+                None => Ok(false),
             }
-            None => Ok(false),
-        }
+        })
+        .await
     }
 
     async fn delete_blob(
@@ -230,9 +257,9 @@ impl Storage for FilesystemStorage {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<bool, StorageError> {
-        let _removing = self.0.lock_of(repository).write().await;
+        let removing = self.0.removing(repository).await;
         let link = self.0.blob_link(repository, digest);
-        self.remove(vec![link]).await
+        self.remove(vec![link], removing).await
     }
 
     async fn start_upload(
@@ -296,9 +323,9 @@ impl Storage for FilesystemStorage {
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<bool, StorageError> {
-        let _removing = self.0.lock_of(repository).write().await;
+        let removing = self.0.removing(repository).await;
         let path = self.0.tag_path(repository, tag);
-        self.remove(vec![path]).await
+        self.remove(vec![path], removing).await
     }
 
     async fn tags(
@@ -344,3 +371,6 @@ impl Storage for FilesystemStorage {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dhow_oci::Digest;
 use futures_util::stream;
+use tokio::sync::OwnedRwLockWriteGuard;
 
-use super::{FilesystemStorage, Shared, found};
+use super::{FilesystemStorage, Shared, found, to_its_end};
 use crate::RepositoryName;
 use crate::storage::{BlobStream, StorageError, StoredBlob, UploadId};
 
@@ -153,23 +154,32 @@ impl Shared {
 
 impl FilesystemStorage {
     /// Removes files and makes that durable; says whether the first was there.
-    pub(super) async fn remove(&self, paths: Vec<PathBuf>) -> Result<bool, StorageError> {
-        let (was_there, changed) = self
-            .blocking(move |_| {
-                let mut was_there = Vec::new();
-                let mut changed = Vec::new();
-                for path in &paths {
-                    let removed = found(fs::remove_file(path))?.is_some();
-                    was_there.push(removed);
-                    if removed {
-                        changed.push(parent(path)?);
+    pub(super) async fn remove(
+        &self,
+        paths: Vec<PathBuf>,
+        removing: OwnedRwLockWriteGuard<()>,
+    ) -> Result<bool, StorageError> {
+        let storage = self.clone();
+        to_its_end(async move {
+            let _removing = removing;
+            let (was_there, changed) = storage
+                .blocking(move |_| {
+                    let mut was_there = Vec::new();
+                    let mut changed = Vec::new();
+                    for path in &paths {
+                        let removed = found(fs::remove_file(path))?.is_some();
+                        was_there.push(removed);
+                        if removed {
+                            changed.push(parent(path)?);
+                        }
                     }
-                }
-                Ok((was_there.first() == Some(&true), changed))
-            })
-            .await?;
-        self.0.directories.sync(changed).await?;
-        Ok(was_there)
+                    Ok((was_there.first() == Some(&true), changed))
+                })
+                .await?;
+            storage.0.directories.sync(changed).await?;
+            Ok(was_there)
+        })
+        .await
     }
 }
 

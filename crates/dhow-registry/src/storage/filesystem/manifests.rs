@@ -7,7 +7,7 @@ use std::path::Path;
 use dhow_oci::{Descriptor, Digest};
 
 use super::content::parent;
-use super::{FilesystemStorage, Shared, found};
+use super::{FilesystemStorage, Shared, found, to_its_end};
 use crate::storage::{ManifestRecord, Need, Page, PutManifest, StorageError, page_of};
 use crate::{RepositoryName, Tag, TagOrDigest};
 
@@ -17,46 +17,50 @@ impl FilesystemStorage {
         repository: &RepositoryName,
         put: PutManifest,
     ) -> Result<(), StorageError> {
-        let _adding = self.0.lock_of(repository).read().await;
-        let name = repository.clone();
-        let changed = self
-            .blocking(move |shared| {
-                let missing = shared.missing(&name, &put.needs)?;
-                if !missing.is_empty() {
-                    return Ok(Err(missing));
-                }
-                let mut changed = Vec::new();
-                let digest = &put.record.digest;
-                let content = shared.content_path(digest);
-                changed.push(parent(&content)?);
-                let there =
-                    found(fs::metadata(&content))?.is_some_and(|m| m.len() == put.record.size);
-                if !there {
-                    shared.place(&content, &put.bytes, &mut changed)?;
-                }
-                let record = serde_json::to_vec(&put.record)?;
-                shared.place(&shared.record_path(&name, digest), &record, &mut changed)?;
-                if let Some(subject) = &put.record.subject {
-                    let path = shared
-                        .referrers_path(&name, subject)
-                        .join(referrer_name(digest));
-                    let descriptor = serde_json::to_vec(&put.descriptor)?;
-                    shared.place(&path, &descriptor, &mut changed)?;
-                }
-                for tag in &put.tags {
-                    let digest = digest.to_string();
-                    shared.place(
-                        &shared.tag_path(&name, tag),
-                        digest.as_bytes(),
-                        &mut changed,
-                    )?;
-                }
-                Ok(Ok(changed))
-            })
-            .await?
-            .map_err(StorageError::Missing)?;
-        self.0.directories.sync(changed).await?;
-        Ok(())
+        let adding = self.0.adding(repository).await;
+        let (storage, name) = (self.clone(), repository.clone());
+        to_its_end(async move {
+            let _adding = adding;
+            let changed = storage
+                .blocking(move |shared| {
+                    let missing = shared.missing(&name, &put.needs)?;
+                    if !missing.is_empty() {
+                        return Ok(Err(missing));
+                    }
+                    let mut changed = Vec::new();
+                    let digest = &put.record.digest;
+                    let content = shared.content_path(digest);
+                    changed.push(parent(&content)?);
+                    let there =
+                        found(fs::metadata(&content))?.is_some_and(|m| m.len() == put.record.size);
+                    if !there {
+                        shared.place(&content, &put.bytes, &mut changed)?;
+                    }
+                    let record = serde_json::to_vec(&put.record)?;
+                    shared.place(&shared.record_path(&name, digest), &record, &mut changed)?;
+                    if let Some(subject) = &put.record.subject {
+                        let path = shared
+                            .referrers_path(&name, subject)
+                            .join(referrer_name(digest));
+                        let descriptor = serde_json::to_vec(&put.descriptor)?;
+                        shared.place(&path, &descriptor, &mut changed)?;
+                    }
+                    for tag in &put.tags {
+                        let digest = digest.to_string();
+                        shared.place(
+                            &shared.tag_path(&name, tag),
+                            digest.as_bytes(),
+                            &mut changed,
+                        )?;
+                    }
+                    Ok(Ok(changed))
+                })
+                .await?
+                .map_err(StorageError::Missing)?;
+            storage.0.directories.sync(changed).await?;
+            Ok(())
+        })
+        .await
     }
 
     pub(super) async fn remove_manifest(
@@ -64,7 +68,7 @@ impl FilesystemStorage {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<bool, StorageError> {
-        let _removing = self.0.lock_of(repository).write().await;
+        let removing = self.0.removing(repository).await;
         let (name, digest) = (repository.clone(), digest.clone());
         let paths = self
             .blocking(move |shared| {
@@ -88,7 +92,7 @@ impl FilesystemStorage {
         if paths.is_empty() {
             return Ok(false);
         }
-        self.remove(paths).await?;
+        self.remove(paths, removing).await?;
         Ok(true)
     }
 }

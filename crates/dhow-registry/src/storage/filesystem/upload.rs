@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
-use super::{FilesystemStorage, Shared};
+use super::{FilesystemStorage, Shared, to_its_end};
 use crate::RepositoryName;
 use crate::storage::{StorageError, Upload, UploadId};
 
@@ -125,6 +125,7 @@ impl FilesystemStorage {
     ) -> Result<(UploadId, FileUpload), StorageError> {
         let id = UploadId::random()?;
         let session = Arc::new(Session::new(id, repository.clone(), algorithm, 0));
+        let state = session.state.clone().lock_owned().await;
         {
             let mut sessions = self.0.sessions();
             if sessions.len() >= self.0.limits.uploads {
@@ -132,7 +133,6 @@ impl FilesystemStorage {
             }
             sessions.insert(id, session.clone());
         }
-        let state = session.state.clone().lock_owned().await;
         let mut upload = FileUpload {
             storage: self.clone(),
             session,
@@ -142,17 +142,22 @@ impl FilesystemStorage {
             offset: 0,
             kept: false,
         };
-        let file = self
-            .blocking(move |shared| {
-                File::options()
-                    .read(true)
-                    .write(true)
-                    .create_new(true)
-                    .open(shared.upload_path(id, "data"))
-            })
-            .await?;
-        upload.place = Place::Here(Writer { file, state });
-        Ok((id, upload))
+        // If nobody waits for it, the upload is dropped at the end of this, and its file with it.
+        to_its_end(async move {
+            let storage = upload.storage.clone();
+            let file = storage
+                .blocking(move |shared| {
+                    File::options()
+                        .read(true)
+                        .write(true)
+                        .create_new(true)
+                        .open(shared.upload_path(id, "data"))
+                })
+                .await?;
+            upload.place = Place::Here(Writer { file, state });
+            Ok((id, upload))
+        })
+        .await
     }
 
     pub(super) fn session(
@@ -222,8 +227,11 @@ impl FilesystemStorage {
             };
             state.ended = true;
             let id = session.id;
-            self.blocking(move |shared| shared.forget_upload(id))
-                .await?;
+            self.blocking(move |shared| {
+                let _state = state;
+                shared.forget_upload(id)
+            })
+            .await?;
             ended += 1;
         }
         Ok(ended)
@@ -325,39 +333,49 @@ impl Upload for FileUpload {
     async fn keep(mut self) -> Result<(), StorageError> {
         self.flush().await?;
         let (id, session) = (self.session.id, self.session.clone());
-        self.storage
-            .blocking(move |shared| {
-                let record = SessionRecord {
-                    repository: session.repository.to_string(),
-                    algorithm: session.algorithm.as_str().to_owned(),
-                };
-                fs::write(shared.upload_path(id, "json"), serde_json::to_vec(&record)?)
-            })
-            .await?;
-        self.kept = true;
-        Ok(())
+        to_its_end(async move {
+            let mut upload = self;
+            let storage = upload.storage.clone();
+            storage
+                .blocking(move |shared| {
+                    let record = SessionRecord {
+                        repository: session.repository.to_string(),
+                        algorithm: session.algorithm.as_str().to_owned(),
+                    };
+                    fs::write(shared.upload_path(id, "json"), serde_json::to_vec(&record)?)
+                })
+                .await?;
+            upload.kept = true;
+            Ok(())
+        })
+        .await
     }
 
     async fn commit(mut self, digest: &Digest) -> Result<(), StorageError> {
         self.flush().await?;
         let mut writer = self.writer().await?;
         let (id, session, digest) = (self.session.id, self.session.clone(), digest.clone());
-        let _adding = self.storage.0.lock_of(&session.repository).read().await;
-        let changed = self
-            .storage
-            .blocking(move |shared| {
-                // From here on the upload is over, whatever comes.
-                writer.state.ended = true;
-                let placed = shared.place_upload(&mut writer, id, &session, &digest);
-                if !matches!(placed, Ok(Ok(_))) {
-                    shared.forget_upload(id)?;
-                }
-                placed
-            })
-            .await??;
-        self.kept = true; // there is nothing left to remove
-        self.storage.0.directories.sync(changed).await?;
-        Ok(())
+        let adding = self.storage.0.adding(&session.repository).await;
+        to_its_end(async move {
+            let _adding = adding;
+            let mut upload = self;
+            let storage = upload.storage.clone();
+            let changed = storage
+                .blocking(move |shared| {
+                    // From here on the upload is over, whatever comes.
+                    writer.state.ended = true;
+                    let placed = shared.place_upload(&mut writer, id, &session, &digest);
+                    if !matches!(placed, Ok(Ok(_))) {
+                        shared.forget_upload(id)?;
+                    }
+                    placed
+                })
+                .await??;
+            upload.kept = true; // there is nothing left to remove
+            storage.0.directories.sync(changed).await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn discard(mut self) -> Result<(), StorageError> {
