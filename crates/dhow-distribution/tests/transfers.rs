@@ -24,7 +24,7 @@ struct Host {
 impl Host {
     fn new() -> Host {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("meta.db"), &Images::schema()).unwrap();
+        let store = Store::open(&dir.path().join("meta.db"), &[Images::schema()]).unwrap();
         let images = Images::open(dir.path(), store).unwrap();
         Host {
             dir,

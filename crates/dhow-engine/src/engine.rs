@@ -62,9 +62,8 @@ impl Engine {
         let lock = DataRootLock::take(&config.data_root)?;
         let host = HostFacts::detect().map_err(EngineError::io("reading the machine's facts"))?;
         let host = Arc::new(host);
-        let [images_1, images_2] = dhow_image::Images::schema();
-        let migrations = [images_1, schema::SCHEMA_1, images_2];
-        let store = Store::open(&config.data_root.join("metadata.db"), &migrations)?;
+        let schemas = [dhow_image::Images::schema(), schema::SCHEMA];
+        let store = Store::open(&config.data_root.join("metadata.db"), &schemas)?;
         let stored_images = dhow_image::Images::open(&config.data_root, store.clone())?;
         let distribution = dhow_distribution::Client::new(config.distribution.clone())?;
         let (trash, trashed) =

@@ -64,7 +64,7 @@ fn peer(dir: &Path, blob: &Path, after: &str) -> f64 {
 fn own(dir: &Path, blob: &Path) -> (f64, f64) {
     let root = dir.join("own");
     fs::create_dir_all(&root).unwrap();
-    let store = Store::open(&root.join("meta.db"), &Images::schema()).unwrap();
+    let store = Store::open(&root.join("meta.db"), &[Images::schema()]).unwrap();
     let images = Images::open(&root, store).unwrap();
     let digest = digest_of(blob);
     settle();

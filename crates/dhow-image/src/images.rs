@@ -85,8 +85,8 @@ impl Default for Options {
 }
 
 impl Images {
-    /// The migration steps of the tables this needs, oldest first.
-    pub fn schema() -> [&'static str; 2] {
+    /// The tables that this needs.
+    pub fn schema() -> dhow_store::Schema {
         crate::schema::SCHEMA
     }
 

@@ -1,14 +1,22 @@
 //! The image tables of the metadata store.
 
-/// The migration steps of the image tables, oldest first.
-///
+use dhow_store::{Schema, Step};
+
+/// Under this name the store keeps the version of these tables.
+pub(crate) const OWNER: &str = "image";
+
 /// `image_images` has an image by its id, the digest of its configuration; `image_documents` the
 /// manifests and indexes that it came by; `image_names` its tags (`name:tag`) and the digests that it
 /// was pulled by (`name@digest`); `image_layers` the unpacked layers by chain id; `image_blobs` the files
 /// of the content store; `image_sources` the repositories that are known to have a layer's blob;
 /// `image_unsettled` the layers whose trees no flush has yet put on the disk, and the boot they are of.
-pub const SCHEMA: [&str; 2] = [
-    "
+pub(crate) const SCHEMA: Schema = Schema {
+    owner: OWNER,
+    steps: &[
+        Step {
+            brings: "images, their names, layers and blobs",
+            formerly: Some(1),
+            sql: "
 CREATE TABLE image_images (
     id TEXT PRIMARY KEY,
     last_tagged INTEGER NOT NULL
@@ -43,10 +51,16 @@ CREATE TABLE image_sources (
     PRIMARY KEY (blob, repository)
 ) STRICT, WITHOUT ROWID;
 ",
-    "
+        },
+        Step {
+            brings: "which layers' trees are not yet on the disk",
+            formerly: Some(3),
+            sql: "
 CREATE TABLE image_unsettled (
     chain TEXT PRIMARY KEY,
     boot TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",
-];
+        },
+    ],
+};

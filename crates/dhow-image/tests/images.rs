@@ -100,7 +100,7 @@ impl Root {
 }
 
 fn open(dir: &Path) -> Images {
-    let store = Store::open(&dir.join("meta.db"), &Images::schema()).unwrap();
+    let store = Store::open(&dir.join("meta.db"), &[Images::schema()]).unwrap();
     Images::open(dir, store).unwrap()
 }
 
@@ -379,7 +379,7 @@ fn content_that_is_not_what_was_promised_is_refused_and_leaves_nothing() {
 #[test]
 fn bombs_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("meta.db"), &Images::schema()).unwrap();
+    let store = Store::open(&dir.path().join("meta.db"), &[Images::schema()]).unwrap();
     let limits = Limits {
         free_bytes: 1 << 20,
         max_ratio: 20,
@@ -519,7 +519,7 @@ fn a_full_disk_is_a_clean_error() {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount_change("/", private).unwrap();
         mount("tmpfs", &at, "tmpfs", MountFlags::empty(), Some(c"size=4m")).unwrap();
-        let store = Store::open(&dir.path().join("meta.db"), &Images::schema()).unwrap();
+        let store = Store::open(&dir.path().join("meta.db"), &[Images::schema()]).unwrap();
         let images = Images::open(&at, store).unwrap();
         let mut noise = vec![0; 8 << 20];
         let mut state = 1u64;
@@ -544,7 +544,7 @@ fn a_full_disk_is_a_clean_error() {
 
 /// A data-root as a machine finds it that started at `boot`.
 fn open_in(dir: &Path, boot: &str, settle_after: Duration) -> Images {
-    let store = Store::open(&dir.join("meta.db"), &Images::schema()).unwrap();
+    let store = Store::open(&dir.join("meta.db"), &[Images::schema()]).unwrap();
     let options = Options {
         boot: Some(boot.into()),
         settle_after,
@@ -590,7 +590,7 @@ fn power_loss_before_a_flush_costs_no_image() {
     drop(images);
 
     // Still not settled, but of this boot now; then settled, as fast as the disk allows.
-    let store = Store::open(&dir.path().join("meta.db"), &Images::schema()).unwrap();
+    let store = Store::open(&dir.path().join("meta.db"), &[Images::schema()]).unwrap();
     let options = Options {
         boot: Some("second".into()),
         settle_after: Duration::ZERO,

@@ -5,18 +5,25 @@
 //! `kill -9` of the daemon at that instant, and with [`Durability::Synced`] also power loss. Writers that
 //! arrive together share one commit, and so one flush.
 //!
-//! It must never know what a record means: the tables belong to the crates that keep records in them.
-//! The file is SQLite in write-ahead mode; its `user_version` is the schema version, and [`Store::open`]
-//! brings an older file up to date in place and refuses one that a newer daemon wrote.
+//! It must never know what a record means: the tables belong to the crates that keep records in them, and
+//! that hand in the [`Schema`] of each. The file is SQLite in write-ahead mode; [`Store::open`] brings an
+//! older one up to date in place and refuses one that a newer daemon wrote. A record that can't be read is
+//! [`set_aside`], and keeps nothing else from working.
+
+mod aside;
+mod error;
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
+pub use aside::{Unreadable, count_aside, set_aside};
+pub use error::{Result, StoreError};
 pub use rusqlite;
-pub use rusqlite::Transaction;
+pub use schema::{Schema, Step};
 
 /// What an acknowledged write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,33 +33,6 @@ pub enum Durability {
     /// The end of the daemon, and power loss.
     Synced,
 }
-
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the metadata store {path}: {source}")]
-    Open {
-        path: PathBuf,
-        source: rusqlite::Error,
-    },
-    #[error(
-        "the metadata store {path} has schema version {found}, and this daemon knows up to {known}: start the newer daemon that wrote it"
-    )]
-    Newer {
-        path: PathBuf,
-        found: u32,
-        known: u32,
-    },
-    #[error("the metadata store: {0}")]
-    Sql(#[from] rusqlite::Error),
-    #[error("the metadata store has been closed")]
-    Closed,
-}
-
-pub type Result<T> = std::result::Result<T, StoreError>;
-
-/// The steps that lead from an empty file to the newest schema, in order; step *n* makes version *n + 1*.
-/// A step that has been released is never edited.
-pub type Migrations<'a> = &'a [&'a str];
 
 /// Runs in the batch's transaction, or learns why that could not begin.
 type Job = Box<dyn FnOnce(std::result::Result<&Connection, &rusqlite::Error>) -> Outcome + Send>;
@@ -90,9 +70,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the file at `path`, making it if it is not there, and applies the migrations it lacks.
-    /// Blocks. The caller holds the data-root's lock: one process at a time opens a store.
-    pub fn open(path: &Path, migrations: Migrations<'_>) -> Result<Store> {
+    /// Opens the file at `path`, making it if it is not there, and takes each owner's tables through the steps
+    /// that they lack: all of them, or with an error none. `schemas` has every owner that keeps records in this
+    /// store. Blocks. The caller holds the data-root's lock: one process at a time opens a store.
+    pub fn open(path: &Path, schemas: &[Schema]) -> Result<Store> {
         let open = |source| StoreError::Open {
             path: path.to_owned(),
             source,
@@ -105,7 +86,7 @@ impl Store {
         )
         .map_err(open)?;
         configure(&connection).map_err(open)?;
-        migrate(&mut connection, migrations, path)?;
+        schema::upgrade(&mut connection, schemas, path)?;
         let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
             .name("store".into())
@@ -185,29 +166,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Pages, of 4 KiB each: the records themselves are held in memory by their owners.
     connection.pragma_update(None, "cache_size", 128)?;
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(())
-}
-
-fn migrate(connection: &mut Connection, migrations: Migrations<'_>, path: &Path) -> Result<()> {
-    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = migrations.len() as u32;
-    if found > known {
-        return Err(StoreError::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        });
-    }
-    for (index, step) in migrations.iter().enumerate().skip(found as usize) {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "user_version", index as u32 + 1)?;
-        transaction.commit()?;
-        tracing::info!(
-            version = index + 1,
-            "the metadata store's schema was upgraded"
-        );
-    }
     Ok(())
 }
 
@@ -295,7 +253,14 @@ fn copy_error(e: &rusqlite::Error) -> rusqlite::Error {
 mod tests {
     use super::*;
 
-    const SCHEMA: &[&str] = &["CREATE TABLE t (k TEXT PRIMARY KEY, v TEXT)"];
+    const SCHEMA: &[Schema] = &[Schema {
+        owner: "test",
+        steps: &[Step {
+            brings: "records",
+            sql: "CREATE TABLE t (k TEXT PRIMARY KEY, v TEXT)",
+            formerly: None,
+        }],
+    }];
 
     fn insert(store: &Store, k: &'static str) -> Result<usize> {
         store.write_blocking(Durability::Synced, move |c| {
@@ -322,23 +287,6 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(count(&store), 1);
-    }
-
-    #[test]
-    fn reopens_upgrades_and_refuses_a_newer_schema() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("m.db");
-        insert(&Store::open(&path, SCHEMA).unwrap(), "a").unwrap();
-        let upgraded = [SCHEMA[0], "ALTER TABLE t ADD COLUMN w TEXT"];
-        assert_eq!(count(&Store::open(&path, &upgraded).unwrap()), 1);
-        assert!(matches!(
-            Store::open(&path, SCHEMA),
-            Err(StoreError::Newer {
-                found: 2,
-                known: 1,
-                ..
-            })
-        ));
     }
 
     #[test]
