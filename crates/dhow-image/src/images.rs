@@ -62,6 +62,8 @@ pub struct Recovered {
     pub rebuilt: usize,
     /// Records that were dropped because their content was gone.
     pub lost: usize,
+    /// Records that can't be read: they were set aside in the store.
+    pub set_aside: usize,
 }
 
 /// How the images of a data-root are kept.
@@ -123,6 +125,7 @@ impl Images {
                 strays = recovered.strays,
                 rebuilt = recovered.rebuilt,
                 lost = recovered.lost,
+                set_aside = recovered.set_aside,
                 "the image store was put in order"
             );
         }

@@ -12,7 +12,6 @@ use crate::catalog::{Held, Image, Layer};
 use crate::error::{Context, ImageError, Result};
 use crate::images::{self, Images, strings};
 use crate::layer_stream::{self, LayerSink, LayerSpec, NewLayer};
-use crate::load::LayerRow;
 
 #[derive(Debug)]
 pub struct Ingest {
@@ -135,7 +134,10 @@ impl Ingest {
             blob: Some((layer.blob.digest.clone(), layer.media_type)),
         };
         self.place_blob(layer.blob)?;
-        layer.dir.publish(&inner.layers.join(chain.hex()))?;
+        let place = inner.layers.join(chain.hex());
+        // What no record names may have been left there.
+        inner.remove_tree(&place)?;
+        layer.dir.publish(&place)?;
         let held = Held {
             value: record,
             recorded: false,
@@ -318,6 +320,16 @@ impl Ingest {
         self.held.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
+
+/// Chain id, diff id, parent, size, blob and its media type.
+type LayerRow = (
+    String,
+    String,
+    Option<String>,
+    i64,
+    Option<String>,
+    Option<String>,
+);
 
 #[derive(Default)]
 struct Rows {

@@ -14,6 +14,7 @@ mod layer_blob;
 mod layer_stream;
 mod load;
 mod pin;
+mod records;
 mod remove;
 mod resolve;
 mod schema;

@@ -16,7 +16,6 @@ use dhow_store::Durability;
 use crate::error::{Context, ImageError, Result};
 use crate::images::{Images, Inner, Recovered};
 use crate::layer_stream::LayerSpec;
-use crate::load::digest_of;
 
 /// By then the kernel has written most of a tree by itself, in its own time: it begins when data is 30 s old
 /// (`vm.dirty_expire_centisecs`). An earlier flush would stand in the way of the container that the image
@@ -140,12 +139,6 @@ pub(crate) fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let id = std::fs::read_to_string(path).context(|| format!("reading {path}"))?;
     Ok(id.trim().to_owned())
-}
-
-pub(crate) fn unsettled(rows: &[(String, String)]) -> Result<Unsettled> {
-    rows.iter()
-        .map(|(chain, boot)| Ok((digest_of(chain)?, boot.clone())))
-        .collect()
 }
 
 /// Unpacks those again that another boot left unsettled, bottom first, and has all of them settled. One that

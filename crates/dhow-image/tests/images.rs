@@ -639,3 +639,54 @@ fn a_layer_that_cannot_be_made_again_is_said_to_be_lost() {
     assert!(images.get(&id).is_none());
     assert_eq!(fs::read_dir(dir.path().join("layers")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_record_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root {
+        images: open_in(dir.path(), "first", LATER),
+        dir,
+    };
+    let broken = root.image(&["a"], &["broken:latest"]);
+    let whole = root.image(&["b"], &["whole:latest"]);
+    let Root { dir, images } = root;
+    let tree = images.lower_dirs(&broken).unwrap().remove(0);
+    drop(images);
+    let store = dir.path().join("meta.db");
+    let connection = || dhow_store::rusqlite::Connection::open(&store).unwrap();
+    let damage = format!(
+        "PRAGMA foreign_keys = OFF;
+         UPDATE image_images SET id = 'nonsense' WHERE id = '{broken}';
+         UPDATE image_documents SET image = 'nonsense' WHERE image = '{broken}';
+         UPDATE image_names SET image = 'nonsense' WHERE image = '{broken}';
+         UPDATE image_layers SET diff_id = CAST(x'ff' AS TEXT) WHERE chain = '{}';
+         INSERT INTO image_names VALUES ('Not A Name', '{whole}');
+         INSERT INTO image_blobs VALUES ('md5:00', 1);
+         INSERT INTO image_sources VALUES (CAST(x'ff' AS TEXT), 'docker.io/library/whole');
+         INSERT INTO image_unsettled VALUES ('?', 'first');",
+        Digest::sha256(&tar(&[("a", b"a")])),
+    );
+    connection().execute_batch(&damage).unwrap();
+
+    let images = open_in(dir.path(), "first", LATER);
+    assert_eq!(images.recovered().set_aside, 6, "{:?}", images.recovered());
+    let names: Vec<_> = images.list().iter().flat_map(|i| i.tags.clone()).collect();
+    assert_eq!(names, ["whole:latest".parse::<Reference>().unwrap()]);
+    drop(images);
+    let count = |query: &str| -> i64 { connection().query_row(query, [], |r| r.get(0)).unwrap() };
+    let with_its_name = "SELECT count(*) FROM set_aside WHERE record LIKE '%broken:latest%'";
+    assert_eq!(count(with_its_name), 1);
+    assert_eq!(count("SELECT count(*) FROM image_images"), 1);
+
+    // It is said once. What the record may have named is kept, and gives way to what comes again.
+    let images = open_in(dir.path(), "first", LATER);
+    assert_eq!(images.recovered(), Recovered::default());
+    assert!(tree.exists());
+    let root = Root { images, dir };
+    assert_eq!(root.image(&["a"], &["again:latest"]), broken);
+    assert!(
+        root.images.lower_dirs(&broken).unwrap()[0]
+            .join("a")
+            .exists()
+    );
+}
