@@ -11,13 +11,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::entry::Attributes;
-use super::tree::{self, OPAQUE, RelPath, Tree, open_beneath, open_readable, proc_path};
+use super::tree::{RelPath, Tree, open_readable, proc_path};
 use super::{DIRECTORY, io_error, set_attributes};
 use crate::error::{ImageError, Result};
+use crate::layered::Layers;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -43,7 +44,7 @@ impl Unfinished {
 
     /// Does it. `below` are the trees of the layers below, topmost first.
     pub fn finish(self, root: &Path, below: &[PathBuf]) -> Result<()> {
-        let below = Below::open(below)?;
+        let below = Layers::open(below).map_err(io_error)?;
         let mut tree = Tree::open(root)?;
         for (path, target) in &self.links {
             link_to_below(root, &mut tree, &below, path, target)?;
@@ -52,7 +53,7 @@ impl Unfinished {
         let more = tree.take_implied();
         let more = more.iter().filter(|p| !p.is_root());
         for path in self.implied.iter().chain(more) {
-            if let Some(original) = below.find(path).map_err(io_error)? {
+            if let Some(original) = below.find(path.as_path()).map_err(io_error)? {
                 let copy = open_readable(&root, path).map_err(io_error)?;
                 let attributes = read_attributes(&original).map_err(io_error)?;
                 set_attributes(&copy, &attributes).map_err(io_error)?;
@@ -75,66 +76,10 @@ impl Unfinished {
     }
 }
 
-/// The layers below, topmost first.
-struct Below(Vec<OwnedFd>);
-
-impl Below {
-    fn open(dirs: &[PathBuf]) -> Result<Below> {
-        let open = |dir: &PathBuf| rustix::fs::openat(CWD, dir, DIRECTORY, Mode::empty());
-        let dirs: rustix::io::Result<_> = dirs.iter().map(open).collect();
-        Ok(Below(dirs.map_err(io_error)?))
-    }
-
-    /// What overlayfs would show at `path`, not following a link in the last place.
-    fn find(&self, path: &RelPath) -> io::Result<Option<OwnedFd>> {
-        for layer in &self.0 {
-            match open_beneath(
-                layer,
-                path,
-                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            ) {
-                Ok(found) if tree::is_whiteout(&rustix::fs::fstat(&found)?) => return Ok(None),
-                Ok(found) => return Ok(Some(found)),
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(e) => return Err(e.into()),
-            }
-            if hides_below(layer, path)? {
-                return Ok(None);
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Whether a layer that has nothing at `path` keeps what lies below from showing there.
-fn hides_below(layer: &OwnedFd, path: &RelPath) -> io::Result<bool> {
-    let mut above = RelPath::default();
-    for name in path.components() {
-        above = above.join(name);
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = match open_beneath(layer, &above, flags) {
-            Ok(found) => found,
-            Err(Errno::NOENT) => return Ok(false),
-            Err(e) => return Err(e.into()),
-        };
-        let stat = rustix::fs::fstat(&found)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            return Ok(true);
-        }
-        let mut value = [0; 1];
-        match rustix::fs::getxattr(proc_path(found.as_fd()), OPAQUE, &mut value) {
-            Ok(1) if value == *b"y" => return Ok(true),
-            Ok(_) | Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(false)
-}
-
 fn link_to_below(
     root: &Path,
     tree: &mut Tree,
-    below: &Below,
+    below: &Layers,
     path: &RelPath,
     target: &RelPath,
 ) -> Result<()> {
@@ -151,7 +96,10 @@ fn link_to_below(
     if tree.hard_link(&parent, name, target)? {
         return Ok(());
     }
-    let original = below.find(target).map_err(io_error)?.ok_or_else(missing)?;
+    let original = below
+        .find(target.as_path())
+        .map_err(io_error)?
+        .ok_or_else(missing)?;
     let attributes = read_attributes(&original).map_err(io_error)?;
     let stat = rustix::fs::fstat(&original).map_err(io_error)?;
     match FileType::from_raw_mode(stat.st_mode) {

@@ -288,7 +288,8 @@ fn whiteouts_become_what_overlayfs_reads() {
     assert!(!u.at(".wh..wh.plnk").exists());
     let opaque = |path: &str| {
         let mut value = [0; 8];
-        rustix::fs::getxattr(u.at(path), tree::OPAQUE, &mut value).map(|n| value[..n].to_vec())
+        rustix::fs::getxattr(u.at(path), crate::layered::OPAQUE, &mut value)
+            .map(|n| value[..n].to_vec())
     };
     assert_eq!(opaque("d").unwrap(), b"y");
     assert_eq!(opaque("again").unwrap(), b"y");

@@ -13,22 +13,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 use tar::EntryType;
 
 use super::entry::Attributes;
 use super::{DIRECTORY, io_error, set_attributes};
 use crate::error::{ImageError, Result};
+use crate::layered::{LINKS_MAX, OPAQUE, is_whiteout};
 
-/// As many links as the kernel follows in one path.
-const LINKS_MAX: usize = 40;
 /// Of directories that the layer does not describe, until the layers below tell better.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS);
-pub(super) const OPAQUE: &std::ffi::CStr = c"trusted.overlay.opaque";
 
 /// A path without `.`, `..`, or empty components, relative to the root; empty for the root itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -461,10 +459,6 @@ fn make_directory(dir: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<Made> 
         make_opaque(new.as_fd()).map_err(io_error)?;
     }
     Ok(Made::Replaced)
-}
-
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 fn make_opaque(dir: BorrowedFd<'_>) -> io::Result<()> {

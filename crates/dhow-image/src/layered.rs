@@ -1,23 +1,27 @@
-//! Reading a container's root filesystem without mounting it: a stack of directories, topmost first, seen
-//! as overlayfs would show it (kernel `Documentation/filesystems/overlayfs.rst`: whiteouts, opaque
-//! directories). It serves `/etc/passwd` and what a new volume is filled with.
+//! Reading a root filesystem without mounting it: a stack of directories, topmost first, seen as overlayfs would
+//! show it (kernel `Documentation/filesystems/overlayfs.rst`: whiteouts, opaque directories). It serves the layers
+//! below one that is unpacked, `/etc/passwd`, and what a new volume is filled with.
 //!
 //! Invariant: nothing outside the stack is ever opened. Each step of a path is one name opened without
 //! following links; a link is followed by hand, with the stack's top as the root.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
 /// As many links in one path as the kernel follows (`MAXSYMLINKS`).
-const MAX_LINKS: u32 = 40;
+pub(crate) const LINKS_MAX: usize = 40;
+/// On a directory that hides what lies below it.
+pub(crate) const OPAQUE: &CStr = c"trusted.overlay.opaque";
+/// The same, of a mount in a user namespace.
+const USER_OPAQUE: &CStr = c"user.overlay.opaque";
 /// Files such as `/etc/passwd` are read whole, and no further than this.
 const MAX_FILE: u64 = 4 << 20;
 
@@ -48,53 +52,15 @@ impl LayeredRoot {
 
     /// What `path` is, links followed; `None` if it is not there.
     pub fn lookup(&self, path: &Path) -> std::io::Result<Option<Node>> {
-        let mut root = Vec::with_capacity(self.layers.len());
+        let mut parts = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             match open_dir(CWD, layer.as_os_str()) {
-                Ok(fd) => root.push(fd),
+                Ok(fd) => parts.push(fd),
                 Err(Errno::NOENT) => {}
                 Err(e) => return Err(e.into()),
             }
         }
-        // Where the walk is, as directories to go back to for `..`.
-        let mut stack: Vec<Vec<OwnedFd>> = vec![root];
-        let mut todo: Vec<OsString> = steps(path);
-        let mut links = 0;
-        while let Some(step) = todo.pop() {
-            if step == ".." {
-                if stack.len() > 1 {
-                    stack.pop();
-                }
-                continue;
-            }
-            let Some(here) = stack.last() else {
-                return Ok(None);
-            };
-            match child(here, &step)? {
-                None => return Ok(None),
-                Some(Node::Directory(parts)) => stack.push(parts),
-                Some(Node::Other {
-                    parent,
-                    name,
-                    kind: FileType::Symlink,
-                }) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(Errno::LOOP.into());
-                    }
-                    let target = readlinkat(&parent, name.as_os_str(), Vec::new())?;
-                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                    if target.is_absolute() {
-                        stack.truncate(1);
-                    }
-                    todo.extend(steps(&target));
-                }
-                Some(other) if todo.is_empty() => return Ok(Some(other)),
-                // A file with something below it.
-                Some(_) => return Ok(None),
-            }
-        }
-        Ok(stack.pop().map(Node::Directory))
+        Layers(parts).lookup(path)
     }
 
     /// A small regular file's content; `None` if it is not there.
@@ -116,6 +82,85 @@ impl LayeredRoot {
         let mut bytes = Vec::new();
         File::from(fd).take(MAX_FILE).read_to_end(&mut bytes)?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+/// Layers that are open, topmost first.
+pub(crate) struct Layers(Vec<OwnedFd>);
+
+impl Layers {
+    pub fn open(layers: &[PathBuf]) -> std::io::Result<Layers> {
+        let open = |layer: &PathBuf| open_dir(CWD, layer.as_os_str());
+        let parts: rustix::io::Result<_> = layers.iter().map(open).collect();
+        Ok(Layers(parts?))
+    }
+
+    fn lookup(self, path: &Path) -> std::io::Result<Option<Node>> {
+        // Where the walk is, as directories to go back to for `..`.
+        let mut stack: Vec<Vec<OwnedFd>> = vec![self.0];
+        let mut todo: Vec<OsString> = steps(path);
+        let mut links = 0;
+        while let Some(step) = todo.pop() {
+            if step == ".." {
+                if stack.len() > 1 {
+                    stack.pop();
+                }
+                continue;
+            }
+            let Some(here) = stack.last() else {
+                return Ok(None);
+            };
+            match child(here, &step)? {
+                None => return Ok(None),
+                Some(Node::Directory(parts)) => stack.push(parts),
+                Some(Node::Other {
+                    parent,
+                    name,
+                    kind: FileType::Symlink,
+                }) => {
+                    links += 1;
+                    if links > LINKS_MAX {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let target = readlinkat(&parent, name.as_os_str(), Vec::new())?;
+                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    if target.is_absolute() {
+                        stack.truncate(1);
+                    }
+                    todo.extend(steps(&target));
+                }
+                Some(other) if todo.is_empty() => return Ok(Some(other)),
+                // A file with something below it.
+                Some(_) => return Ok(None),
+            }
+        }
+        Ok(stack.pop().map(Node::Directory))
+    }
+
+    /// What is at `path`, of a directory its topmost part, as an `O_PATH` descriptor. No link is followed: one on
+    /// the way is no directory.
+    pub fn find(&self, path: &Path) -> std::io::Result<Option<OwnedFd>> {
+        let mut below = None;
+        let mut todo = steps(path);
+        while let Some(step) = todo.pop() {
+            let here = below.as_ref().unwrap_or(&self.0);
+            match child(here, &step)? {
+                None => return Ok(None),
+                Some(Node::Directory(parts)) => below = Some(parts),
+                Some(Node::Other { parent, name, .. }) if todo.is_empty() => {
+                    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    return Ok(Some(openat(
+                        &parent,
+                        name.as_os_str(),
+                        flags,
+                        Mode::empty(),
+                    )?));
+                }
+                Some(Node::Other { .. }) => return Ok(None),
+            }
+        }
+        let here = below.as_ref().unwrap_or(&self.0);
+        here.first().map(OwnedFd::try_clone).transpose()
     }
 }
 
@@ -157,8 +202,7 @@ fn child(parts: &[OwnedFd], name: &OsStr) -> std::io::Result<Option<Node>> {
                     break;
                 }
             }
-            // A whiteout is a character device 0:0.
-            FileType::CharacterDevice if stat.st_rdev == 0 => break,
+            _ if is_whiteout(&stat) => break,
             // A file below a directory is hidden by it.
             _ if !merged.is_empty() => break,
             kind => {
@@ -173,11 +217,16 @@ fn child(parts: &[OwnedFd], name: &OsStr) -> std::io::Result<Option<Node>> {
     Ok((!merged.is_empty()).then_some(Node::Directory(merged)))
 }
 
+/// A whiteout is a character device 0:0.
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
 fn is_opaque(dir: &OwnedFd) -> bool {
     let mut value = [0u8; 1];
-    ["trusted.overlay.opaque", "user.overlay.opaque"]
-        .iter()
-        .any(|name| matches!(rustix::fs::fgetxattr(dir, *name, &mut value[..]), Ok(1) if value == *b"y"))
+    [OPAQUE, USER_OPAQUE].iter().any(
+        |name| matches!(rustix::fs::fgetxattr(dir, *name, &mut value[..]), Ok(1) if value == *b"y"),
+    )
 }
 
 fn open_dir(at: impl AsFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
@@ -251,5 +300,36 @@ mod tests {
         };
         let names: Vec<_> = entries(&parts).unwrap().into_keys().collect();
         assert_eq!(names, ["group", "passwd"]);
+    }
+
+    #[test]
+    fn what_a_layer_takes_away_is_not_found_below() {
+        let (dir, root) = two_layers();
+        let layers = Layers::open(&root.layers).unwrap();
+        let find = |path: &str| layers.find(Path::new(path)).unwrap();
+        assert!(find("usr/share/x").is_some());
+        assert!(find("s").is_some());
+        assert!(find("s/x").is_none(), "no link is followed");
+        assert!(find("etc/passwd/x").is_none());
+        let top = dir.path().join("top");
+        rustix::fs::mknodat(
+            CWD,
+            top.join("s"),
+            FileType::CharacterDevice,
+            Mode::empty(),
+            0,
+        )
+        .unwrap();
+        rustix::fs::setxattr(
+            top.join("etc"),
+            OPAQUE,
+            b"y",
+            rustix::fs::XattrFlags::empty(),
+        )
+        .unwrap();
+        assert!(find("s").is_none());
+        assert!(find("etc/passwd").is_some());
+        assert!(find("etc/group").is_none());
+        assert_eq!(root.read("/etc/group").unwrap(), None);
     }
 }
