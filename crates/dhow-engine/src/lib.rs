@@ -24,7 +24,6 @@ mod info;
 mod names;
 mod networks;
 mod recovery;
-mod rootfs;
 mod storage;
 mod streams;
 mod supervisor;

@@ -11,7 +11,7 @@ use super::spec::{self, Shared, SpecInput};
 use super::{Containers, user, validate};
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
-use crate::rootfs::LayeredRoot;
+use dhow_image::LayeredRoot;
 
 impl Containers {
     pub(super) fn write_etc_files(

@@ -6,14 +6,13 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use dhow_image::{LayeredRoot, Node, entries};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawMode, Stat, Timestamps, Uid, XattrFlags, chownat,
     fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, mkdirat, mknodat, openat, readlinkat,
     statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
-
-use crate::rootfs::{LayeredRoot, Node, entries};
 
 /// Deeper trees than this are refused rather than walked.
 const MAX_DEPTH: u32 = 512;

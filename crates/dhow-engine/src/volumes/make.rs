@@ -15,7 +15,7 @@ use super::records::{self, StoredVolume};
 use super::{Volumes, copy_up};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
-use crate::rootfs::LayeredRoot;
+use dhow_image::LayeredRoot;
 
 /// What an empty volume is filled with.
 #[derive(Clone, Debug)]
