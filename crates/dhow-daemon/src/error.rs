@@ -70,6 +70,7 @@ fn engine_status(e: &EngineError) -> StatusCode {
         E::NameTaken { .. }
         | E::VolumeInUse { .. }
         | E::DataRootInUse { .. }
+        | E::SetAside { .. }
         | E::Refused(_)
         | E::NotRunning(_)
         | E::Restarting(_)

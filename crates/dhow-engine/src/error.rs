@@ -48,6 +48,12 @@ pub enum EngineError {
         path.display()
     )]
     DataRootInUse { path: PathBuf, holder: String },
+    /// A record could not be read, and what it stands for is kept for whoever can mend it.
+    #[error(
+        "the record of {what} could not be read and was set aside: its data is in {}, move it away to use the name again",
+        place.display()
+    )]
+    SetAside { what: String, place: PathBuf },
     /// A container's state refuses what was asked for.
     #[error("{0}")]
     Refused(String),

@@ -98,7 +98,7 @@ impl Recovery {
             .into_iter()
             .map(|c| self.containers.register(c))
             .collect::<Result<_>>()?;
-        report.trashed += self.remove_strays(&known)?;
+        report.trashed += self.remove_strays(&known).await?;
 
         // All at once: one whose shim does not answer keeps no other waiting.
         let taking = containers.iter().map(|container| async move {
@@ -315,7 +315,7 @@ impl Recovery {
     }
 
     /// Directories that no record knows: a creation or removal that was cut off.
-    fn remove_strays(&self, known: &HashSet<String>) -> Result<usize> {
+    async fn remove_strays(&self, known: &HashSet<String>) -> Result<usize> {
         let mut strays = 0;
         let dir = &self.containers.settings().dir;
         let entries = std::fs::read_dir(dir).map_err(EngineError::io(dir.display()))?;
@@ -323,6 +323,9 @@ impl Recovery {
             let entry = entry.map_err(EngineError::io(dir.display()))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if !known.contains(&name) {
+                if records::is_aside(self.containers.store(), &name).await? {
+                    continue;
+                }
                 self.stop_stray(&name);
                 self.containers
                     .trash()

@@ -73,6 +73,23 @@ pub fn set_aside(connection: &Connection, row: &Unreadable<'_>) -> rusqlite::Res
     Ok(())
 }
 
+/// Whether this row of the table lies aside.
+pub fn is_aside(
+    connection: &Connection,
+    table: &str,
+    key: &[(&str, &[u8])],
+) -> rusqlite::Result<bool> {
+    let key = readable(
+        key.iter()
+            .map(|(name, value)| (*name, ValueRef::Text(value))),
+    );
+    connection.query_row(
+        "SELECT count(*) FROM set_aside WHERE key = ?1",
+        [format!("{table} {key}")],
+        |r| Ok(r.get::<_, u64>(0)? > 0),
+    )
+}
+
 /// How many records of an owner lie aside.
 pub fn count_aside(connection: &Connection, owner: &str) -> rusqlite::Result<u64> {
     connection.query_row(
@@ -146,6 +163,8 @@ mod tests {
                 set_aside(c, &row)?;
                 let left = c.query_row("SELECT count(*) FROM t", [], |r| r.get(0))?;
                 assert_eq!(count_aside(c, "test")?, 1);
+                assert!(is_aside(c, "t", &[("k", b"a\xff")])?);
+                assert!(!is_aside(c, "t", &[("k", b"b")])?);
                 c.query_row("SELECT key, record, why FROM set_aside", [], |r| {
                     Ok((left, r.get(0)?, r.get(1)?, r.get(2)?))
                 })

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags};
 
-pub use aside::{Unreadable, count_aside, set_aside};
+pub use aside::{Unreadable, count_aside, is_aside, set_aside};
 pub use error::{Result, StoreError};
 pub use rusqlite;
 pub use schema::{Schema, Step};

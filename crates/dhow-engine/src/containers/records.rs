@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use dhow_store::rusqlite::{self, params};
-use dhow_store::{Durability, Store};
+use dhow_store::{Durability, Store, Unreadable, set_aside};
 use serde::Serialize;
 
 use super::container::{Container, Life};
 use super::definition::Definition;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
+use crate::storage::schema::OWNER;
 
 /// A container as it was stored.
 #[derive(Debug)]
@@ -120,37 +121,57 @@ pub async fn delete_container(
     Ok(())
 }
 
+const TABLE: &str = "engine_containers";
+
+/// All containers. A record that can't be read is set aside.
 pub async fn containers(store: &Store) -> Result<Vec<StoredContainer>> {
-    let rows = store
-        .write(Durability::Process, |c| {
+    let stored = store
+        .write(Durability::Synced, |c| {
             let mut statement =
                 c.prepare("SELECT id, name, created, definition, life FROM engine_containers")?;
-            let rows = statement.query_map([], |r| {
-                Ok((
-                    r.get::<_, String>(0)?,
-                    r.get::<_, String>(1)?,
-                    r.get::<_, i64>(2)?,
-                    r.get::<_, String>(3)?,
-                    r.get::<_, String>(4)?,
-                ))
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            let rows: Vec<_> = statement
+                .query_map([], |r| Ok((r.get_ref(0)?.as_bytes()?.to_vec(), read(r))))?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut stored = Vec::with_capacity(rows.len());
+            for (id, read) in rows {
+                match read {
+                    Ok(container) => stored.push(container),
+                    Err(why) => set_aside(
+                        c,
+                        &Unreadable {
+                            owner: OWNER,
+                            table: TABLE,
+                            key: &[("id", &id)],
+                            why: &why,
+                        },
+                    )?,
+                }
+            }
+            Ok(stored)
         })
         .await?;
-    rows.into_iter()
-        .map(|(id, name, created, definition, life)| {
-            let broken = |what: &str, e: String| {
-                EngineError::Internal(format!("the record of container {id}: {what}: {e}"))
-            };
-            Ok(StoredContainer {
-                definition: serde_json::from_str(&definition)
-                    .map_err(|e| broken("definition", e.to_string()))?,
-                life: serde_json::from_str(&life).map_err(|e| broken("state", e.to_string()))?,
-                id: ContainerId::parse(&id)
-                    .ok_or_else(|| broken("id", "not 64 hexadecimal digits".into()))?,
-                name,
-                created,
-            })
+    Ok(stored)
+}
+
+fn read(row: &rusqlite::Row<'_>) -> std::result::Result<StoredContainer, String> {
+    let text = |at: usize| row.get::<_, String>(at).map_err(|e| e.to_string());
+    let id = text(0)?;
+    Ok(StoredContainer {
+        id: ContainerId::parse(&id).ok_or("its id is not 64 hexadecimal digits")?,
+        name: text(1)?,
+        created: row.get(2).map_err(|e| e.to_string())?,
+        definition: serde_json::from_str(&text(3)?).map_err(|e| format!("definition: {e}"))?,
+        life: serde_json::from_str(&text(4)?).map_err(|e| format!("state: {e}"))?,
+    })
+}
+
+/// Whether this container's record was set aside: what is its own must be kept.
+pub async fn is_aside(store: &Store, id: &str) -> Result<bool> {
+    let id = id.to_owned();
+    let aside = store
+        .write(Durability::Process, move |c| {
+            dhow_store::is_aside(c, TABLE, &[("id", id.as_bytes())])
         })
-        .collect()
+        .await?;
+    Ok(aside)
 }

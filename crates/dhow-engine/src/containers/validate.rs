@@ -397,11 +397,10 @@ fn check_sysctl(name: &str, host: &HostConfig) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::HostCapabilities;
 
     fn facts() -> HostFacts {
         HostFacts {
-            capabilities: HostCapabilities::from_mask(u64::MAX),
+            capabilities: dhow_runtime::capabilities::of_mask(u64::MAX),
             cgroup_version: 2,
             apparmor: false,
             cpus: 2,

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use super::HostCapabilities;
+use dhow_runtime::capabilities;
+use oci_spec::runtime::Capability;
 
 #[derive(Clone, Debug)]
 pub struct HostFacts {
-    pub capabilities: HostCapabilities,
+    /// What this process can give, in the kernel's order.
+    pub capabilities: Vec<Capability>,
     /// 1 (also in its hybrid layout) or 2.
     pub cgroup_version: u8,
     pub apparmor: bool,
@@ -28,7 +30,7 @@ impl HostFacts {
             * 1024;
         let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         Ok(HostFacts {
-            capabilities: HostCapabilities::detect()?,
+            capabilities: capabilities::of_mask(capabilities::bounding_set()?),
             cgroup_version: if v2 { 2 } else { 1 },
             apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|t| t.starts_with('Y')),

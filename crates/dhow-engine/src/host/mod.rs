@@ -1,12 +1,10 @@
 //! The machine: what it has to give, and what a container takes of it.
 
-mod capabilities;
 mod facts;
 pub mod size;
 pub mod stats;
 pub mod top;
 
-pub use capabilities::{HostCapabilities, known_capability};
 pub use facts::{HostFacts, parse_list};
 
 /// The name of this machine.

@@ -5,9 +5,12 @@ use dhow_store::{Durability, Schema, Step, Store};
 
 use crate::error::Result;
 
+/// Who the engine is in the store.
+pub const OWNER: &str = "engine";
+
 /// The engine's tables.
 pub const SCHEMA: Schema = Schema {
-    owner: "engine",
+    owner: OWNER,
     steps: &[Step {
         brings: "containers, volumes and facts",
         formerly: Some(2),

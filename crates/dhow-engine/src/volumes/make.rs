@@ -56,10 +56,19 @@ impl Volumes {
             return Ok(there);
         }
         // What a crash has left of an earlier making is nobody's.
-        self.inner
-            .trash
-            .discard(&dir)
-            .map_err(EngineError::io(&failed))?;
+        let stray = dir.clone();
+        if blocking(move || stray.exists()).await? {
+            if records::is_aside(&self.inner.store, &name).await? {
+                return Err(EngineError::SetAside {
+                    what: format!("volume {name}"),
+                    place: dir,
+                });
+            }
+            self.inner
+                .trash
+                .discard(&dir)
+                .map_err(EngineError::io(&failed))?;
+        }
         let synced = durability == Durability::Synced;
         blocking(move || make(&dir, filling.as_ref(), synced))
             .await?

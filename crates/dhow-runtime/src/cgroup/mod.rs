@@ -11,7 +11,7 @@ mod layout;
 mod limits_v1;
 mod limits_v2;
 mod mounts;
-mod usage;
+pub mod usage;
 mod weight;
 
 use std::fs;
@@ -26,7 +26,6 @@ use rustix::process::{Pid, Signal};
 
 pub use layout::{Hierarchy, Layout, Version};
 pub use mounts::{CgroupMount, CgroupMounts, mounts};
-pub use usage::{BlockIo, BlockIoUsage, CpuUsage, MemoryUsage, PidsLimit, PidsUsage, Usage};
 
 /// How long a group's processes may take to end after SIGKILL, or to freeze.
 const PATIENCE: Duration = Duration::from_secs(5);

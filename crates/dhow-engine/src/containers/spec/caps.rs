@@ -2,12 +2,11 @@
 //! privileged (moby `daemon/pkg/oci/caps`, capabilities(7)).
 
 use std::collections::HashSet;
-use std::str::FromStr;
 
+use dhow_runtime::capabilities;
 use oci_spec::runtime::Capability;
 
 use crate::error::{EngineError, Result};
-use crate::host::{HostCapabilities, known_capability};
 
 /// What every container may do unless told otherwise.
 pub const DEFAULT: [Capability; 14] = [
@@ -29,26 +28,21 @@ pub const DEFAULT: [Capability; 14] = [
 
 /// A capability by Docker's name: `CAP_` in front or not, in any case.
 pub fn parse(name: &str) -> Result<Capability> {
-    let upper = name.to_ascii_uppercase();
-    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    Capability::from_str(bare)
-        .ok()
-        .filter(known_capability)
-        .ok_or_else(|| {
-            EngineError::invalid(format!("invalid CapAdd: unknown capability: \"{name}\""))
-        })
+    capabilities::of_name(name).ok_or_else(|| {
+        EngineError::invalid(format!("invalid CapAdd: unknown capability: \"{name}\""))
+    })
 }
 
 /// The capabilities of a process.
 pub fn effective(
-    host: &HostCapabilities,
+    host: &[Capability],
     privileged: bool,
     add: &[String],
     drop: &[String],
 ) -> Result<Vec<Capability>> {
     let is_all = |n: &String| n.eq_ignore_ascii_case("ALL") || n.eq_ignore_ascii_case("CAP_ALL");
     if privileged {
-        return Ok(host.all().to_vec());
+        return Ok(host.to_vec());
     }
     let named = |list: &[String]| -> Result<Vec<Capability>> {
         list.iter()
@@ -59,7 +53,7 @@ pub fn effective(
     let added = named(add)?;
     let dropped: HashSet<Capability> = named(drop)?.into_iter().collect();
     let mut base: Vec<Capability> = if add.iter().any(is_all) {
-        host.all().to_vec()
+        host.to_vec()
     } else if drop.iter().any(is_all) {
         Vec::new()
     } else {
@@ -82,7 +76,7 @@ mod tests {
     fn caps(add: &[&str], drop: &[&str]) -> Result<Vec<Capability>> {
         let own = |l: &[&str]| l.iter().map(|s| s.to_string()).collect::<Vec<_>>();
         effective(
-            &HostCapabilities::from_mask((1 << 41) - 1),
+            &capabilities::of_mask((1 << 41) - 1),
             false,
             &own(add),
             &own(drop),
@@ -109,7 +103,7 @@ mod tests {
 
     #[test]
     fn privileged_has_what_the_host_has() {
-        let host = HostCapabilities::from_mask(0b101);
+        let host = capabilities::of_mask(0b101);
         assert_eq!(
             effective(&host, true, &[], &[]).unwrap(),
             [Capability::Chown, Capability::DacReadSearch]

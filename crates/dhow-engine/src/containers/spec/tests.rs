@@ -3,11 +3,10 @@
 use serde_json::Value;
 
 use super::*;
-use crate::host::HostCapabilities;
 
 fn facts(cgroup_version: u8) -> HostFacts {
     HostFacts {
-        capabilities: HostCapabilities::from_mask((1 << 41) - 1),
+        capabilities: dhow_runtime::capabilities::of_mask((1 << 41) - 1),
         cgroup_version,
         apparmor: false,
         cpus: 2,
