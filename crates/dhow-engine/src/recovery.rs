@@ -179,6 +179,8 @@ impl Recovery {
             }
             return Found::Idle;
         }
+        // A shim that was killed leaves its socket; a host that went down leaves none.
+        let there = self.socket_exists(container);
         let ran = match self.supervisor.clear(container).await {
             Ok(ran) => ran,
             Err(e) => {
@@ -198,7 +200,7 @@ impl Recovery {
                 Found::Unstarted
             }
             (_, Ok(None) | Err(_)) => {
-                let record = end::record_or(container, ran);
+                let record = end::record_or(container, ran || there);
                 self.supervisor.ended(container, &record).await;
                 Found::Lost
             }

@@ -22,8 +22,7 @@ use crate::error::{EngineError, Result};
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The exit code of a process that was killed for want of its shim (128 + SIGKILL), and of one that ended with
-/// its host.
+/// The exit code of a process whose shim was killed (128 + SIGKILL), and of one that ended with its host.
 const KILLED: i32 = 137;
 const LOST: i32 = 255;
 
@@ -100,7 +99,8 @@ impl Supervisor {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.clear(container).await {
-                Ok(ran) => return record_or(container, ran),
+                // Its shim was there a moment ago.
+                Ok(_) => return record_or(container, true),
                 Err(e) => {
                     tracing::error!(container = %container.id, error = %e, "what its shim has left running can't be ended");
                 }
@@ -128,9 +128,9 @@ impl Supervisor {
     }
 }
 
-/// What the shim wrote down of the end; else the process was killed for want of its shim, if it ran, or ended
-/// with its host.
-pub fn record_or(container: &Container, ran: bool) -> ExitRecord {
+/// What the shim wrote down of the end. Without a word of it, a shim that was `there` was killed, which is how
+/// Docker shows its container as well; one that was not ended with its host.
+pub fn record_or(container: &Container, there: bool) -> ExitRecord {
     match read_exit_record(&container.dir) {
         Ok(Some(record)) => return record,
         Ok(None) => {}
@@ -139,7 +139,7 @@ pub fn record_or(container: &Container, ran: bool) -> ExitRecord {
         }
     }
     ExitRecord {
-        code: if ran { KILLED } else { LOST },
+        code: if there { KILLED } else { LOST },
         oom_killed: false,
         started_at: container.state().run().map_or(0, |r| r.started_at),
         finished_at: dhow_api::time::now(),

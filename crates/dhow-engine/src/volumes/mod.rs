@@ -68,6 +68,7 @@ impl Volumes {
         trash: Arc<Trash>,
     ) -> Result<Volumes> {
         let records = records::all(&store).await?;
+        discard_strays(&dir, &records, &store, &trash).await?;
         let table = Table {
             records: records.into_iter().map(|r| (r.name.clone(), r)).collect(),
             users: BTreeMap::new(),
@@ -201,6 +202,25 @@ impl Volumes {
             warnings: None,
         })
     }
+}
+
+/// Directories that no record knows: makings and removals that were cut off.
+async fn discard_strays(
+    dir: &Path,
+    records: &[StoredVolume],
+    store: &Store,
+    trash: &Trash,
+) -> Result<()> {
+    let known: BTreeSet<&str> = records.iter().map(|r| r.name.as_str()).collect();
+    let failed = || EngineError::io(dir.display());
+    for entry in std::fs::read_dir(dir).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !known.contains(name.as_str()) && !records::is_aside(store, &name).await? {
+            trash.discard(&entry.path()).map_err(failed())?;
+        }
+    }
+    Ok(())
 }
 
 /// What is noted of a volume that is to be made. An anonymous one is known by Docker's label.
