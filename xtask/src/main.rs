@@ -19,7 +19,9 @@ usage: cargo xtask COMMAND
   test [ARGUMENT...]    set up, build the release binary and run every test; arguments go to cargo test
   ci                    what .ci/run does: test, formatting, lints
   bench NAME [OPTION]   run|density|pull|idle|exec|registry, beside the newest peers
-  vm [FILTER]           run the end-to-end suite in a virtual machine with cgroup v2
+  vm [-p PACKAGE] [ARGUMENT...]
+                        run the end-to-end suite, or a package's tests, in a virtual machine with cgroup v2 and
+                        AppArmor; arguments go to the tests: names, or parts of names, of those to run
   cross                 build for aarch64 and run the unit tests under qemu-user
   peers [NAME...]       build the newest peers (all, or those named) and print where they are";
 

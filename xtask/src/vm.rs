@@ -1,4 +1,5 @@
-//! `cargo xtask vm`: the end-to-end suite in a virtual machine that has cgroup v2 only, as most users' hosts do.
+//! `cargo xtask vm`: the end-to-end suite in a virtual machine that has cgroup v2 only and AppArmor, as most users'
+//! hosts do; with `-p PACKAGE`, that package's own tests.
 //!
 //! qemu boots Debian's own kernel under software emulation. The guest's root is this machine's file system, shared
 //! read-only over 9p, under an overlay in the guest's memory: the same binary, tests and tools run there, and
@@ -28,13 +29,58 @@ const ENDED: &str = "guest-ended-with";
 
 pub fn run(args: &[String]) -> Result<()> {
     packages::for_vm()?;
-    let equipment = test::set_up()?;
-    test::build_release()?;
-    let tests = build_tests()?;
+    let commands = match args {
+        [flag, package, rest @ ..] if flag == "-p" => {
+            let programs = build_tests(&["-p", package])?;
+            commands(programs.iter().map(|(_, program)| program), None, rest)
+        }
+        _ => {
+            let equipment = test::set_up()?;
+            test::build_release()?;
+            let programs = build_tests(&["--workspace"])?;
+            let end_to_end = programs.iter().filter(|(name, _)| name == "e2e");
+            commands(
+                end_to_end.map(|(_, program)| program),
+                Some(&equipment),
+                args,
+            )
+        }
+    };
+    if commands.is_empty() {
+        bail!("cargo built no program of these tests");
+    }
     let kernel = kernel()?;
     let dir = cache_dir()?.join("vm");
-    let initramfs = initramfs(&kernel, &dir, &equipment, &tests, args)?;
+    let initramfs = initramfs(&kernel, &dir, &commands)?;
     boot(&kernel.image, &initramfs)
+}
+
+/// Shell commands that run the tests' programs.
+fn commands<'a>(
+    programs: impl Iterator<Item = &'a PathBuf>,
+    equipment: Option<&Equipment>,
+    args: &[String],
+) -> Vec<String> {
+    let mut variables =
+        "DHOW_TEST_DIR=/run DHOW_TEST_PATIENCE=8 DHOW_TEST_RUNS=30 DHOW_TEST_ROUNDS=10".to_owned();
+    if let Some(equipment) = equipment {
+        variables += &format!(
+            " DHOW_BIN={} DHOW_PEERS_DIR={} DHOW_PYTHON={}/python3",
+            equipment.binary.display(),
+            equipment.peers.display(),
+            equipment.python.display(),
+        );
+    } else {
+        // An overlay can't have its upper directory on the guest's root, which is one itself.
+        variables += " TMPDIR=/run";
+    }
+    let args: String = args
+        .iter()
+        .map(|arg| format!(" '{}'", arg.replace('\'', r"'\''")))
+        .collect();
+    programs
+        .map(|program| format!("{variables} {} --test-threads=2{args}", program.display()))
+        .collect()
 }
 
 struct Kernel {
@@ -87,34 +133,39 @@ fn kernel() -> Result<Kernel> {
     bail!("the kernel's package has no kernel")
 }
 
-/// The end-to-end tests' program.
-fn build_tests() -> Result<PathBuf> {
-    let messages = output(cargo().args([
-        "test",
-        "--workspace",
-        "--release",
-        "--no-run",
-        "--message-format",
-        "json",
-    ]))?;
-    messages
+/// The tests' programs, by name.
+fn build_tests(of: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+    let messages = output(
+        cargo()
+            .args(["test", "--release", "--no-run", "--message-format", "json"])
+            .args(of),
+    )?;
+    let field = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!(r#""{name}":""#))?;
+        Some(rest.split('"').next()?.to_owned())
+    };
+    // Programs that are no tests are built as well, for the tests to run.
+    let is_test = |line: &&str| {
+        let profile = line
+            .split_once(r#""profile":{"#)
+            .map_or("", |(_, rest)| rest);
+        profile
+            .split('}')
+            .next()
+            .is_some_and(|profile| profile.contains(r#""test":true"#))
+    };
+    Ok(messages
         .lines()
-        .filter(|line| line.contains(r#""name":"e2e""#))
-        .filter_map(|line| line.split_once(r#""executable":""#))
-        .filter_map(|(_, rest)| rest.split('"').next())
-        .map(PathBuf::from)
-        .next_back()
-        .context("cargo built no program of the end-to-end tests")
+        .filter(is_test)
+        .filter_map(|line| {
+            let target = line.split_once(r#""target":"#)?.1;
+            Some((field(target, "name")?, field(line, "executable")?.into()))
+        })
+        .collect())
 }
 
 /// Busybox, the modules, and a script that goes on to this machine's root and runs the tests there.
-fn initramfs(
-    kernel: &Kernel,
-    dir: &Path,
-    equipment: &Equipment,
-    tests: &Path,
-    args: &[String],
-) -> Result<PathBuf> {
+fn initramfs(kernel: &Kernel, dir: &Path, commands: &[String]) -> Result<PathBuf> {
     let tree = dir.join("initramfs");
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
@@ -161,17 +212,13 @@ fn initramfs(
             .arg(&kernel.release),
     )?;
 
-    let mut command = format!(
-        "cd {} && DHOW_BIN={} DHOW_PEERS_DIR={} DHOW_PYTHON={}/python3 DHOW_TEST_DIR=/run DHOW_TEST_PATIENCE=8 DHOW_TEST_RUNS=30 DHOW_TEST_ROUNDS=10 {} --test-threads=2",
-        root().display(),
-        equipment.binary.display(),
-        equipment.peers.display(),
-        equipment.python.display(),
-        tests.display(),
-    );
-    for arg in args {
-        command += &format!(" '{}'", arg.replace('\'', r"'\''"));
-    }
+    let root = root();
+    let root = root.display();
+    // All of them run, also after one has failed.
+    let commands: String = commands
+        .iter()
+        .map(|command| format!("{command} || code=$?\n"))
+        .collect();
     let path = std::env::var("PATH").unwrap_or_default();
     let home = std::env::var("HOME").unwrap_or_default();
     let init = format!(
@@ -195,11 +242,13 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts -o ptmxmode=0666 devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t securityfs securityfs /sys/kernel/security
 export HOME={home} PATH={path} TERM=dumb LC_ALL=C.UTF-8 RUST_BACKTRACE=0
 ip link set lo up
 uname -r
-{command}
-echo {ENDED} $?
+code=0
+cd {root}
+{commands}echo {ENDED} $code
 exec /bin/busybox poweroff -f
 TESTS
 umount /sys /proc /dev

@@ -86,13 +86,18 @@ pub const TESTS: &[crate::Test] = &[
     ("confinement::privileged", privileged),
 ];
 
+/// Where a container sees its control group, and what it is called there: with version 1 in all hierarchies but
+/// the one of version 2 beside them.
+const GROUP: &str = "group=/sys/fs/cgroup; test -e $group/memory && group=$group/memory; own() { (grep -v ^0:: /proc/self/cgroup || cat /proc/self/cgroup) | cut -d: -f3; }; ";
+
 fn run(runtime: &Runtime, container: Container<'_>) -> (i32, String, String) {
     runtime.block_on(container.run())
 }
 
 fn paths_are_masked_and_read_only(host: &Host, runtime: &Runtime) {
-    let script = "wc -c </proc/keys; echo x >/proc/sys/kernel/domainname || echo refused; ls /sys/firmware | wc -l; touch /sys/x || echo refused; cat /proc/self/cgroup | grep -v ^0:: | cut -d: -f3 | sort -u; ls /sys/fs/cgroup/memory | grep -c cgroup.procs; mkdir /sys/fs/cgroup/memory/x || echo refused";
-    let (_, stdout, stderr) = run(runtime, host.container(&["sh", "-c", script]));
+    let script = "wc -c </proc/keys; echo x >/proc/sys/kernel/domainname || echo refused; ls /sys/firmware | wc -l; touch /sys/x || echo refused; own | sort -u; ls $group | grep -c cgroup.procs; mkdir $group/x || echo refused";
+    let script = format!("{GROUP}{script}");
+    let (_, stdout, stderr) = run(runtime, host.container(&["sh", "-c", &script]));
     assert_eq!(
         stdout, "0\nrefused\n0\nrefused\n/\n1\nrefused\n",
         "{stderr}"
@@ -862,8 +867,10 @@ fn layers_with_long_names(host: &Host, runtime: &Runtime) {
 }
 
 fn without_a_cgroup_namespace(host: &Host, runtime: &Runtime) {
-    let script = "grep -v ^0:: /proc/self/cgroup | cut -d: -f3 | sort -u; cat /sys/fs/cgroup/memory/cgroup.procs | grep -c .; touch /sys/fs/cgroup/memory/x || echo refused";
-    let mut container = host.container(&["sh", "-c", script]);
+    let script =
+        "own | sort -u; cat $group/cgroup.procs | grep -c .; touch $group/x || echo refused";
+    let script = format!("{GROUP}{script}");
+    let mut container = host.container(&["sh", "-c", &script]);
     let id = container.request.id.clone();
     container
         .linux()
@@ -891,7 +898,9 @@ fn privileged(host: &Host, runtime: &Runtime) {
     ]
     .map(|name| Capability::from_str(name).unwrap())
     .into();
-    let mut container = host.container(&["sh", "-c", "mount -t tmpfs tmpfs /tmp && touch /sys/fs/cgroup/memory/x 2>/dev/null; mkdir /sys/fs/cgroup/memory/sub && echo made; echo x >/proc/sys/kernel/domainname && cat /proc/sys/kernel/domainname"]);
+    let script = "mount -t tmpfs tmpfs /tmp && touch $group/x 2>/dev/null; mkdir $group/sub && echo made; echo x >/proc/sys/kernel/domainname && cat /proc/sys/kernel/domainname";
+    let script = format!("{GROUP}{script}");
+    let mut container = host.container(&["sh", "-c", &script]);
     let none = std::collections::HashSet::new;
     let set = LinuxCapabilitiesBuilder::default()
         .bounding(all.clone())
