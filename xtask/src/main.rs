@@ -1,6 +1,7 @@
 //! The developers' commands, `cargo xtask COMMAND`: each sets up what it needs by itself, on a Debian machine
 //! with nothing but the Rust toolchain and a C compiler, and is quick when it is there already.
 
+mod apparmor;
 mod bench;
 mod command;
 mod cross;
@@ -22,6 +23,7 @@ usage: cargo xtask COMMAND
   vm [-p PACKAGE] [ARGUMENT...]
                         run the end-to-end suite, or a package's tests, in a virtual machine with cgroup v2 and
                         AppArmor; arguments go to the tests: names, or parts of names, of those to run
+  apparmor              compile the AppArmor profile of containers, after a change of its source
   cross                 build for aarch64 and run the unit tests under qemu-user
   peers [NAME...]       build the newest peers (all, or those named) and print where they are";
 
@@ -34,6 +36,7 @@ fn main() -> Result<()> {
         Some("ci") => test::ci(),
         Some("bench") => bench::run(rest),
         Some("vm") => vm::run(rest),
+        Some("apparmor") => apparmor::run(),
         Some("cross") => cross::run(rest),
         Some("peers") => {
             peers::set_up_go()?;

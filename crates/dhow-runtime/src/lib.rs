@@ -6,6 +6,7 @@
 //! exec-root. This crate must never know images, networks or the Engine API: it is told a rootfs, a network
 //! namespace and a specification.
 
+pub mod apparmor;
 pub mod capabilities;
 pub mod cgroup;
 pub mod client;

@@ -61,6 +61,7 @@ pub const TESTS: &[crate::Test] = &[
         "confinement::an_exec_trusts_no_node_of_the_container",
         an_exec_trusts_no_node_of_the_container,
     ),
+    ("confinement::apparmor", apparmor),
     (
         "confinement::hostile_processes_are_ended",
         hostile_processes_are_ended,
@@ -696,6 +697,91 @@ fn an_exec_trusts_no_node_of_the_container(host: &Host, runtime: &Runtime) {
             error.to_string().contains("/dev/pts/ptmx is not"),
             "{error}"
         );
+        running
+            .shim
+            .signal(dhow_runtime::Target::Init, 9)
+            .await
+            .unwrap();
+        running.exit().await;
+        running.shim.release().await.unwrap();
+    });
+}
+
+/// The default profile, with nothing else in its way: no path is masked or read-only, and mounting is allowed by
+/// the capability.
+fn apparmor(host: &Host, runtime: &Runtime) {
+    use dhow_runtime::apparmor::{self, DEFAULT_PROFILE};
+    if !apparmor::is_enabled() {
+        println!("skipped: the kernel has no AppArmor");
+        return;
+    }
+    apparmor::load_default().unwrap();
+    assert!(apparmor::is_loaded(DEFAULT_PROFILE));
+    apparmor::load_default().expect("a second time it is there");
+    assert!(!apparmor::is_loaded("docker"));
+
+    let denied = [
+        "echo h >/proc/sysrq-trigger",
+        "echo x >/proc/sys/kernel/domainname",
+        "cat /proc/sys/kernel/sem >/tmp/sem && cat /tmp/sem >/proc/sys/kernel/sem",
+        "echo 1 >/proc/sys/vm/drop_caches",
+        "echo 1 >/proc/irq/default_smp_affinity",
+        "mount -t tmpfs tmpfs /tmp",
+        "mount --bind /etc /tmp",
+        "mount -o remount,ro /",
+        "ls /sys/firmware/acpi",
+    ];
+    let allowed = [
+        "cat /proc/sys/kernel/ostype",
+        "cat /proc/sys/kernel/shmmax >/tmp/max && cat /tmp/max >/proc/sys/kernel/shmmax",
+        "echo 0 >/proc/self/oom_score_adj",
+        "sleep 100 & kill $!",
+        "cat /proc/1/status",
+        "touch /etc/x && chown 1000 /etc/x",
+        "mknod /tmp/null c 1 3",
+        "mkdir /sys/fs/cgroup/x",
+    ];
+    let checks = |commands: &[&str]| -> String {
+        let check = |command: &&str| format!("({command}) >/dev/null 2>&1 && echo '{command}'; ");
+        commands.iter().map(check).collect()
+    };
+    let script = format!(
+        "cat /proc/self/attr/current; {}{}",
+        checks(&denied),
+        checks(&allowed)
+    );
+    let mut container = host.container(&["sh", "-c", &script]);
+    container
+        .process()
+        .set_apparmor_profile(Some(DEFAULT_PROFILE.into()));
+    allow(&mut container, Capability::SysAdmin);
+    allow(&mut container, Capability::SysResource);
+    container
+        .linux()
+        .set_masked_paths(None)
+        .set_readonly_paths(None);
+    for mount in container.request.spec.mounts_mut().as_mut().unwrap() {
+        let options = mount.options().iter().flatten();
+        let options = options.filter(|option| *option != "ro").cloned().collect();
+        mount.set_options(Some(options));
+    }
+    let (_, stdout, stderr) = run(runtime, container);
+    let expected = format!("{DEFAULT_PROFILE} (enforce)\n{}\n", allowed.join("\n"));
+    assert_eq!(stdout, expected, "{stderr}");
+
+    // An exec has the one that it is told, whatever the container's first process has.
+    runtime.block_on(async {
+        let running = host.container(&["sleep", "1000"]).start().await.unwrap();
+        let (_, stdout, _) = running
+            .exec("confined", |request| {
+                request.process = process(&["cat", "/proc/self/attr/current"]);
+                request
+                    .process
+                    .set_apparmor_profile(Some(DEFAULT_PROFILE.into()));
+            })
+            .await
+            .unwrap();
+        assert_eq!(stdout, format!("{DEFAULT_PROFILE} (enforce)\n"));
         running
             .shim
             .signal(dhow_runtime::Target::Init, 9)
