@@ -15,6 +15,7 @@ use crate::connect::Connector;
 use crate::endpoint::{self, Endpoint, Kind};
 use crate::error::{DistributionError, Result};
 use crate::manifests::{self, Fetched};
+use crate::patience::Patience;
 use crate::session::{Http, Session, empty};
 use crate::tls::Tls;
 
@@ -66,7 +67,11 @@ impl Client {
             connector,
             insecure.clone(),
             &config.user_agent,
-            config.idle_timeout,
+            Patience {
+                idle: config.idle_timeout,
+                answer: config.answer_timeout,
+                commit: config.commit_timeout,
+            },
         )?;
         Ok(Client {
             shared: Arc::new(Shared {

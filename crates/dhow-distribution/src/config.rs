@@ -38,10 +38,25 @@ pub struct Config {
     pub max_concurrent_uploads: usize,
     /// How often a transfer that makes no progress is begun.
     pub max_attempts: u32,
+    /// From the look-up of a registry's name to the end of the TLS handshake.
     pub connect_timeout: Duration,
     /// Longest silence within a transfer.
     pub idle_timeout: Duration,
+    /// How long a registry may take to begin an answer.
+    pub answer_timeout: Duration,
+    /// The same, for the answer to what was sent.
+    pub commit_timeout: Duration,
 }
+
+/// A far registry over a bad line needs a few of its round trips, each of which may be repeated after 1, 2 and 4 s.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// A line that was out for less than this goes on where it was: TCP tries again at least as often.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Registries that fetch what they don't have from another begin their answer only then; gateways give up on
+/// them after 60 s, too.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// At the end of an upload a registry hashes it, or copies it within its bucket: of 100 GB that takes minutes.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 impl Default for Config {
     fn default() -> Self {
@@ -54,8 +69,10 @@ impl Default for Config {
             max_concurrent_downloads: 3,
             max_concurrent_uploads: 5,
             max_attempts: 5,
-            connect_timeout: Duration::from_secs(15),
-            idle_timeout: Duration::from_secs(60),
+            connect_timeout: CONNECT_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            answer_timeout: ANSWER_TIMEOUT,
+            commit_timeout: COMMIT_TIMEOUT,
         }
     }
 }

@@ -24,6 +24,7 @@ use tower_service::Service;
 use crate::config::{Embedded, Insecure, host_of, is_loopback};
 use crate::endpoint::EMBEDDED;
 use crate::names::Names;
+use crate::patience::seconds;
 use crate::tls::Tls;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
@@ -72,12 +73,15 @@ impl Service<Uri> for Connector {
         let shared = self.0.clone();
         Box::pin(async move {
             let limit = shared.timeout;
-            tokio::time::timeout(limit, connect(shared, uri))
-                .await
-                .map_err(|_| {
-                    let text = format!("no connection within {} s", limit.as_secs());
-                    io::Error::new(io::ErrorKind::TimedOut, text)
-                })?
+            let host = uri.authority().map(|a| a.to_string()).unwrap_or_default();
+            let made = tokio::time::timeout(limit, connect(shared, uri)).await;
+            made.map_err(|_| {
+                let text = format!(
+                    "no connection to {host} within {}: look whether this machine can reach it, and whether it speaks TLS",
+                    seconds(limit)
+                );
+                io::Error::new(io::ErrorKind::TimedOut, text)
+            })?
         })
     }
 }

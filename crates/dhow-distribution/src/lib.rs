@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 mod manifests;
 mod names;
+mod patience;
 mod progress;
 mod pull;
 mod push;

@@ -19,6 +19,7 @@ use crate::config::Insecure;
 use crate::connect::Connector;
 use crate::endpoint::{Endpoint, Kind};
 use crate::error::{DistributionError, RegistryFailure, Result, unreachable};
+use crate::patience::{Patience, Sending, TooLong, Watched, seconds};
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
@@ -42,11 +43,11 @@ pub(crate) fn full(bytes: Bytes) -> Body {
 
 /// What all sessions share.
 pub(crate) struct Http {
-    client: HttpClient<Connector, Body>,
+    client: HttpClient<Connector, Watched<Body>>,
     tokens: Tokens,
     insecure: Insecure,
     user_agent: HeaderValue,
-    pub idle_timeout: Duration,
+    patience: Patience,
 }
 
 impl Http {
@@ -54,7 +55,7 @@ impl Http {
         connector: Connector,
         insecure: Insecure,
         user_agent: &str,
-        idle_timeout: Duration,
+        patience: Patience,
     ) -> Result<Http> {
         let client = HttpClient::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_CONNECTION)
@@ -68,7 +69,7 @@ impl Http {
             tokens: Tokens::default(),
             insecure,
             user_agent,
-            idle_timeout,
+            patience,
         })
     }
 
@@ -81,7 +82,8 @@ impl Http {
         authorization: Option<HeaderValue>,
         body: Body,
     ) -> Result<Response<Incoming>> {
-        let mut request = Request::new(body);
+        let sending = Sending::begin();
+        let mut request = Request::new(sending.watch(body));
         *request.method_mut() = method.clone();
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers.clone();
@@ -91,7 +93,17 @@ impl Http {
         if let Some(value) = authorization {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        self.client.request(request).await.map_err(|e| {
+        let answer = self.client.request(request);
+        let answer = self.patience.answer(&sending, answer).await;
+        let answer = answer.map_err(|TooLong(limit)| {
+            DistributionError::Unreachable(format!(
+                "{}: {} gave no answer within {}: try again later, or look whether the registry is well and this is its address",
+                describe(method, uri),
+                uri.authority().map_or("", |a| a.as_str()),
+                seconds(limit)
+            ))
+        })?;
+        answer.map_err(|e| {
             // The client's own error only says in which phase it came up.
             let cause = std::error::Error::source(&e).unwrap_or(&e);
             unreachable(&describe(method, uri), cause)
@@ -245,13 +257,14 @@ impl Session {
     /// The next piece of a body; `None` at its end.
     pub async fn next_frame(&self, body: &mut Incoming) -> Result<Option<Bytes>> {
         loop {
-            let frame = tokio::time::timeout(self.http.idle_timeout, body.frame())
+            let limit = self.http.patience.idle;
+            let frame = tokio::time::timeout(limit, body.frame())
                 .await
                 .map_err(|_| {
                     DistributionError::Unreachable(format!(
-                        "{} was silent for {} s",
+                        "{} was silent for {} in the middle of its answer: try again later",
                         self.endpoint.authority,
-                        self.http.idle_timeout.as_secs()
+                        seconds(limit)
                     ))
                 })?;
             match frame {
@@ -454,4 +467,61 @@ pub(crate) fn header(name: HeaderName, value: &str) -> Result<HeaderMap> {
         .map_err(|_| DistributionError::Invalid(format!("not a value for {name}: {value:?}")))?;
     headers.insert(name, value);
     Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::tls::Tls;
+
+    fn http(patience: Patience) -> Http {
+        let insecure = Insecure::default();
+        let tls = Tls::new("/nonexistent".into());
+        let connector = Connector::new(tls, insecure.clone(), None, Duration::from_secs(10));
+        Http::new(connector, insecure, "test", patience).unwrap()
+    }
+
+    /// A body of pieces, with a pause before each.
+    fn slow(pieces: usize, pause: Duration) -> Body {
+        let pieces = futures_util::stream::iter(0..pieces).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok(Frame::data(Bytes::from_static(b"x")))
+        });
+        StreamBody::new(pieces).boxed_unsync()
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_slowly_is_no_silence() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri: Uri = format!("http://{}/", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        // Reads all, and answers nothing.
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut all = Vec::new();
+            let _ = stream.read_to_end(&mut all).await;
+            all.iter().filter(|b| **b == b'x').count()
+        });
+        let second = Duration::from_secs(1);
+        let http = http(Patience {
+            idle: second / 2,
+            answer: second / 2,
+            commit: second / 10,
+        });
+        // Longer than any limit in all, and shorter from piece to piece.
+        let body = slow(12, second / 10);
+        let error = http
+            .once(&Method::PUT, &uri, &HeaderMap::new(), None, body)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("gave no answer within 0.1 s"), "{error}");
+        assert_eq!(server.await.unwrap(), 12, "all was sent before");
+    }
 }

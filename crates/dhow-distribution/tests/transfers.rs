@@ -296,6 +296,68 @@ async fn a_pull_that_is_dropped_leaves_nothing() {
     host.assert_emptied().await;
 }
 
+/// Of silence, in the tests of silence.
+const BRIEF: std::time::Duration = std::time::Duration::from_millis(300);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_never_answers_is_given_up_by_name() {
+    // It takes connections and says nothing: not even TLS begins.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let _accepting = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut connections = Vec::new();
+        loop {
+            connections.push(silent.accept().await.unwrap());
+        }
+    }));
+    let brief = Config {
+        connect_timeout: BRIEF,
+        answer_timeout: BRIEF,
+        ..config()
+    };
+    let reference: Reference = format!("{address}/app:1").parse().unwrap();
+    let client = Client::new(brief.clone()).unwrap();
+    let error = client
+        .inspect(&reference, None)
+        .await
+        .unwrap_err()
+        .to_string();
+    let expected = format!("no connection to {address} within 0.3 s");
+    assert!(error.contains(&expected), "{error}");
+
+    // It begins well, and then no answer's head comes any more.
+    let faulty = Faulty::start(Content::image(&["a"])).await;
+    let reference: Reference = format!("{}/app:1", faulty.address).parse().unwrap();
+    let client = Client::new(brief).unwrap();
+    client.inspect(&reference, None).await.unwrap();
+    faulty.mute.store(true, Ordering::SeqCst);
+    let error = client
+        .inspect(&reference, None)
+        .await
+        .unwrap_err()
+        .to_string();
+    let expected = format!("{} gave no answer within 0.3 s", faulty.address);
+    assert!(error.contains(&expected), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_stalls_is_given_up_by_name() {
+    let faulty = Faulty::start(Content::image(&["big"])).await;
+    faulty.stall.store(true, Ordering::SeqCst);
+    let brief = Config {
+        idle_timeout: BRIEF,
+        max_attempts: 1,
+        ..config()
+    };
+    let host = Host::new();
+    let name = format!("{}/app:1", faulty.address);
+    let error = host.pull(&Client::new(brief).unwrap(), &name).await;
+    let error = error.unwrap_err().to_string();
+    let expected = format!("{} was silent for 0.3 s", faulty.address);
+    assert!(error.contains(&expected), "{error}");
+    host.assert_emptied().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_pulls_share_a_layer() {
     let faulty = Faulty::start(Content::image(&["one", "big"])).await;

@@ -158,6 +158,8 @@ pub struct Faults {
     /// Nothing comes after the first half of the largest blob.
     pub stall: AtomicBool,
     pub stalled: tokio::sync::Notify,
+    /// No answer ever begins.
+    pub mute: AtomicBool,
     /// User and password, for a token.
     pub credentials: Mutex<Option<(String, String)>>,
     /// Where blobs are to be found instead.
@@ -200,7 +202,12 @@ impl Faulty {
                 let state = state.clone();
                 let service = hyper::service::service_fn(move |request| {
                     let (content, faults, address) = state.clone();
-                    async move { Ok::<_, Infallible>(answer(&content, &faults, &address, request)) }
+                    async move {
+                        if faults.mute.load(Ordering::SeqCst) {
+                            std::future::pending::<()>().await;
+                        }
+                        Ok::<_, Infallible>(answer(&content, &faults, &address, request))
+                    }
                 });
                 tokio::spawn(
                     hyper::server::conn::http1::Builder::new()
