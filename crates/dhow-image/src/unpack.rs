@@ -12,6 +12,7 @@
 mod copy;
 mod entry;
 mod finish;
+mod path;
 mod pax;
 mod sparse;
 mod tree;
@@ -26,7 +27,8 @@ use tar::EntryType;
 use crate::error::{ImageError, Result};
 use entry::{Attributes, Entries, Member};
 pub(crate) use finish::Unfinished;
-use tree::{RelPath, Tree};
+use path::RelPath;
+use tree::Tree;
 
 /// What a layer may ask for.
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +164,7 @@ impl Unpacker<'_> {
                 self.file(parent, name, member)
             }
             EntryType::Symlink => {
-                if tree::leaves_root(parent, &member.link) {
+                if path::leaves_root(parent, &member.link) {
                     return Err(ImageError::Layer(format!(
                         "its symbolic link {path} points out of the root, to {}",
                         String::from_utf8_lossy(&member.link)

@@ -15,7 +15,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::entry::Attributes;
-use super::tree::{RelPath, Tree, open_readable, proc_path};
+use super::path::RelPath;
+use super::tree::{Tree, open_readable, proc_path};
 use super::{DIRECTORY, io_error, set_attributes};
 use crate::error::{ImageError, Result};
 use crate::layered::Layers;

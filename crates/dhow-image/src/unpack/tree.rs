@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,6 +17,7 @@ use rustix::io::Errno;
 use tar::EntryType;
 
 use super::entry::Attributes;
+use super::path::RelPath;
 use super::{DIRECTORY, io_error, set_attributes};
 use crate::error::{ImageError, Result};
 use crate::layered::{LINKS_MAX, OPAQUE, is_whiteout};
@@ -27,92 +27,6 @@ const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS);
-
-/// A path without `.`, `..`, or empty components, relative to the root; empty for the root itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RelPath(Vec<u8>);
-
-impl RelPath {
-    /// Takes an archive's path, also an absolute one, as one beneath the root. A `..` that goes above
-    /// the root is refused.
-    pub fn clean(raw: &[u8]) -> Result<RelPath> {
-        let mut components: Vec<&[u8]> = Vec::new();
-        for component in raw.split(|b| *b == b'/') {
-            match component {
-                b"" | b"." => {}
-                b".." => {
-                    if components.pop().is_none() {
-                        return Err(ImageError::Layer(format!(
-                            "its path {} leaves the root",
-                            String::from_utf8_lossy(raw)
-                        )));
-                    }
-                }
-                name => components.push(name),
-            }
-        }
-        Ok(RelPath(components.join(&b'/')))
-    }
-
-    pub fn is_root(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The directory and the name in it; `None` for the root.
-    pub fn split(&self) -> Option<(RelPath, &[u8])> {
-        if self.is_root() {
-            return None;
-        }
-        Some(match self.0.iter().rposition(|b| *b == b'/') {
-            Some(at) => (RelPath(self.0[..at].to_vec()), &self.0[at + 1..]),
-            None => (RelPath::default(), &self.0),
-        })
-    }
-
-    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
-        self.0.split(|b| *b == b'/').filter(|c| !c.is_empty())
-    }
-
-    pub fn join(&self, name: &[u8]) -> RelPath {
-        let mut path = self.0.clone();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        RelPath(path)
-    }
-
-    /// For the `*at` calls, where the root is `.`.
-    pub fn as_path(&self) -> &Path {
-        if self.is_root() {
-            Path::new(".")
-        } else {
-            Path::new(OsStr::from_bytes(&self.0))
-        }
-    }
-}
-
-impl fmt::Display for RelPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}", String::from_utf8_lossy(&self.0))
-    }
-}
-
-/// Whether a symbolic link in `parent` with this relative target goes above the root.
-pub(super) fn leaves_root(parent: &RelPath, target: &[u8]) -> bool {
-    if target.starts_with(b"/") {
-        return false;
-    }
-    let mut depth = parent.components().count() as i64;
-    target.split(|b| *b == b'/').any(|component| {
-        match component {
-            b"" | b"." => {}
-            b".." => depth -= 1,
-            _ => depth += 1,
-        }
-        depth < 0
-    })
-}
 
 pub(crate) struct Tree {
     root: OwnedFd,
@@ -299,10 +213,7 @@ impl Tree {
     /// Drops what is remembered of a directory that was removed.
     fn forget(&mut self, gone: &RelPath) {
         self.last = None;
-        let mut below = gone.0.clone();
-        below.push(b'/');
-        self.implied
-            .retain(|p| p != gone && !p.0.starts_with(&below));
+        self.implied.retain(|p| !p.is_within(gone));
     }
 
     /// Sets the attributes of what can't be opened.
