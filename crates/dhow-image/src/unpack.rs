@@ -12,6 +12,8 @@
 mod copy;
 mod entry;
 mod finish;
+mod implied;
+mod memory;
 mod path;
 mod pax;
 mod sparse;
@@ -36,6 +38,9 @@ pub struct Limits {
     /// Bytes of all files together, holes included.
     pub max_bytes: u64,
     pub max_entries: u64,
+    /// Bytes of memory for the paths that have to be kept in mind until the layer is whole: those of its
+    /// directories, and of hard links to the layers below.
+    pub max_paths: u64,
     /// Bytes of one entry's headers: long names and extended attributes.
     pub max_header_bytes: u64,
     /// How many times its compressed size a layer may have, beyond [`Limits::free_bytes`]. Gzip by its
@@ -50,6 +55,8 @@ impl Default for Limits {
         Limits {
             max_bytes: 1 << 40,
             max_entries: 10_000_000,
+            // More than a million directories. Of the large images that one meets, a layer has a tenth of that.
+            max_paths: 192 << 20,
             max_header_bytes: 1 << 20,
             max_ratio: 1100,
             free_bytes: 64 << 20,
@@ -76,7 +83,7 @@ pub(crate) fn unpack(reader: impl Read, root: &Path, limits: &Limits) -> Result<
         tree: Tree::open(root)?,
         limits,
         bytes: 0,
-        unfinished: Unfinished::default(),
+        unfinished: Unfinished::new(limits.max_paths),
         buffer: vec![0; copy::CHUNK],
     };
     let mut entries = Entries::new(reader, limits.max_header_bytes);
@@ -89,7 +96,8 @@ pub(crate) fn unpack(reader: impl Read, root: &Path, limits: &Limits) -> Result<
                 limits.max_entries
             )));
         }
-        unpacker.member(member)
+        unpacker.member(member)?;
+        unpacker.unfinished.check(unpacker.tree.implied_bytes())
     })?;
     unpacker
         .unfinished

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::entry::Attributes;
+use super::memory;
 use super::path::RelPath;
 use super::tree::{Tree, open_readable, proc_path};
 use super::{DIRECTORY, io_error, set_attributes};
@@ -22,8 +23,11 @@ use crate::error::{ImageError, Result};
 use crate::layered::Layers;
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Unfinished {
+    /// Bytes of memory that all this takes, and may take.
+    bytes: u64,
+    limit: u64,
     implied: Vec<RelPath>,
     /// Path and target.
     links: Vec<(RelPath, RelPath)>,
@@ -31,15 +35,33 @@ pub(crate) struct Unfinished {
 }
 
 impl Unfinished {
+    pub fn new(limit: u64) -> Unfinished {
+        Unfinished {
+            bytes: 0,
+            limit,
+            implied: Vec::new(),
+            links: Vec::new(),
+            directories: Vec::new(),
+        }
+    }
+
+    /// Refuses a layer that needs too much memory; `more` bytes are taken elsewhere.
+    pub fn check(&self, more: u64) -> Result<()> {
+        memory::check(self.bytes + more, self.limit)
+    }
+
     pub fn set_implied(&mut self, implied: Vec<RelPath>) {
+        self.bytes += implied.iter().map(memory::of).sum::<u64>();
         self.implied = implied;
     }
 
     pub fn link(&mut self, path: RelPath, target: RelPath) {
+        self.bytes += memory::of(&path) + memory::of(&target);
         self.links.push((path, target));
     }
 
     pub fn directory(&mut self, path: RelPath, modified: Timespec) {
+        self.bytes += memory::of(&path);
         self.directories.push((path, modified));
     }
 
@@ -49,6 +71,7 @@ impl Unfinished {
         let mut tree = Tree::open(root)?;
         for (path, target) in &self.links {
             link_to_below(root, &mut tree, &below, path, target)?;
+            self.check(tree.implied_bytes())?;
         }
         let root = rustix::fs::openat(CWD, root, DIRECTORY, Mode::empty()).map_err(io_error)?;
         let more = tree.take_implied();

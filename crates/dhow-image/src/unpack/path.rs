@@ -33,6 +33,11 @@ impl RelPath {
         Ok(RelPath(components.join(&b'/')))
     }
 
+    /// In bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }

@@ -477,3 +477,45 @@ fn unpacks_what_the_tar_library_makes() {
     assert_eq!(u.whole(&tar, &[]).unwrap(), 2);
     assert_eq!(fs::read(u.at(&long)).unwrap(), b"ok");
 }
+
+#[test]
+fn the_paths_that_are_kept_in_mind_have_a_limit() {
+    let limits = Limits {
+        max_paths: 64 << 10,
+        ..Limits::default()
+    };
+    let run = |add: &dyn Fn(Tar, usize) -> Tar, count: usize| {
+        let u = Unpacking::new();
+        let tar = (0..count).fold(Tar::default(), add).end();
+        let unpacked = unpack(&tar[..], &u.root(), &limits)?;
+        unpacked.unfinished.finish(&u.root(), &[])
+    };
+    let refused = |add: &dyn Fn(Tar, usize) -> Tar| {
+        run(add, 100).unwrap();
+        let error = run(add, 1000).unwrap_err().to_string();
+        assert!(error.contains("in 65536 bytes of memory"), "{error}");
+    };
+    refused(&|tar, n| tar.dir(&format!("d{n}"), 0o755));
+    // The same directory, over and over.
+    refused(&|tar, _| tar.dir("d", 0o755));
+    // Directories that nothing describes.
+    refused(&|tar, n| tar.file(&format!("d{n}/x"), b""));
+    // Files are not kept in mind, and neither are links to them.
+    run(&|tar, n| tar.file(&format!("f{n}"), b""), 1000).unwrap();
+    run(
+        &|tar, n| match n {
+            0 => tar.file("f", b""),
+            n => tar.hard_link(&format!("l{n}"), "f"),
+        },
+        1000,
+    )
+    .unwrap();
+    // Links to what is in no layer here are, until the layers below are known.
+    let u = Unpacking::new();
+    let links = |tar: Tar, n| tar.hard_link(&format!("l{n}"), "below");
+    let tar = (0..1000).fold(Tar::default(), links).end();
+    let error = unpack(&tar[..], &u.root(), &limits)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("of memory"), "{error}");
+}

@@ -4,7 +4,6 @@
 //! A symbolic link among a path's directories is followed as a chroot would follow it, step by step and
 //! by this code; one that leaves the root by `..` is refused.
 
-use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io;
@@ -17,6 +16,7 @@ use rustix::io::Errno;
 use tar::EntryType;
 
 use super::entry::Attributes;
+use super::implied::Implied;
 use super::path::RelPath;
 use super::{DIRECTORY, io_error, set_attributes};
 use crate::error::{ImageError, Result};
@@ -33,22 +33,29 @@ pub(crate) struct Tree {
     /// The directory of the entry before: most often it is this one's, too.
     last: Option<(RelPath, OwnedFd)>,
     /// Directories that were made because something is in them.
-    implied: BTreeSet<RelPath>,
+    implied: Implied,
 }
 
 impl Tree {
     pub fn open(root: &Path) -> Result<Tree> {
         let root = rustix::fs::openat(CWD, root, DIRECTORY, Mode::empty()).map_err(io_error)?;
+        let mut implied = Implied::default();
+        implied.insert(RelPath::default());
         Ok(Tree {
             root,
             last: None,
-            implied: BTreeSet::from([RelPath::default()]),
+            implied,
         })
     }
 
     /// The directories that the layer does not describe, outermost first.
     pub fn take_implied(&mut self) -> Vec<RelPath> {
-        std::mem::take(&mut self.implied).into_iter().collect()
+        self.implied.take()
+    }
+
+    /// Bytes of memory that the directories which the layer does not describe take.
+    pub fn implied_bytes(&self) -> u64 {
+        self.implied.bytes()
     }
 
     pub fn set_root(&mut self, attributes: &Attributes) -> Result<()> {
@@ -213,7 +220,7 @@ impl Tree {
     /// Drops what is remembered of a directory that was removed.
     fn forget(&mut self, gone: &RelPath) {
         self.last = None;
-        self.implied.retain(|p| !p.is_within(gone));
+        self.implied.remove_all(gone);
     }
 
     /// Sets the attributes of what can't be opened.
