@@ -125,15 +125,24 @@ pub fn architecture() -> &'static str {
 /// Busybox with a link for each of its programs, as the well-known image has it.
 pub fn busybox() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let layer = busybox_layer().expect("busybox-static is installed");
-        Image::new(
-            &[layer],
-            json!({
-                "Cmd": ["sh"],
-                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            }),
-        )
+    IMAGE.get_or_init(|| Image::new(&[busybox_base().to_vec()], busybox_config()))
+}
+
+/// The same with a layer of one's own on top.
+pub fn busybox_with(layer: Layer) -> Image {
+    let layer = layer.finish().expect("memory can be written to");
+    Image::new(&[busybox_base().to_vec(), layer], busybox_config())
+}
+
+fn busybox_base() -> &'static [u8] {
+    static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
+    LAYER.get_or_init(|| busybox_layer().expect("busybox-static is installed"))
+}
+
+fn busybox_config() -> Value {
+    json!({
+        "Cmd": ["sh"],
+        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
     })
 }
 

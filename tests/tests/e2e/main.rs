@@ -10,6 +10,7 @@ mod hello;
 mod leftovers;
 mod lifecycle;
 mod limits;
+mod links;
 mod logs;
 mod network;
 mod pull_push;
