@@ -126,7 +126,7 @@ pub fn pids(netns: &NetNs, dir: &Path, containers: &BTreeSet<String>) -> Vec<i32
     found
 }
 
-fn is_zombie(proc: &Path) -> bool {
+pub(crate) fn is_zombie(proc: &Path) -> bool {
     fs::read_to_string(proc.join("stat")).is_ok_and(|stat| {
         stat.rsplit_once(')')
             .is_some_and(|(_, rest)| rest.starts_with(" Z"))

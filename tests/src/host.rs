@@ -19,6 +19,7 @@ use crate::engine::{self, Engine};
 use crate::footprint::{self, Footprint};
 use crate::image::{self, Image};
 use crate::netns::NetNs;
+use crate::processes::{self, Process};
 use crate::shell::{self, Background, Finished};
 use crate::terminal::Terminal;
 use crate::{eventually, within};
@@ -317,10 +318,17 @@ impl TestHost {
     }
 
     /// Runs a command line as a user of the host types it: `docker` and `dhow` talk to its daemon.
+    #[track_caller]
     pub fn sh(&self, line: &str) -> Finished {
+        self.sh_within(shell::PATIENCE, line)
+    }
+
+    /// The same for a command line that must be answered soon, or the test fails.
+    #[track_caller]
+    pub fn sh_within(&self, patience: Duration, line: &str) -> Finished {
         let mut command = self.netns.command("timeout");
         self.environment(&mut command);
-        shell::run(command, line)
+        shell::run(command, line, patience)
     }
 
     /// Starts a command line beside the test. It ends with the value.
@@ -426,17 +434,41 @@ impl TestHost {
             .unwrap_or_else(|e| panic!("an exit code, not {code:?}: {e}"))
     }
 
+    // Its processes.
+
+    /// The id of a container by its name.
+    #[track_caller]
+    pub fn id(&self, name: &str) -> String {
+        self.sh(&format!("docker inspect -f '{{{{.Id}}}}' {name}"))
+            .ok()
+    }
+
+    /// The first process of a container that runs.
+    #[track_caller]
+    pub fn init(&self, name: &str) -> Process {
+        let pid = self.inspect(name)["State"]["Pid"].as_i64().unwrap_or(0);
+        Process::open(pid as i32).unwrap_or_else(|| panic!("{name} doesn't run"))
+    }
+
+    /// The parent of a container's first process.
+    #[track_caller]
+    pub fn shim(&self, name: &str) -> Process {
+        let init = self.init(name);
+        let shim = processes::parent(init.pid).and_then(Process::open);
+        shim.unwrap_or_else(|| panic!("{name} doesn't run under a shim"))
+    }
+
+    /// The process that the daemon has fork shims.
+    #[track_caller]
+    pub fn spawner(&self) -> Process {
+        processes::spawner(self.daemon_pid() as i32).expect("the daemon has a spawner")
+    }
+
     // What is left.
 
     /// Ids of all containers, also those that are gone.
     fn all_containers(&self) -> BTreeSet<String> {
-        let mut ids: BTreeSet<String> = fs::read_dir(self.path("data/containers"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.len() == 64)
-            .collect();
+        let mut ids = processes::containers(&self.data_root());
         let mut curl = self.netns.command("curl");
         curl.args(["--silent", "--max-time", "5", "--unix-socket"])
             .arg(self.socket())
@@ -600,7 +632,7 @@ fn now() -> u64 {
 }
 
 /// curl's `--include` output: one or more heads, the last of which is the answer's.
-fn parse_answer(text: &str) -> Answer {
+pub(crate) fn parse_answer(text: &str) -> Answer {
     let mut rest = text;
     loop {
         let (head, body) = rest.split_once("\r\n\r\n").unwrap_or((rest, ""));

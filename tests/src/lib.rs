@@ -11,13 +11,16 @@
 pub mod engine;
 pub mod footprint;
 pub mod host;
+pub mod http;
 pub mod image;
 pub mod netns;
+pub mod processes;
 pub mod shell;
 pub mod terminal;
 
 pub use engine::Engine;
-pub use host::{HostOptions, TestHost};
+pub use host::{Answer, HostOptions, TestHost};
+pub use processes::{Census, Process};
 pub use shell::{Background, Finished};
 pub use terminal::Terminal;
 
@@ -44,6 +47,14 @@ pub fn within<T>(time: Duration, mut condition: impl FnMut() -> Option<T>) -> Op
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// How many rounds of a test that meets crashes are run; the full measure is five hundred.
+pub fn rounds() -> u32 {
+    std::env::var("DHOW_TEST_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(60)
 }
 
 /// How many times as long things may take: a virtual machine without hardware's help is slow.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use crate::eventually;
 
@@ -40,11 +41,16 @@ impl Finished {
     }
 }
 
-/// Runs to the end. No command of a test takes minutes: one that does hangs, and is ended.
-pub(crate) fn run(mut shell: Command, line: &str) -> Finished {
+/// No command of a test takes minutes: one that does hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs to the end. A command that takes longer than it may is ended, and fails the test.
+#[track_caller]
+pub(crate) fn run(mut shell: Command, line: &str, patience: Duration) -> Finished {
+    let patience = patience * crate::patience();
     let output = shell
         .arg("--kill-after=5")
-        .arg((120 * crate::patience()).to_string())
+        .arg(patience.as_secs_f64().to_string())
         .args(["sh", "-c", line])
         .stdin(Stdio::null())
         .output()
@@ -55,7 +61,10 @@ pub(crate) fn run(mut shell: Command, line: &str) -> Finished {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     };
-    assert_ne!(finished.code, 124, "it hangs: {finished:#?}");
+    assert_ne!(
+        finished.code, 124,
+        "`{line}` was not answered within {patience:?}: {finished:#?}"
+    );
     finished
 }
 
