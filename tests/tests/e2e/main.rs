@@ -7,6 +7,7 @@ mod events;
 mod exec;
 mod failures;
 mod hello;
+mod hostile;
 mod leftovers;
 mod lifecycle;
 mod limits;
