@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::engine::{self, Engine};
 use crate::footprint::{self, Footprint};
+use crate::http::Exchange;
 use crate::image::{self, Image};
 use crate::netns::NetNs;
 use crate::processes::{self, Process};
@@ -434,6 +435,17 @@ impl TestHost {
             .unwrap_or_else(|e| panic!("an exit code, not {code:?}: {e}"))
     }
 
+    /// A client that waits for a container's next end, known to the daemon when this returns.
+    #[track_caller]
+    pub fn waits_for(&self, name: &str) -> Exchange {
+        let path = format!("/v1.45/containers/{name}/wait?condition=next-exit");
+        let mut exchange =
+            Exchange::begin(&self.socket(), "POST", &path, None, Duration::from_secs(60))
+                .expect("the daemon listens");
+        exchange.head().expect("the daemon answers at once");
+        exchange
+    }
+
     // Its processes.
 
     /// The id of a container by its name.
@@ -461,7 +473,12 @@ impl TestHost {
     /// The process that the daemon has fork shims.
     #[track_caller]
     pub fn spawner(&self) -> Process {
-        processes::spawner(self.daemon_pid() as i32).expect("the daemon has a spawner")
+        eventually("the daemon has a spawner", || self.spawner_now())
+    }
+
+    /// The same, if there is one at this moment.
+    pub fn spawner_now(&self) -> Option<Process> {
+        processes::spawner(self.daemon_pid() as i32)
     }
 
     // What is left.

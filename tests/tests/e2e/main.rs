@@ -18,6 +18,7 @@ mod pull_push;
 mod registry;
 mod restart;
 mod run;
+mod shims;
 mod streams;
 mod system;
 mod terminal;
