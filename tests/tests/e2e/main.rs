@@ -8,6 +8,7 @@ mod exec;
 mod failures;
 mod hello;
 mod hostile;
+mod instants;
 mod leftovers;
 mod lifecycle;
 mod limits;
