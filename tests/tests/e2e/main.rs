@@ -6,6 +6,7 @@ mod docker_py;
 mod events;
 mod exec;
 mod failures;
+mod filling;
 mod hello;
 mod hostile;
 mod instants;
