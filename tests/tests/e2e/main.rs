@@ -17,6 +17,7 @@ mod links;
 mod logs;
 mod network;
 mod pull_push;
+mod records;
 mod registry;
 mod restart;
 mod run;
