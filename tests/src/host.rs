@@ -80,6 +80,18 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("not JSON: {e}\n{self:#?}"))
     }
 
+    /// Whether all of its body is here, as far as it can be told: a daemon that is killed may leave half of it.
+    pub fn is_whole(&self) -> bool {
+        match self.header("content-length").map(str::parse::<usize>) {
+            Some(Ok(length)) => self.body.len() == length,
+            Some(Err(_)) => false,
+            None => {
+                self.header("content-type") != Some("application/json")
+                    || serde_json::from_str::<Value>(&self.body).is_ok()
+            }
+        }
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self
             .headers

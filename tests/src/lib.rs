@@ -15,12 +15,14 @@ pub mod http;
 pub mod image;
 pub mod netns;
 pub mod processes;
+pub mod random;
 pub mod shell;
 pub mod terminal;
 
 pub use engine::Engine;
 pub use host::{Answer, HostOptions, TestHost};
 pub use processes::{Census, Process};
+pub use random::Random;
 pub use shell::{Background, Finished};
 pub use terminal::Terminal;
 
@@ -49,12 +51,12 @@ pub fn within<T>(time: Duration, mut condition: impl FnMut() -> Option<T>) -> Op
     }
 }
 
-/// How many rounds of a test that meets crashes are run; the full measure is five hundred.
+/// How many rounds of a test that meets crashes are run; the full measure is five hundred and more.
 pub fn rounds() -> u32 {
     std::env::var("DHOW_TEST_ROUNDS")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(60)
+        .unwrap_or(200)
 }
 
 /// How many times as long things may take: a virtual machine without hardware's help is slow.

@@ -1,5 +1,6 @@
 //! What a user sees, end to end: a file for each noun. Run them with `cargo xtask test`.
 
+mod chaos;
 mod confinement;
 mod conformance;
 mod docker_py;

@@ -127,53 +127,6 @@ fn everything_known_survives_a_crash() {
 }
 
 #[test]
-fn crashes_at_any_moment_of_starts_and_stops_lose_nothing() {
-    let Some(mut host) = host() else { return };
-    // No name could be taken for the beginning of another's id.
-    // A crash every now and then, at a moment that differs each time, until so many rounds are done.
-    let rounds: u32 = std::env::var("DHOW_TEST_ROUNDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(60);
-    std::fs::write(
-        host.path("rounds.sh"),
-        format!(
-            r#"i=0
-while [ $i -lt {rounds} ]; do
-  i=$((i+1))
-  # The daemon may be away: whatever was asked for is asked for again until it is so.
-  until docker inspect round$i >/dev/null 2>&1 || docker create --name round$i busybox sh -c "echo started >>/log; exit $((i % 100))" >/dev/null 2>&1; do sleep 0.05; done
-  until [ "$(docker inspect -f '{{{{.State.Status}}}}' round$i 2>/dev/null)" = exited ]; do docker start round$i >/dev/null 2>&1; sleep 0.02; done
-done
-echo finished
-"#
-        ),
-    )
-    .unwrap();
-    let work = host.spawn("sh rounds.sh");
-    let mut moment = 7u64;
-    let mut crashes = 0;
-    while !work.stdout().contains("finished") {
-        moment = (moment * 7919 + 13) % 900;
-        std::thread::sleep(Duration::from_millis(100 + moment));
-        host.kill_daemon();
-        host.start_daemon();
-        crashes += 1;
-        assert!(crashes < 1000, "it doesn't come to an end");
-    }
-    drop(work);
-    for i in 1..=rounds {
-        let state = host.inspect(&format!("round{i}"))["State"].take();
-        assert_eq!(
-            (state["Status"].as_str(), state["ExitCode"].as_i64()),
-            (Some("exited"), Some(i64::from(i % 100))),
-            "round{i}"
-        );
-    }
-    assert_eq!(host.sh("docker ps -aq | wc -l").ok(), rounds.to_string());
-}
-
-#[test]
 fn other_signals_end_it_as_well() {
     let Some(mut host) = host() else { return };
     host.signal_daemon(Signal::INT);
