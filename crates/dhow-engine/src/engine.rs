@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use dhow_api::Network;
-use dhow_runtime::Spawner;
+use dhow_runtime::{Spawner, apparmor};
 use dhow_store::Store;
 
 use crate::background::Background;
@@ -62,6 +62,12 @@ impl Engine {
         let lock = DataRootLock::take(&config.data_root)?;
         let host = HostFacts::detect().map_err(EngineError::io("reading the machine's facts"))?;
         let host = Arc::new(host);
+        if host.apparmor
+            && let Err(e) = apparmor::load_default()
+        {
+            // As in Docker, containers are then confined by what else there is.
+            tracing::warn!(error = %e, "containers are not confined by AppArmor");
+        }
         let schemas = [dhow_image::Images::schema(), schema::SCHEMA];
         let store = Store::open(&config.data_root.join("metadata.db"), &schemas)?;
         let stored_images = dhow_image::Images::open(&config.data_root, store.clone())?;

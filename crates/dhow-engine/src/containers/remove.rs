@@ -82,9 +82,10 @@ impl Containers {
             std::mem::take(&mut view.execs)
         };
         self.inner.notices.send(Notice::Removed { execs });
+        // Whoever waits for its end finds its volumes gone as well.
+        self.let_go_of_volumes(container, options.volumes).await;
         self.tell(container, "destroy", &[]);
         container.set_removed();
-        self.let_go_of_volumes(container, options.volumes).await;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dhow_runtime::capabilities;
+use dhow_runtime::{apparmor, capabilities};
 use oci_spec::runtime::Capability;
 
 #[derive(Clone, Debug)]
@@ -32,8 +32,7 @@ impl HostFacts {
         Ok(HostFacts {
             capabilities: capabilities::of_mask(capabilities::bounding_set()?),
             cgroup_version: if v2 { 2 } else { 1 },
-            apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|t| t.starts_with('Y')),
+            apparmor: apparmor::is_enabled(),
             cpus: online_cpus(),
             memory,
             swap_limit: v2

@@ -24,7 +24,7 @@ pub use self::spawner::{Spawner, SpawnerProcess, fork_spawner};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// As [`PATIENCE`], of an exec: more than the shim itself gives it, which then says so.
-pub const EXEC_PATIENCE: Duration = Duration::from_secs(45);
+pub const EXEC_PATIENCE: Duration = Duration::from_secs(30);
 
 /// As [`EXEC_PATIENCE`], of a start: the shim gives it a minute, and may need ten seconds to undo it.
 pub const START_PATIENCE: Duration = Duration::from_secs(90);

@@ -18,7 +18,7 @@ use crate::protocol::{AttachStreams, ExecRequest, Failure, Reply, StartError, St
 
 /// How long an exec may take to its program. That is milliseconds, and seconds where processors or memory
 /// are short; clients and health checks commonly give up at thirty.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How many may be on their way at once: each takes a handful of descriptors, and more than there are
 /// processors gain nothing. Further ones wait.

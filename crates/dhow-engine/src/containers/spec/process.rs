@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use dhow_api::Ulimit;
+use dhow_runtime::apparmor;
 use oci_spec::runtime::{
     Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, PosixRlimit, PosixRlimitBuilder,
     PosixRlimitType, Process, User, UserBuilder,
@@ -13,9 +14,6 @@ use super::{SpecInput, built, env};
 use crate::containers::user::ResolvedUser;
 use crate::error::{EngineError, Result};
 use crate::host::HostFacts;
-
-/// AppArmor's profile for containers, where the kernel has AppArmor.
-const APPARMOR_PROFILE: &str = "docker-default";
 
 pub fn init(
     input: &SpecInput<'_>,
@@ -65,13 +63,9 @@ pub fn apparmor_profile(
         Some("unconfined") => None,
         Some(profile) => Some(profile.to_owned()),
         None if privileged => None,
-        None => Some(APPARMOR_PROFILE.to_owned()).filter(|p| apparmor_is_loaded(p)),
+        None => Some(apparmor::DEFAULT_PROFILE.to_owned())
+            .filter(|profile| apparmor::is_loaded(profile)),
     }
-}
-
-fn apparmor_is_loaded(profile: &str) -> bool {
-    std::fs::read_to_string("/sys/kernel/security/apparmor/profiles")
-        .is_ok_and(|text| text.lines().any(|l| l.split(' ').next() == Some(profile)))
 }
 
 pub fn user(user: &ResolvedUser, umask: Option<u32>) -> Result<User> {
