@@ -17,7 +17,7 @@ use crate::init;
 use crate::protocol::{AttachStreams, ExecRequest, Failure, Reply, StartError, Started, Target};
 
 /// How long an exec may take to its program. That is milliseconds, and seconds where processors or memory
-/// are short; clients and health checks commonly give up at thirty.
+/// are short; clients and health checks commonly give up at twice this.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How many may be on their way at once: each takes a handful of descriptors, and more than there are
