@@ -64,6 +64,11 @@ pub enum Error {
 
     #[error("the network has been shut down")]
     Closed,
+
+    #[error(
+        "the thread that was to do this died over it, and has been replaced: try again; the daemon's log says why"
+    )]
+    Died,
 }
 
 /// Why a port could not be published.

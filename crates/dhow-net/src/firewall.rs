@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::conntrack;
 use crate::endpoint::{LiveEndpoint, PortBinding, PortRequest, Protocol, Published};
 use crate::error::{Doing, Error, PortError, Result};
+use crate::keeper::keep;
 use crate::netlink::{Batch, Socket, messages};
 use crate::nft::inspect;
 use crate::nft::ruleset::{self, BridgeRules, Forward};
@@ -60,10 +62,19 @@ pub(crate) struct Handle {
 struct Shared {
     jobs: Mutex<VecDeque<Job>>,
     wake: OwnedFd,
+    /// Whether nothing is done any more.
+    stopped: AtomicBool,
 }
 
 impl Handle {
+    pub fn is_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::Acquire)
+    }
+
     pub fn submit(&self, job: Job) {
+        if matches!(job, Job::Stop { .. }) {
+            self.shared.stopped.store(true, Ordering::Release);
+        }
         self.shared
             .jobs
             .lock()
@@ -121,18 +132,8 @@ impl Firewall {
         publish_ip: Ipv4Addr,
         live: &[LiveEndpoint],
     ) -> Result<Self> {
-        let open = |groups| {
-            Socket::open(libc::NETLINK_NETFILTER, groups)
-                .doing(|| "cannot open a netfilter netlink socket".to_owned())
-        };
-        let socket = open(0)?;
-        let monitor = open(wire::CHANGES_GROUP)?;
-        monitor
-            .set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, MONITOR_BUFFER)
-            .doing(|| "cannot enlarge a netlink socket's buffer".to_owned())?;
-        let own_port = socket
-            .port()
-            .doing(|| "cannot get a netlink socket's address".to_owned())?;
+        let (socket, own_port) = working_socket()?;
+        let monitor = monitor()?;
         let mut ports = Ports::default();
         for endpoint in live {
             for binding in ports.adopt(endpoint.ip, &endpoint.name, &endpoint.bindings) {
@@ -159,25 +160,42 @@ impl Firewall {
         Ok(firewall)
     }
 
-    /// Starts the thread. It ends at `Job::Stop`.
+    /// Starts the thread. It ends at `Job::Stop`; if it dies before, another goes on with what this one knew.
     pub fn start(self) -> Result<(Handle, std::thread::JoinHandle<()>)> {
+        self.start_with(Firewall::work)
+    }
+
+    fn start_with(
+        mut self,
+        work: fn(&mut Firewall, Job),
+    ) -> Result<(Handle, std::thread::JoinHandle<()>)> {
         let start = || "cannot start the firewall's thread".to_owned();
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).doing(start)?;
         let handle = Handle {
             shared: Arc::new(Shared {
                 jobs: Mutex::default(),
                 wake,
+                stopped: AtomicBool::new(false),
             }),
         };
         let shared = Arc::clone(&handle.shared);
-        let thread = std::thread::Builder::new()
-            .name("dhow-firewall".to_owned())
-            .spawn(move || self.run(&shared))
-            .doing(start)?;
+        let mut first = true;
+        let thread = keep("dhow-firewall", "firewall-keeper", move || {
+            if !std::mem::take(&mut first) {
+                // The kernel may have half of what the one before was at.
+                if let Err(error) = self.replace() {
+                    tracing::error!(%error, "cannot put the nf_tables table in order");
+                    self.repair.ask(Instant::now());
+                }
+            }
+            self.run(&shared, work);
+            Ok(())
+        })
+        .doing(start)?;
         Ok((handle, thread))
     }
 
-    fn run(mut self, shared: &Shared) {
+    fn run(&mut self, shared: &Shared, work: fn(&mut Firewall, Job)) {
         loop {
             loop {
                 let job = shared
@@ -188,7 +206,7 @@ impl Firewall {
                 match job {
                     None => break,
                     Some(Job::Stop { remove_table }) => return self.stop(remove_table),
-                    Some(job) => self.work(job),
+                    Some(job) => work(self, job),
                 }
             }
             self.watch();
@@ -230,7 +248,7 @@ impl Firewall {
         Ok(())
     }
 
-    fn stop(mut self, remove_table: bool) {
+    fn stop(&mut self, remove_table: bool) {
         if remove_table && let Err(error) = self.commit(&ruleset::remove(&self.table)) {
             tracing::warn!(table = self.table, %error, "cannot remove the table");
         }
@@ -339,6 +357,10 @@ impl Firewall {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<()> {
+        if self.socket.is_broken() {
+            tracing::warn!("the firewall's netlink socket broke; opening another");
+            (self.socket, self.own_port) = working_socket()?;
+        }
         self.socket
             .transact(batch, |_| {})
             .map_err(io::Error::from)
@@ -398,7 +420,13 @@ impl Firewall {
                     touched |= !self.is_intact().unwrap_or(false);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot watch the rules");
+                    tracing::warn!(%error, "the socket that watches the rules broke; opening another");
+                    match monitor() {
+                        Ok(monitor) => self.monitor = monitor,
+                        Err(error) => tracing::error!(%error, "cannot watch the rules"),
+                    }
+                    // What changed meanwhile was not told.
+                    touched = true;
                     break;
                 }
             }
@@ -457,6 +485,29 @@ impl Firewall {
     }
 }
 
+/// A socket for changes, and its address.
+fn working_socket() -> Result<(Socket, u32)> {
+    let socket = open(0)?;
+    let port = socket
+        .port()
+        .doing(|| "cannot get a netlink socket's address".to_owned())?;
+    Ok((socket, port))
+}
+
+/// A socket that is told of changes.
+fn monitor() -> Result<Socket> {
+    let monitor = open(wire::CHANGES_GROUP)?;
+    monitor
+        .set_option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, MONITOR_BUFFER)
+        .doing(|| "cannot enlarge a netlink socket's buffer".to_owned())?;
+    Ok(monitor)
+}
+
+fn open(groups: u32) -> Result<Socket> {
+    Socket::open(libc::NETLINK_NETFILTER, groups)
+        .doing(|| "cannot open a netfilter netlink socket".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -507,6 +558,62 @@ mod tests {
                 firewall.replace().unwrap();
                 assert!(firewall.is_intact().unwrap(), "{damage}");
             }
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_dead_thread_is_replaced_and_a_broken_socket_too() {
+        fn work(firewall: &mut Firewall, job: Job) {
+            match &job {
+                Job::Publish { name, .. } if name == "poison" => panic!("poisoned"),
+                Job::Publish { name, .. } if name == "cut" => firewall.socket.break_it(),
+                _ => {}
+            }
+            firewall.work(job);
+        }
+        std::thread::spawn(|| {
+            // SAFETY: only this thread's network namespace changes.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+            let any = Ipv4Addr::UNSPECIFIED;
+            let firewall = Firewall::open("dhow", Vec::new(), any, &[]).unwrap();
+            let (handle, thread) = firewall.start_with(work).unwrap();
+            let publish = |name: &str, port| {
+                let (reply, answer) = oneshot::channel();
+                handle.submit(Job::Publish {
+                    endpoint: Ipv4Addr::new(172, 17, 0, 2),
+                    id: name.to_owned(),
+                    name: name.to_owned(),
+                    requests: vec![PortRequest {
+                        protocol: Protocol::Tcp,
+                        container_port: 80,
+                        host_ip: None,
+                        host_ports: Some((port, port)),
+                    }],
+                    reply,
+                });
+                answer
+            };
+            let first = publish("a", 9000).blocking_recv().unwrap().unwrap();
+            let lost = publish("poison", 9001);
+            let queued = publish("b", 9002);
+            lost.blocking_recv().unwrap_err();
+            assert!(!handle.is_stopped());
+            let second = queued.blocking_recv().unwrap().unwrap();
+            let _ = publish("cut", 9003).blocking_recv().unwrap();
+            let third = publish("c", 9004).blocking_recv().unwrap().unwrap();
+            let rules = Command::new("nft")
+                .args(["list", "table", "ip", "dhow"])
+                .output();
+            let rules = String::from_utf8(rules.unwrap().stdout).unwrap();
+            for port in ["9000", "9002", "9004"] {
+                assert!(rules.contains(port), "{port}: {rules}");
+            }
+            assert!(!rules.contains("9001"), "{rules}");
+            handle.submit(Job::Stop { remove_table: true });
+            thread.join().unwrap();
+            drop((first, second, third));
         })
         .join()
         .unwrap();

@@ -15,6 +15,7 @@ pub mod files;
 mod firewall;
 mod hold;
 mod ipam;
+mod keeper;
 mod mac;
 mod netlink;
 mod network;

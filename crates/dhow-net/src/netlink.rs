@@ -149,6 +149,7 @@ pub(crate) struct Socket {
     buffer: Vec<u8>,
     /// As large as the largest batch so far needed.
     send_buffer: usize,
+    broken: bool,
 }
 
 impl AsFd for Socket {
@@ -192,11 +193,18 @@ impl Socket {
             fd,
             buffer: Vec::new(),
             send_buffer: 0,
+            broken: false,
         };
         // Without these an error carries the whole request and no words; a kernel that lacks one does without.
         let _ = socket.set_option(libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
         let _ = socket.set_option(libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         Ok(socket)
+    }
+
+    /// Whether sending or receiving has failed. Answers may have been lost then, or be left for the next who asks: whoever
+    /// owns the socket opens another.
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     pub fn set_option(&self, level: i32, option: i32, value: i32) -> io::Result<()> {
@@ -244,7 +252,9 @@ impl Socket {
             self.set_option(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size)?;
             self.send_buffer = needed;
         }
-        let sent = rustix::net::send(&self.fd, bytes, SendFlags::empty())?;
+        let sent = rustix::net::send(&self.fd, bytes, SendFlags::empty()).inspect_err(|error| {
+            self.broken = *error != rustix::io::Errno::MSGSIZE;
+        })?;
         if sent != bytes.len() {
             return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
         }
@@ -259,7 +269,10 @@ impl Socket {
                 Ok((length, _)) => return Ok(Some(&self.buffer[..length])),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.broken = true;
+                    return Err(error.into());
+                }
             }
         }
     }
@@ -373,6 +386,15 @@ pub(crate) fn errno(error: &io::Error) -> Option<i32> {
             .error
             .raw_os_error()
     })
+}
+
+#[cfg(test)]
+impl Socket {
+    /// Puts something else in the descriptor's place, on which no message travels.
+    pub fn break_it(&mut self) {
+        let other = std::fs::File::open("/dev/null").unwrap();
+        rustix::io::dup2(&other, &mut self.fd).unwrap();
+    }
 }
 
 #[cfg(test)]

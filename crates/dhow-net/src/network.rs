@@ -171,7 +171,7 @@ impl Network {
             bindings: None,
             reply,
         });
-        answer.await.map_err(|_| Error::Closed)?
+        self.answered(answer).await
     }
 
     /// Ends the network's threads, and waits for them. Containers stay connected.
@@ -218,7 +218,17 @@ impl Network {
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.inner.firewall.submit(job(reply));
-        answer.await.map_err(|_| Error::Closed)?
+        self.answered(answer).await
+    }
+
+    /// The firewall's answer.
+    async fn answered<T>(&self, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+        answer
+            .await
+            .map_err(|_| match self.inner.firewall.is_stopped() {
+                true => Error::Closed,
+                false => Error::Died,
+            })?
     }
 }
 
@@ -281,7 +291,8 @@ fn open(config: &NetConfig, live: &[LiveEndpoint]) -> Result<Network> {
     let firewall = Firewall::open(&config.table, vec![rules], config.publish_ip, live)?;
     let sandboxes = Sandboxes::new(bridge, config.warm, ipam);
     let (firewall, firewall_thread) = firewall.start()?;
-    let sandbox_thread = sandboxes.start(maker).doing(|| {
+    drop(maker);
+    let sandbox_thread = sandboxes.start(Maker::new).doing(|| {
         firewall.submit(firewall::Job::Stop {
             remove_table: false,
         });

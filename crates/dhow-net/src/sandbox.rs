@@ -5,11 +5,12 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::endpoint::Endpoint;
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
@@ -62,6 +63,18 @@ pub(crate) struct Maker {
     index: Option<u32>,
 }
 
+/// Makes sandboxes, and removes what is left of them.
+pub(crate) trait Make {
+    /// A namespace with nothing but its loopback link, which is up.
+    fn isolated(&mut self) -> Result<OwnedFd>;
+
+    /// A namespace on the bridge. When it fails, what was made goes with the namespace.
+    fn endpoint(&mut self, bridge: &Bridge, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint>;
+
+    /// Removes a host link, if it is still there.
+    fn remove_link(&mut self, name: &str) -> Result<()>;
+}
+
 /// A namespace, and a socket that is inside it wherever the thread is.
 struct Entered {
     netns: OwnedFd,
@@ -77,6 +90,16 @@ impl Maker {
                 .doing(|| "cannot open a route netlink socket".to_owned())?,
             index: Some(CONTAINER_LINK_INDEX),
         })
+    }
+
+    /// Opens the socket anew after it broke.
+    fn mend(&mut self) -> Result<()> {
+        if self.socket.is_broken() {
+            tracing::warn!("the sandboxes' netlink socket broke; opening another");
+            self.socket = Socket::open(libc::NETLINK_ROUTE, 0)
+                .doing(|| "cannot open a route netlink socket".to_owned())?;
+        }
+        Ok(())
     }
 
     fn enter_new(&self) -> Result<Entered> {
@@ -101,68 +124,6 @@ impl Maker {
             panic!("cannot come back to the host's network namespace: {error}");
         }
         entered.doing(made)
-    }
-
-    /// A namespace with nothing but its loopback link, which is up.
-    pub fn isolated(&self) -> Result<OwnedFd> {
-        let mut entered = self.enter_new()?;
-        let mut batch = Batch::default();
-        rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
-        entered
-            .socket
-            .transact(&batch, |_| {})
-            .doing(|| "cannot bring up the loopback link".to_owned())?;
-        Ok(entered.netns)
-    }
-
-    /// A namespace on the bridge. When it fails, what was made goes with the namespace.
-    pub fn endpoint(
-        &mut self,
-        bridge: &Bridge,
-        ip: std::net::Ipv4Addr,
-        mac: MacAddr,
-    ) -> Result<Endpoint> {
-        let mut entered = self.enter_new()?;
-        let host_link = self.pair(bridge, &entered.netns, mac)?;
-        let index = match self.index {
-            Some(index) => index,
-            None => {
-                rtnl::find_link(&mut entered.socket, CONTAINER_LINK)
-                    .and_then(|link| link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)))
-                    .doing(|| "cannot find the container's link".to_owned())?
-                    .index
-            }
-        };
-        let mut batch = Batch::default();
-        rtnl::no_ipv6_addresses(&mut batch, Link::Both(index, CONTAINER_LINK));
-        rtnl::up(&mut batch, Link::Index(index));
-        rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
-        rtnl::new_address(&mut batch, index, bridge.container_net(ip));
-        rtnl::new_default_route(&mut batch, bridge.info.gateway);
-        match entered.socket.transact(&batch, |_| {}) {
-            Ok(()) => {}
-            Err(refusal)
-                if refusal.message == 1
-                    && errno(&refusal.error) == Some(libc::EEXIST)
-                    && self.index.is_some() =>
-            {
-                // What was set is another link's. The namespace is given up, and the pair with it.
-                self.index = None;
-                return self.endpoint(bridge, ip, mac);
-            }
-            Err(refusal) => {
-                return Err(io::Error::from(refusal))
-                    .doing(|| format!("cannot give a container the address {ip}"));
-            }
-        }
-        Ok(Endpoint {
-            netns: entered.netns,
-            ip,
-            prefix: bridge.info.subnet.prefix_len(),
-            gateway: bridge.info.gateway,
-            mac,
-            host_link,
-        })
     }
 
     /// Makes the pair of links, and gives the name of the host's.
@@ -212,6 +173,69 @@ impl Maker {
     }
 }
 
+impl Make for Maker {
+    fn isolated(&mut self) -> Result<OwnedFd> {
+        let mut entered = self.enter_new()?;
+        let mut batch = Batch::default();
+        rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
+        entered
+            .socket
+            .transact(&batch, |_| {})
+            .doing(|| "cannot bring up the loopback link".to_owned())?;
+        Ok(entered.netns)
+    }
+
+    fn endpoint(&mut self, bridge: &Bridge, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
+        self.mend()?;
+        let mut entered = self.enter_new()?;
+        let host_link = self.pair(bridge, &entered.netns, mac)?;
+        let index = match self.index {
+            Some(index) => index,
+            None => {
+                rtnl::find_link(&mut entered.socket, CONTAINER_LINK)
+                    .and_then(|link| link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)))
+                    .doing(|| "cannot find the container's link".to_owned())?
+                    .index
+            }
+        };
+        let mut batch = Batch::default();
+        rtnl::no_ipv6_addresses(&mut batch, Link::Both(index, CONTAINER_LINK));
+        rtnl::up(&mut batch, Link::Index(index));
+        rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
+        rtnl::new_address(&mut batch, index, bridge.container_net(ip));
+        rtnl::new_default_route(&mut batch, bridge.info.gateway);
+        match entered.socket.transact(&batch, |_| {}) {
+            Ok(()) => {}
+            Err(refusal)
+                if refusal.message == 1
+                    && errno(&refusal.error) == Some(libc::EEXIST)
+                    && self.index.is_some() =>
+            {
+                // What was set is another link's. The namespace is given up, and the pair with it.
+                self.index = None;
+                return self.endpoint(bridge, ip, mac);
+            }
+            Err(refusal) => {
+                return Err(io::Error::from(refusal))
+                    .doing(|| format!("cannot give a container the address {ip}"));
+            }
+        }
+        Ok(Endpoint {
+            netns: entered.netns,
+            ip,
+            prefix: bridge.info.subnet.prefix_len(),
+            gateway: bridge.info.gateway,
+            mac,
+            host_link,
+        })
+    }
+
+    fn remove_link(&mut self, name: &str) -> Result<()> {
+        self.mend()?;
+        bridge::remove_link(&mut self.socket, name).map(|_| ())
+    }
+}
+
 fn own_namespace() -> io::Result<File> {
     File::open("/proc/thread-self/ns/net")
 }
@@ -249,6 +273,24 @@ mod tests {
                 assert!(host_link_number(&endpoint.host_link).is_some());
                 assert_eq!(maker.index, None);
             }
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_broke_is_replaced() {
+        std::thread::spawn(|| {
+            // SAFETY: only this thread's network namespace changes.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
+            let mut maker = Maker::new().unwrap();
+            let bridge = crate::bridge::ensure(&mut maker.socket, &NetConfig::default()).unwrap();
+            let ip = Ipv4Addr::new(172, 17, 0, 2);
+            maker.socket.break_it();
+            maker
+                .endpoint(&bridge, ip, MacAddr::of_ipv4(ip))
+                .unwrap_err();
+            maker.endpoint(&bridge, ip, MacAddr::of_ipv4(ip)).unwrap();
         })
         .join()
         .unwrap();

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::bridge::{self, Bridge};
+use crate::bridge::Bridge;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::ipam::Ipam;
+use crate::keeper::keep;
 use crate::mac::MacAddr;
-use crate::sandbox::{Maker, host_link_name, host_link_number};
+use crate::sandbox::{Make, host_link_name, host_link_number};
 
 /// How long after one was taken the next is made, while enough are left: the start that took it needs the processors more.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -89,6 +90,28 @@ impl Drop for Lease {
     }
 }
 
+/// An address that is free again unless something comes of it, also when the thread dies over it.
+struct Taken<'a> {
+    home: &'a Sandboxes,
+    ip: Ipv4Addr,
+    kept: bool,
+}
+
+impl Taken<'_> {
+    fn keep(mut self) -> Ipv4Addr {
+        self.kept = true;
+        self.ip
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.home.lock().ipam.release(self.ip);
+        }
+    }
+}
+
 enum Work {
     Job(Job),
     Warm(Ipv4Addr),
@@ -111,12 +134,22 @@ impl Sandboxes {
         })
     }
 
-    /// Starts the thread in the calling thread's namespace. It ends at `close`.
-    pub fn start(self: &Arc<Self>, maker: Maker) -> std::io::Result<std::thread::JoinHandle<()>> {
+    /// Starts the thread in the calling thread's namespace. It ends at `close`; if it dies before, another goes on with what
+    /// is asked for, with a maker of its own.
+    pub fn start<M: Make>(
+        self: &Arc<Self>,
+        maker: impl Fn() -> Result<M> + Send + 'static,
+    ) -> std::io::Result<std::thread::JoinHandle<()>> {
         let shared = Arc::clone(self);
-        std::thread::Builder::new()
-            .name("dhow-sandbox".to_owned())
-            .spawn(move || shared.run(maker))
+        keep("dhow-sandbox", "sandbox-keeper", move || {
+            if shared.lock().closed {
+                return Ok(());
+            }
+            // Nobody waits for a maker that can't be had.
+            let maker = maker().inspect_err(|_| shared.lock().jobs.clear())?;
+            shared.run(maker);
+            Ok(())
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -162,7 +195,10 @@ impl Sandboxes {
             state.jobs.push_back(job(reply));
         }
         self.work.notify_one();
-        answer.await.map_err(|_| Error::Closed)?
+        answer.await.map_err(|_| match self.lock().closed {
+            true => Error::Closed,
+            false => Error::Died,
+        })?
     }
 
     /// The address of an endpoint that has ended is free again.
@@ -204,7 +240,7 @@ impl Sandboxes {
         }
     }
 
-    fn run(self: Arc<Self>, mut maker: Maker) {
+    fn run(self: &Arc<Self>, mut maker: impl Make) {
         while let Some(work) = self.next_work() {
             match work {
                 Work::Job(Job::Endpoint { wish, reply }) => {
@@ -213,7 +249,7 @@ impl Sandboxes {
                     }
                     let result = self.make_wished(&mut maker, wish).map(|endpoint| Lease {
                         endpoint: Some(endpoint),
-                        home: Arc::clone(&self),
+                        home: Arc::clone(self),
                     });
                     // A lease that nobody takes gives itself back.
                     let _ = reply.send(result);
@@ -265,7 +301,7 @@ impl Sandboxes {
         }
     }
 
-    fn make_warm(&self, maker: &mut Maker, ip: Ipv4Addr) {
+    fn make_warm(&self, maker: &mut impl Make, ip: Ipv4Addr) {
         match self.make_at(maker, ip, MacAddr::of_ipv4(ip)) {
             Ok(endpoint) => self.lock().warm.push_back(endpoint),
             Err(error) => {
@@ -275,7 +311,7 @@ impl Sandboxes {
         }
     }
 
-    fn make_wished(&self, maker: &mut Maker, wish: Wish) -> Result<Endpoint> {
+    fn make_wished(&self, maker: &mut impl Make, wish: Wish) -> Result<Endpoint> {
         // One may have become ready since the request was queued.
         if let Some(endpoint) = self.take_warm(wish) {
             return Ok(endpoint);
@@ -285,7 +321,7 @@ impl Sandboxes {
     }
 
     /// An address as wished. What is warm makes room.
-    fn address(&self, maker: &mut Maker, wish: Wish) -> Result<Ipv4Addr> {
+    fn address(&self, maker: &mut impl Make, wish: Wish) -> Result<Ipv4Addr> {
         let mut state = self.lock();
         let at = match wish.ip {
             Some(ip) => state.warm.iter().position(|endpoint| endpoint.ip == ip),
@@ -302,23 +338,132 @@ impl Sandboxes {
             return Ok(ip);
         };
         drop(state);
-        bridge::remove_link(&mut maker.socket, &endpoint.host_link)?;
-        Ok(endpoint.ip)
+        let taken = self.taken(endpoint.ip);
+        maker.remove_link(&endpoint.host_link)?;
+        Ok(taken.keep())
     }
 
     /// Makes an endpoint with an address that is taken for it already.
-    fn make_at(&self, maker: &mut Maker, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
+    fn make_at(&self, maker: &mut impl Make, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
+        let taken = self.taken(ip);
         let former = self.lock().retired.remove(&ip);
-        let made = match former {
-            Some(number) => {
-                bridge::remove_link(&mut maker.socket, &host_link_name(number)).map(|_| ())
-            }
-            None => Ok(()),
+        if let Some(number) = former {
+            maker.remove_link(&host_link_name(number))?;
         }
-        .and_then(|()| maker.endpoint(&self.bridge, ip, mac));
-        if made.is_err() {
-            self.lock().ipam.release(ip);
+        let endpoint = maker.endpoint(&self.bridge, ip, mac)?;
+        taken.keep();
+        Ok(endpoint)
+    }
+
+    fn taken(&self, ip: Ipv4Addr) -> Taken<'_> {
+        Taken {
+            home: self,
+            ip,
+            kept: false,
         }
-        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::config::BridgeInfo;
+    use crate::rtnl::PortMode;
+
+    /// Makes nothing, and dies over the jobs that it is told to.
+    struct Fake(Arc<AtomicUsize>);
+
+    fn namespace() -> OwnedFd {
+        std::fs::File::open("/proc/thread-self/ns/net")
+            .unwrap()
+            .into()
+    }
+
+    impl Make for Fake {
+        fn isolated(&mut self) -> Result<OwnedFd> {
+            Ok(namespace())
+        }
+
+        fn endpoint(&mut self, bridge: &Bridge, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
+            let left = self
+                .0
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            assert!(left.is_err(), "told to die");
+            Ok(Endpoint {
+                netns: namespace(),
+                ip,
+                prefix: 29,
+                gateway: bridge.info.gateway,
+                mac,
+                host_link: host_link_name(1),
+            })
+        }
+
+        fn remove_link(&mut self, _: &str) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn sandboxes(target: usize) -> Arc<Sandboxes> {
+        let info = BridgeInfo {
+            name: "dhow0".to_owned(),
+            subnet: "172.17.0.0/29".parse().unwrap(),
+            gateway: Ipv4Addr::new(172, 17, 0, 1),
+            mtu: 1500,
+        };
+        let ipam = Ipam::new(info.subnet, None, info.gateway).unwrap();
+        let bridge = Bridge {
+            index: 1,
+            info,
+            port_mode: PortMode::default(),
+        };
+        Sandboxes::new(bridge, target, ipam)
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_dies_is_replaced_and_costs_its_own_job() {
+        let deaths = Arc::new(AtomicUsize::new(0));
+        let sandboxes = sandboxes(0);
+        let told = deaths.clone();
+        let keeper = sandboxes.start(move || Ok(Fake(told.clone()))).unwrap();
+        // More often than there are addresses: none is lost with a thread.
+        for _ in 0..7 {
+            deaths.store(1, Ordering::SeqCst);
+            let (lost, next) = tokio::join!(sandboxes.make(Wish::default()), sandboxes.isolated());
+            assert!(matches!(lost.map(|_| ()), Err(Error::Died)));
+            next.unwrap();
+        }
+        let endpoint = sandboxes.make(Wish::default()).await.unwrap().take();
+        assert!(endpoint.is_some());
+        sandboxes.close();
+        keeper.join().unwrap();
+        let closed = sandboxes.make(Wish::default()).await;
+        assert!(matches!(closed.map(|_| ()), Err(Error::Closed)));
+    }
+
+    #[tokio::test]
+    async fn the_pool_is_filled_after_its_thread_died() {
+        let sandboxes = sandboxes(2);
+        let deaths = Arc::new(AtomicUsize::new(3));
+        let keeper = sandboxes.start(move || Ok(Fake(deaths.clone()))).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while sandboxes.ready() < 2 {
+            assert!(Instant::now() < deadline, "the pool is still empty");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        sandboxes.close();
+        keeper.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_thread_that_cannot_work() {
+        let sandboxes = sandboxes(0);
+        let keeper = sandboxes.start(|| Err::<Fake, _>(Error::Died)).unwrap();
+        let failed = sandboxes.isolated().await;
+        assert!(matches!(failed, Err(Error::Died)));
+        sandboxes.close();
+        keeper.join().unwrap();
     }
 }
