@@ -66,7 +66,7 @@ fn execs_into_a_container_that_stops_them_are_answered_and_it_can_be_stopped() {
     let (host, _turn) = host();
     run(&host, "hostile", "");
     all_are_answered(execs(&host, "hostile", 8));
-    host.sh_within(PATIENCE, "docker exec -d hostile true");
+    host.sh_within(LAUNCH, "docker exec -d hostile true");
     host.sh_within(PATIENCE, "docker stop -t 1 hostile").ok();
     assert_eq!(host.inspect("hostile")["State"]["ExitCode"], 137);
 }
