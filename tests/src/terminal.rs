@@ -65,12 +65,26 @@ impl Terminal {
         self.tmux(&["send-keys", key]);
     }
 
-    /// Two keys as fast as a person types them: Docker's client knows its detach keys only if it reads them
-    /// one at a time.
-    pub fn detach_keys(&self, [first, second]: [&str; 2]) {
-        self.key(first);
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        self.key(second);
+    /// Types two keys as a person does, until the shell's own prompt is there again: Docker's client knows its
+    /// detach keys only if it reads them one at a time, and on a busy machine it may read two at once.
+    #[track_caller]
+    pub fn detach_with(&self, [first, second]: [&str; 2]) {
+        for pause in [200, 500, 1000, 2000, 4000] {
+            let pause = std::time::Duration::from_millis(pause);
+            std::thread::sleep(pause);
+            self.key(first);
+            std::thread::sleep(pause);
+            self.key(second);
+            let detached = crate::within(pause * 4, || {
+                self.screen().trim_end().ends_with('>').then_some(())
+            });
+            if detached.is_some() {
+                return;
+            }
+            // What they did to the line of the shell inside.
+            self.key("C-u");
+        }
+        self.is_back_at_prompt();
     }
 
     pub fn resize(&self, columns: u16, rows: u16) {

@@ -2,11 +2,11 @@
 //! and what an earlier daemon left half done is finished or removed.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dhow_net::LiveEndpoint;
-use dhow_runtime::cgroup::Cgroup;
 use dhow_runtime::client::{Reach, reach};
 use dhow_runtime::read_exit_record;
 
@@ -14,11 +14,11 @@ use crate::background::Background;
 use crate::containers::container::Container;
 use crate::containers::records::{self, StoredContainer};
 use crate::containers::restart::RestartPolicy;
-use crate::containers::spec::cgroup_path;
 use crate::containers::start::Cause;
 use crate::containers::state::{Event, State};
 use crate::containers::{Containers, Notice, Notices};
 use crate::error::{EngineError, Result};
+use crate::id::ContainerId;
 use crate::supervisor::{Supervisor, end};
 
 /// What was found at the start, for the log.
@@ -172,6 +172,9 @@ impl Recovery {
             State::Running(_) | State::Paused(_) | State::Starting(_)
         );
         if is_over {
+            if may_run && let Err(e) = self.containers.clear(container).await {
+                tracing::warn!(container = %container.id, error = %e, "what its shim has left can't be cleared away");
+            }
             // A container of `--rm` whose removal was cut off before it began.
             if container.definition().host_config.auto_remove && matches!(before, State::Exited(_))
             {
@@ -181,7 +184,7 @@ impl Recovery {
         }
         // A shim that was killed leaves its socket; a host that went down leaves none.
         let there = self.socket_exists(container);
-        let ran = match self.supervisor.clear(container).await {
+        let ran = match self.containers.clear(container).await {
             Ok(ran) => ran,
             Err(e) => {
                 tracing::error!(container = %container.id, error = %e, "what its shim has left running can't be ended");
@@ -298,7 +301,7 @@ impl Recovery {
     }
 
     async fn finish_removal(&self, container: &Arc<Container>) -> Result<()> {
-        if let Err(e) = self.supervisor.clear(container).await {
+        if let Err(e) = self.containers.clear(container).await {
             tracing::warn!(container = %container.id, error = %e, "its cgroup could not be removed");
         }
         records::delete_container(
@@ -316,40 +319,50 @@ impl Recovery {
         Ok(())
     }
 
-    /// Directories that no record knows: a creation or removal that was cut off.
+    /// What no record knows: directories of creations or removals that were cut off, and what is left of shims.
     async fn remove_strays(&self, known: &HashSet<String>) -> Result<usize> {
+        let settings = self.containers.settings();
         let mut strays = 0;
-        let dir = &self.containers.settings().dir;
-        let entries = std::fs::read_dir(dir).map_err(EngineError::io(dir.display()))?;
-        for entry in entries {
-            let entry = entry.map_err(EngineError::io(dir.display()))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !known.contains(&name) {
-                if records::is_aside(self.containers.store(), &name).await? {
-                    continue;
-                }
-                self.stop_stray(&name);
-                self.containers
-                    .trash()
-                    .discard(&entry.path())
-                    .map_err(EngineError::io(entry.path().display()))?;
-                strays += 1;
+        for name in names_in(&settings.dir)? {
+            if known.contains(&name) || records::is_aside(self.containers.store(), &name).await? {
+                continue;
+            }
+            self.stop_stray(&name).await;
+            let path = settings.dir.join(&name);
+            self.containers
+                .trash()
+                .discard(&path)
+                .map_err(EngineError::io(path.display()))?;
+            strays += 1;
+        }
+        for name in names_in(&settings.exec_root)? {
+            let Some(id) = name.strip_suffix(".sock").and_then(ContainerId::parse) else {
+                continue;
+            };
+            if !known.contains(id.as_str())
+                && !records::is_aside(self.containers.store(), id.as_str()).await?
+            {
+                self.stop_stray(id.as_str()).await;
             }
         }
         Ok(strays)
     }
 
     /// A process whose record is gone was being removed by force.
-    fn stop_stray(&self, id: &str) {
-        let path = cgroup_path(id, "");
-        if let Err(e) = Cgroup::open(&path).and_then(|cgroup| end_cgroup(&cgroup)) {
-            tracing::warn!(container = id, error = %e, "a stray cgroup could not be removed");
+    async fn stop_stray(&self, id: &str) {
+        if let Err(e) = self.containers.clear_stray(id).await {
+            tracing::warn!(container = id, error = %e, "a stray container's processes could not be ended");
         }
     }
 }
 
-/// Ends all that is in a group, and the group.
-fn end_cgroup(cgroup: &Cgroup) -> std::io::Result<()> {
-    cgroup.kill()?;
-    cgroup.remove()
+fn names_in(dir: &Path) -> Result<Vec<String>> {
+    let failed = || EngineError::io(dir.display());
+    std::fs::read_dir(dir)
+        .map_err(failed())?
+        .map(|entry| {
+            let entry = entry.map_err(failed())?;
+            Ok(entry.file_name().to_string_lossy().into_owned())
+        })
+        .collect()
 }

@@ -33,8 +33,7 @@ fn detach_and_attach() {
     let terminal = host.terminal("docker run -it --name shell busybox sh");
     terminal.shows_line("/ #");
     terminal.enter("x=kept");
-    terminal.detach_keys(["C-p", "C-q"]);
-    terminal.is_back_at_prompt();
+    terminal.detach_with(["C-p", "C-q"]);
     assert_eq!(host.state("shell"), "running");
     terminal.enter("clear; docker attach shell");
     // The size is set anew at the attach, which makes the shell draw its prompt.
@@ -55,8 +54,7 @@ fn detach_keys_of_ones_own() {
     // The default ones are just typed then.
     terminal.enter("echo ready");
     terminal.shows_line("ready");
-    terminal.detach_keys(["C-x", "x"]);
-    terminal.is_back_at_prompt();
+    terminal.detach_with(["C-x", "x"]);
     assert_eq!(host.state("shell"), "running");
 }
 

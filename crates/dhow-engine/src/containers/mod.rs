@@ -3,6 +3,7 @@
 //! What follows from an end, a failed start or a due restart is not done here: it is told to the supervisor
 //! as a [`Notice`].
 
+mod clear;
 pub mod container;
 mod create;
 mod define;

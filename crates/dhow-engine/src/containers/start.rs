@@ -147,6 +147,10 @@ impl Containers {
             self.inner.networks.leave(&endpoint).await;
             self.tell_network(container, "disconnect");
         }
+        // A shim undoes a start that fails; one that was killed does not.
+        if let Err(e) = self.clear(container).await {
+            tracing::warn!(container = %container.id, error = %e, "what is left of its start can't be cleared away");
+        }
         let exit_code = match &error {
             EngineError::Start { exit_code, .. } => *exit_code,
             _ => 128,

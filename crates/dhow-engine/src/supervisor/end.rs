@@ -9,14 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_runtime::client::{Reach, end_shim, reach};
+use dhow_runtime::client::{Reach, reach};
 use dhow_runtime::protocol::ExitRecord;
 use dhow_runtime::{Shim, read_exit_record};
 
 use super::Supervisor;
-use crate::background::blocking;
 use crate::containers::container::Container;
-use crate::error::{EngineError, Result};
 
 /// The pauses between two looks for a shim that can't be reached: each is twice the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -98,7 +96,7 @@ impl Supervisor {
     async fn make_certain(&self, container: &Arc<Container>) -> ExitRecord {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.clear(container).await {
+            match self.containers.clear(container).await {
                 // Its shim was there a moment ago.
                 Ok(_) => return record_or(container, true),
                 Err(e) => {
@@ -108,23 +106,6 @@ impl Supervisor {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    /// Ends what is in the container's cgroup, and removes that. Whether there was anything. A shim that is
-    /// only just coming up ends first.
-    pub async fn clear(&self, container: &Container) -> Result<bool> {
-        let cgroup = self.containers.cgroup(container)?;
-        let exec_root = self.containers.settings().exec_root.clone();
-        let id = container.id.clone();
-        blocking(move || {
-            end_shim(&exec_root, id.as_str())?;
-            let ran = !cgroup.pids()?.is_empty();
-            cgroup.kill()?;
-            cgroup.remove()?;
-            Ok(ran)
-        })
-        .await?
-        .map_err(EngineError::io("ending its processes"))
     }
 }
 

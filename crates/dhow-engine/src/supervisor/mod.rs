@@ -86,6 +86,10 @@ impl Supervisor {
                 && let Err(e) = shim.release().await
             {
                 tracing::debug!(container = %container.id, error = %e, "its shim has gone already");
+                // It may have been killed before it had cleared away.
+                if let Err(e) = supervisor.containers.clear(&container).await {
+                    tracing::warn!(container = %container.id, error = %e, "what its shim has left can't be cleared away");
+                }
             }
             if let Some(cleared) = cleared {
                 cleared.cancel();
