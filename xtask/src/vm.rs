@@ -37,7 +37,7 @@ pub fn run(args: &[String]) -> Result<()> {
         _ => {
             let equipment = test::set_up()?;
             test::build_release()?;
-            let programs = build_tests(&["--workspace"])?;
+            let programs = build_tests(&["-p", "dhow-tests"])?;
             let end_to_end = programs.iter().filter(|(name, _)| name == "e2e");
             commands(
                 end_to_end.map(|(_, program)| program),
