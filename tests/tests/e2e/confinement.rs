@@ -187,3 +187,27 @@ fn nothing_of_the_host_leaks_in() {
         1
     );
 }
+
+/// A volume's content is no more to be trusted than an image's: a link in it makes no mount on /proc.
+#[test]
+fn links_to_proc_are_no_mount_points() {
+    let host = TestHost::start();
+    std::fs::create_dir(host.path("bound")).unwrap();
+    host.sh("docker run --rm -v links:/links busybox sh -c 'ln -s /proc /links/proc; ln -s ../../proc/sys /links/sys'").ok();
+    for link in ["proc", "sys", "proc/self"] {
+        for source in ["other", "$PWD/bound"] {
+            let refused = host
+                .sh(&format!(
+                    "docker run --rm -v links:/links -v {source}:/links/{link} busybox true"
+                ))
+                .fails(125);
+            assert!(refused.contains("cannot be mounted because"), "{refused}");
+        }
+        let refused = host
+            .sh(&format!(
+                "docker run --rm -v links:/links --tmpfs /links/{link} busybox true"
+            ))
+            .fails(125);
+        assert!(refused.contains("cannot be mounted because"), "{refused}");
+    }
+}
