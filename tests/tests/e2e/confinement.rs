@@ -1,6 +1,6 @@
 //! Docker's default confinement, as seen from inside.
 
-use dhow_tests::TestHost;
+use dhow_tests::{TestHost, eventually};
 
 fn status(host: &TestHost, flags: &str, field: &str) -> String {
     let out = host
@@ -54,7 +54,8 @@ fn system_calls() {
     // What a capability opens in the filter as well.
     let denied = host.sh("docker run --rm busybox unshare -m true").fails(1);
     assert!(denied.contains("Operation not permitted"), "{denied}");
-    host.sh("docker run --rm --cap-add SYS_ADMIN busybox unshare -m true")
+    // (It mounts as well, which AppArmor's profile, where there is one, denies whatever the capability.)
+    host.sh("docker run --rm --cap-add SYS_ADMIN --security-opt apparmor=unconfined busybox unshare -m true")
         .ok();
 }
 
@@ -210,4 +211,72 @@ fn links_to_proc_are_no_mount_points() {
             .fails(125);
         assert!(refused.contains("cannot be mounted because"), "{refused}");
     }
+}
+
+/// What each kind of container is confined by, and whether an exec, and a health check, is confined as well.
+#[test]
+fn apparmor() {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    if !enabled.is_ok_and(|enabled| enabled.starts_with('Y')) {
+        println!("skipped: the kernel has no AppArmor");
+        return;
+    }
+    let host = TestHost::start();
+    let current = "cat /proc/self/attr/current";
+    for (flags, profile) in [
+        ("", "docker-default (enforce)"),
+        (
+            "--security-opt apparmor=docker-default",
+            "docker-default (enforce)",
+        ),
+        ("--security-opt apparmor=unconfined", "unconfined"),
+        ("--privileged", "unconfined"),
+    ] {
+        let check = format!("--health-cmd '{current}' --health-interval 1s");
+        host.sh(&format!(
+            "docker run -d --name box {flags} {check} busybox sh -c '{current}; exec sleep 1000'"
+        ))
+        .ok();
+        eventually("the health check says healthy", || {
+            let health = host
+                .sh("docker inspect -f '{{.State.Health.Status}}' box")
+                .ok();
+            (health == "healthy").then_some(())
+        });
+        assert_eq!(host.sh("docker logs box").ok(), profile, "{flags}");
+        assert_eq!(
+            host.sh(&format!("docker exec box {current}")).ok(),
+            profile,
+            "{flags}"
+        );
+        let checked = host
+            .sh("docker inspect -f '{{(index .State.Health.Log 0).Output}}' box")
+            .ok();
+        assert_eq!(checked.trim(), profile, "{flags}");
+        host.sh("docker rm -f box").ok();
+    }
+    // A capability opens the filter for it, and the profile still denies it, to both.
+    host.sh("docker run -d --name box --cap-add SYS_ADMIN busybox sleep 1000")
+        .ok();
+    let mount = "mount -t tmpfs tmpfs /tmp";
+    let denied = host.sh(&format!("docker exec box {mount}")).fails(255);
+    assert!(
+        denied.to_lowercase().contains("permission denied"),
+        "{denied}"
+    );
+    host.sh(&format!(
+        "docker run --rm --cap-add SYS_ADMIN --security-opt apparmor=unconfined busybox {mount}"
+    ))
+    .ok();
+    let denied = host
+        .sh("docker run --rm --security-opt systempaths=unconfined busybox sh -c 'echo h >/proc/sysrq-trigger'")
+        .fails(1);
+    assert!(
+        denied.to_lowercase().contains("permission denied"),
+        "{denied}"
+    );
+    let unknown = host
+        .sh("docker run --rm --security-opt apparmor=no-such-profile busybox true")
+        .fails(125);
+    assert!(unknown.contains("no-such-profile"), "{unknown}");
 }
