@@ -26,7 +26,7 @@ pub enum StoreError {
         owner: &'static str,
         version: u32,
         brings: &'static str,
-        source: rusqlite::Error,
+        source: Box<rusqlite::Error>,
     },
     #[error("the metadata store: {0}")]
     Sql(#[from] rusqlite::Error),

@@ -110,7 +110,7 @@ fn climb(transaction: &Transaction<'_>, schema: &Schema, from: u32, path: &Path)
                 owner: schema.owner,
                 version,
                 brings: step.brings,
-                source,
+                source: Box::new(source),
             })?;
         tracing::info!(
             owner = schema.owner,
