@@ -154,6 +154,7 @@ impl Recovery {
             match self.reach_shim(container).await {
                 Ok(Reach::Connected(shim, started)) => {
                     self.containers.resume(container, &shim, &started).await;
+                    self.containers.restore_freezer(container).await;
                     self.containers.watch(container, Some(shim));
                     self.containers.save(container).await;
                     return Found::Running;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Containers;
 use super::container::Container;
-use super::state::Event;
+use super::state::{Event, State};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 
@@ -59,5 +59,26 @@ impl Containers {
             self.tell(container, "unpause", &[]);
         }
         Ok(())
+    }
+
+    /// Brings the cgroup to what is stored: an earlier daemon may have ended between the two, and what it had
+    /// not acknowledged did not happen.
+    pub async fn restore_freezer(&self, container: &Container) {
+        let paused = matches!(container.state(), State::Paused(_));
+        let restored = match self.cgroup(container) {
+            Ok(cgroup) => {
+                let restore = move || match paused {
+                    true => cgroup.freeze(),
+                    false => cgroup.thaw(),
+                };
+                blocking(restore)
+                    .await
+                    .and_then(|done| done.map_err(EngineError::io("its freezer")))
+            }
+            Err(e) => Err(e),
+        };
+        if let Err(e) = restored {
+            tracing::error!(container = %container.id, paused, error = %e, "it is not as it was stored");
+        }
     }
 }
