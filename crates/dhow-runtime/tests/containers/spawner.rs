@@ -91,8 +91,9 @@ fn another_takes_its_place(host: &Host, runtime: &Runtime) {
         let [first] = spawners()[..] else {
             panic!("the spawners are {:?}", spawners())
         };
-        let traits_before = traits(first);
+        // What has forked a shim has taken itself out of this process's affairs.
         let before = host.container(&["sleep", "1000"]).start().await.unwrap();
+        let traits_before = traits(first);
         kill(first);
         // Noticed without a start.
         let second = another_than(first).await;
