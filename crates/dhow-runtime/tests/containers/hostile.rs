@@ -63,7 +63,7 @@ pub fn shim_of(running: &Running) -> u32 {
     parent.unwrap().parse().unwrap()
 }
 
-fn descriptors(pid: u32) -> HashSet<String> {
+pub fn descriptors(pid: u32) -> HashSet<String> {
     std::fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
         .flatten()
