@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags};
 
@@ -187,7 +187,12 @@ impl<'a> Plan<'a> {
             )
         };
         let recursive = options.recursive_bind || options.flags.contains(MountFlags::REC);
-        let tree = clone_tree(rustix::fs::CWD, source, recursive).map_err(failed(what()))?;
+        let tree = match &options.beneath {
+            None => clone_tree(rustix::fs::CWD, source, recursive),
+            Some(directory) => look_up_beneath(directory, source)
+                .and_then(|source| clone_tree(&source, Path::new(""), recursive)),
+        }
+        .map_err(failed(what()))?;
         let directory = is_directory(&tree).map_err(failed(what()))?;
         let target = self.target(destination, directory)?;
         match target.beneath_proc() {
@@ -448,6 +453,21 @@ fn mount_hierarchy(base: &OwnedFd, mount: &CgroupMount, flags: MountFlags) -> Re
             let tree = clone_tree(rustix::fs::CWD, source, false)?;
             attach(&tree, at)?;
             rustix::mount::mount_remount(fd_path(&tree), MountFlags::BIND | flags, c"")
+        }
+    }
+}
+
+/// What is at `path` in a directory that others may change meanwhile; no link leads there.
+fn look_up_beneath(directory: &Path, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = rustix::fs::open(directory, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let path = path.strip_prefix(directory).map_err(|_| Errno::XDEV)?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve) {
+            // Something was renamed meanwhile, so the kernel could not tell where the path led.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            result => return result,
         }
     }
 }

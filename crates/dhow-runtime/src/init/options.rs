@@ -1,5 +1,7 @@
 //! Mount options by name, as the OCI runtime specification lists them (config.md, "Linux mount options").
 
+use std::path::PathBuf;
+
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::rootfs::propagation_flags;
@@ -15,9 +17,16 @@ pub(crate) struct Options {
     /// MOUNT_ATTR_* for the mount and all below it.
     pub recursive_set: u64,
     pub recursive_clear: u64,
+    /// The directory that a bind's source must be in, see [`BENEATH`].
+    pub beneath: Option<PathBuf>,
     /// The filesystem's own options.
     pub data: String,
 }
+
+/// An option of ours, after the pattern of mount(8)'s options for programs: what a bind mounts is looked up
+/// beneath this directory, through no link. A volume's content is its containers', which may change it
+/// between a look and the mount.
+const BENEATH: &str = "x-dhow.beneath=";
 
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_NOSUID: u64 = 0x2;
@@ -43,6 +52,7 @@ impl Options {
             recursive_bind: false,
             recursive_set: 0,
             recursive_clear: 0,
+            beneath: None,
             data: String::new(),
         };
         for option in options {
@@ -70,6 +80,8 @@ impl Options {
             self.recursive_clear = self.recursive_clear & !set | clear;
         } else if let Some(flags) = propagation_flags(option) {
             self.propagation.push(flags);
+        } else if let Some(directory) = option.strip_prefix(BENEATH) {
+            self.beneath = Some(directory.into());
         } else {
             match option {
                 "" | "defaults" | "bind" => {}

@@ -30,6 +30,10 @@ pub const TESTS: &[crate::Test] = &[
         links_in_an_image_lead_nowhere_else,
     ),
     (
+        "confinement::a_source_is_looked_up_beneath_its_directory",
+        a_source_is_looked_up_beneath_its_directory,
+    ),
+    (
         "confinement::links_to_proc_are_no_mount_points",
         links_to_proc_are_no_mount_points,
     ),
@@ -334,6 +338,31 @@ fn links_in_an_image_lead_nowhere_else(host: &Host, runtime: &Runtime) {
     let (_, stdout, stderr) = run(runtime, container);
     assert_eq!(stdout, "inside\n", "{stderr}");
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+fn a_source_is_looked_up_beneath_its_directory(host: &Host, runtime: &Runtime) {
+    let volume = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::create_dir(volume.path().join("sub")).unwrap();
+    std::fs::write(volume.path().join("sub/mark"), "inside\n").unwrap();
+    symlink(outside.path(), volume.path().join("out")).unwrap();
+    symlink("sub", volume.path().join("link")).unwrap();
+    let beneath = format!("x-dhow.beneath={}", volume.path().display());
+    for (sub, works) in [
+        ("sub", true),
+        ("out", false),
+        ("link", false),
+        ("sub/..", false),
+    ] {
+        let mut container = host.container(&["cat", "/data/mark"]);
+        let source = volume.path().join(sub);
+        container.mount(mount("bind", source, "/data", &["rbind", &beneath]));
+        if works {
+            assert_eq!(run(runtime, container).1, "inside\n");
+        } else {
+            refusal(runtime, container, sub);
+        }
+    }
 }
 
 /// The directory of a container's own changes, to be an image that was made with malice.

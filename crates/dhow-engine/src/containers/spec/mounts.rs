@@ -148,6 +148,7 @@ fn defaults(host: &HostConfig) -> Result<Vec<Mount>> {
 }
 
 fn from_record(record: &MountRecord, input: &SpecInput<'_>) -> Result<Mount> {
+    let mut beneath = None;
     let source = match &record.kind {
         MountKind::Tmpfs { options } => {
             return tmpfs(&record.destination, options, record.read_only);
@@ -158,6 +159,7 @@ fn from_record(record: &MountRecord, input: &SpecInput<'_>) -> Result<Mount> {
             if subpath.is_empty() {
                 data
             } else {
+                beneath = Some(format!("x-dhow.beneath={}", data.display()));
                 data.join(subpath)
             }
         }
@@ -176,7 +178,9 @@ fn from_record(record: &MountRecord, input: &SpecInput<'_>) -> Result<Mount> {
         (true, false) => "ro",
         (false, _) => "rw",
     };
-    bind(&record.destination, &source, &[kind, mode, propagation])
+    let mut options = vec![kind, mode, propagation];
+    options.extend(beneath.as_deref());
+    bind(&record.destination, &source, &options)
 }
 
 fn tmpfs(destination: &str, options: &[String], read_only: bool) -> Result<Mount> {
