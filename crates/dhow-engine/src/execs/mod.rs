@@ -163,13 +163,7 @@ impl Execs {
         // Fails early on a user that is not there.
         self.process(&container, &request)?;
         let id = random_hex()?;
-        let command = request
-            .cmd
-            .iter()
-            .flatten()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(" ");
+        let command = command_line(&request);
         let exec = Arc::new(Exec {
             id: id.clone(),
             container: container.id.clone(),
@@ -262,6 +256,12 @@ impl Execs {
                 source,
             })
     }
+}
+
+/// The command as its events show it.
+fn command_line(request: &ExecCreateRequest) -> String {
+    let words: Vec<&str> = request.cmd.iter().flatten().map(String::as_str).collect();
+    words.join(" ")
 }
 
 fn already_running(id: &str) -> EngineError {

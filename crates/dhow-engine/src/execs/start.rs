@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dhow_api::ExecStartRequest;
 use dhow_runtime::{AttachStreams, ExecRequest, ExitRecord, Shim, StartError, Target};
 
-use super::{Exec, Execs, Phase, already_running};
+use super::{Exec, Execs, Phase, already_running, command_line};
 use crate::containers::container::Container;
 use crate::error::{EngineError, Result};
 use crate::streams::attach::{AttachSession, stream_pair};
@@ -51,13 +51,7 @@ impl Execs {
             (Some(ours), Some(theirs), Some(streams))
         };
         let size = options.console_size.or(request.console_size);
-        let command = request
-            .cmd
-            .iter()
-            .flatten()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(" ");
+        let command = command_line(request);
         {
             // Taken before the process exists: of two starts just one goes on.
             let mut phase = exec.phase();
