@@ -216,8 +216,13 @@ async fn discard_strays(
     for entry in std::fs::read_dir(dir).map_err(failed())? {
         let entry = entry.map_err(failed())?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !known.contains(name.as_str()) && !records::is_aside(store, &name).await? {
-            trash.discard(&entry.path()).map_err(failed())?;
+        // Such as a file system's own `lost+found`.
+        let is_ours = crate::names::is_valid(&name) && !known.contains(name.as_str());
+        if is_ours
+            && !records::is_aside(store, &name).await?
+            && let Err(e) = trash.discard(&entry.path())
+        {
+            tracing::warn!(volume = name, error = %e, "what is left of it can't be cleared away");
         }
     }
     Ok(())
