@@ -154,7 +154,7 @@ fn an_exec_into_a_frozen_container(host: &Host, runtime: &Runtime) {
             while let Some(result) = execs.join_next().await {
                 match result.unwrap() {
                     Err(StartError::Other(message)) => assert!(
-                        message.contains("did not come to its program within 30 seconds"),
+                        message.contains("did not come to its program within 15 seconds"),
                         "{message}"
                     ),
                     other => panic!("{other:?}"),
