@@ -839,7 +839,9 @@ fn hostile_processes_are_ended(host: &Host, runtime: &Runtime) {
                 .await
                 .unwrap()
                 .unwrap();
-            assert_eq!(running.exit().await.code, 137, "{script}");
+            // A shell that can't fork any more may end by itself, with 2, before it is killed.
+            let code = running.exit().await.code;
+            assert!([137, 2].contains(&code), "{code}: {script}");
             running.shim.release().await.unwrap();
         });
     }
