@@ -128,10 +128,10 @@ pub fn format(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let (unit, name) = match total {
         0 => return "0s".to_owned(),
-        ..MICROSECOND => (1, "ns"),
-        ..MILLISECOND => (MICROSECOND, "µs"),
-        ..SECOND => (MILLISECOND, "ms"),
-        _ => (SECOND, "s"),
+        1..MICROSECOND => (1, "ns"),
+        MICROSECOND..MILLISECOND => (MICROSECOND, "µs"),
+        MILLISECOND..SECOND => (MILLISECOND, "ms"),
+        SECOND.. => (SECOND, "s"),
     };
     let (hours, minutes) = (total / HOUR, total / MINUTE % 60);
     let larger = match (hours, minutes) {
