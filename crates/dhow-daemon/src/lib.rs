@@ -18,6 +18,7 @@ mod legacy;
 pub mod listen;
 pub mod logging;
 mod notify;
+mod outbox;
 pub mod pidfile;
 mod progress;
 pub mod query;

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use dhow_api::{JsonMessage, ProgressDetail};
 use dhow_distribution::{DistributionError, Progress, ProgressEvent};
 use futures_util::Stream;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::error::{ApiError, Result};
+use crate::outbox::{Outbox, outbox};
 use crate::routes::AppState;
 
 type Outcome = std::result::Result<(), DistributionError>;
@@ -26,13 +26,10 @@ pub async fn respond<F>(state: &AppState, transfer: impl FnOnce(Progress) -> F) 
 where
     F: Future<Output = Outcome> + Send + 'static,
 {
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let report: Progress = Arc::new(move |event| {
-        // Nobody listens any more: the transfer is about to be ended.
-        let _ = sender.send(event);
-    });
+    let (teller, mut events) = outbox();
+    let report: Progress = Arc::new(move |event| teller.tell(event));
     let mut running = Running(Some(state.tasks.spawn(transfer(report))));
-    match events.recv().await {
+    match events.next().await {
         Some(first) => {
             let messages = Messages {
                 next: Some(line(&message(first))),
@@ -77,7 +74,7 @@ type Item = std::result::Result<Bytes, std::convert::Infallible>;
 
 struct Messages {
     next: Option<Bytes>,
-    events: mpsc::UnboundedReceiver<ProgressEvent>,
+    events: Outbox,
     running: Running,
 }
 
@@ -88,7 +85,7 @@ impl Stream for Messages {
         if let Some(next) = self.next.take() {
             return Poll::Ready(Some(Ok(next)));
         }
-        match self.events.poll_recv(cx) {
+        match self.events.poll_next(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Some(event)) => return Poll::Ready(Some(Ok(line(&message(event))))),
             Poll::Ready(None) => {}
