@@ -359,8 +359,19 @@ impl Drop for Ingest {
                 }
             }
         }
-        if leftovers && let Err(e) = inner.discard_unrecorded(&inner.change()) {
-            tracing::warn!(error = %e, "could not remove all of an unfinished image");
+        if !leftovers {
+            return;
+        }
+        let inner = inner.clone();
+        let discard = move || {
+            if let Err(e) = inner.discard_unrecorded(&inner.change()) {
+                tracing::warn!(error = %e, "could not remove all of an unfinished image");
+            }
+        };
+        // The change's lock is held over work on the disk: a task that is dropped must not wait for it.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(discard)),
+            Err(_) => discard(),
         }
     }
 }
