@@ -225,7 +225,7 @@ pub async fn disk_usage(state: &AppState, kinds: &[&str]) -> Result<DiskUsage> {
         usage.containers = Some(containers);
     }
     if kinds.contains(&"image") {
-        let images = crate::routes::images::summaries(state)?;
+        let images = engine.images().list(&dhow_api::Filters::default(), true)?;
         usage.layers_size = images.iter().map(|image| image.size).sum();
         usage.images = Some(images);
     }

@@ -11,7 +11,6 @@ pub mod flags;
 pub mod framing;
 mod hello;
 pub mod hijack;
-mod image_filter;
 mod info;
 pub mod json;
 mod legacy;

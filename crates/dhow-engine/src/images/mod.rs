@@ -1,14 +1,22 @@
-//! Images as containers use them: which containers keep an image, and the events of what happens to it.
+//! Images as the API has them: how they are shown, what may go, and the events of what happens to them.
+//!
+//! What an image is, [`dhow_image`] knows; which containers keep one is known here.
+
+mod filter;
+mod list;
+mod prune;
+mod remove;
+mod show;
+mod tag;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dhow_api::Actor;
-use dhow_image::{ImageUser, Removed};
+use dhow_image::ImageUser;
 use dhow_oci::Digest;
 
 use crate::containers::Containers;
-use crate::error::Result;
 use crate::events::EventBus;
 
 /// Images as containers use them. A handle; clones are the same.
@@ -52,24 +60,6 @@ impl Images {
                 running: c.state().is_live(),
             })
             .collect()
-    }
-
-    /// Removes an image or a name of it, with Docker's rules. Blocks: call it where that is allowed.
-    pub fn remove(&self, name: &str, force: bool) -> Result<Vec<Removed>> {
-        let image = self.inner.store.resolve(name)?;
-        let removed = self.inner.store.remove(name, force, &|id| self.users(id))?;
-        for one in &removed {
-            match one {
-                Removed::Untagged(_) => {
-                    self.tell("untag", &image.id.to_string(), &image.id.to_string())
-                }
-                Removed::Deleted(id) if *id == image.id => {
-                    self.tell("delete", &image.id.to_string(), &image.id.to_string());
-                }
-                Removed::Deleted(_) => {}
-            }
-        }
-        Ok(removed)
     }
 
     /// Publishes an event about an image: `pull`, `tag`, `untag`, `delete`, `push`, `import`, `load`.

@@ -4,7 +4,7 @@ use dhow_api::{Filters, time};
 use dhow_image::{Image, Images};
 use dhow_oci::Reference;
 
-use crate::error::{ApiError, Result};
+use crate::error::{EngineError, Result};
 
 const LIST: [&str; 7] = [
     "dangling",
@@ -18,7 +18,7 @@ const LIST: [&str; 7] = [
 const PRUNE: [&str; 4] = ["dangling", "label", "label!", "until"];
 
 /// Which images are meant.
-pub struct ImageFilter {
+pub(super) struct Filter {
     filters: Filters,
     dangling: Option<bool>,
     /// Bounds of the creation time, in seconds since the epoch.
@@ -26,11 +26,11 @@ pub struct ImageFilter {
     before: Option<i64>,
 }
 
-impl ImageFilter {
-    pub fn new(filters: &Filters, images: &Images) -> Result<ImageFilter> {
-        check(filters, &LIST)?;
-        let mut filter = ImageFilter {
-            dangling: filters.boolean("dangling").map_err(bad)?,
+impl Filter {
+    pub fn new(filters: &Filters, images: &Images) -> Result<Filter> {
+        filters.validate(&LIST)?;
+        let mut filter = Filter {
+            dangling: filters.boolean("dangling")?,
             after: None,
             before: until(filters)?,
             filters: filters.clone(),
@@ -47,10 +47,10 @@ impl ImageFilter {
     }
 
     /// The filter, and whether only untagged images go, which is the default.
-    pub fn for_prune(filters: &Filters) -> Result<(ImageFilter, bool)> {
-        check(filters, &PRUNE)?;
-        let dangling = filters.boolean("dangling").map_err(bad)?.unwrap_or(true);
-        let filter = ImageFilter {
+    pub fn for_prune(filters: &Filters) -> Result<(Filter, bool)> {
+        filters.validate(&PRUNE)?;
+        let dangling = filters.boolean("dangling")?.unwrap_or(true);
+        let filter = Filter {
             dangling: None,
             after: None,
             before: until(filters)?,
@@ -89,14 +89,6 @@ impl ImageFilter {
     }
 }
 
-fn bad(e: dhow_api::FilterError) -> ApiError {
-    ApiError::bad(e.to_string())
-}
-
-fn check(filters: &Filters, known: &[&str]) -> Result<()> {
-    filters.validate(known).map_err(bad)
-}
-
 /// Seconds since the epoch; a duration counts back from now.
 fn until(filters: &Filters) -> Result<Option<i64>> {
     let mut values = filters.get("until");
@@ -104,10 +96,10 @@ fn until(filters: &Filters) -> Result<Option<i64>> {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(ApiError::bad("more than one until filter specified"));
+        return Err(EngineError::invalid("more than one until filter specified"));
     }
     let at = time::parse(value)
-        .map_err(|e| ApiError::bad(format!("invalid value for \"until\": {e}")))?;
+        .map_err(|e| EngineError::invalid(format!("invalid value for \"until\": {e}")))?;
     Ok(Some(at / 1_000_000_000))
 }
 

@@ -1,0 +1,74 @@
+//! The list of images.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dhow_api::{Filters, ImageSummary};
+use dhow_image::Image;
+use dhow_oci::Digest;
+
+use super::Images;
+use super::filter::Filter;
+use crate::error::Result;
+
+impl Images {
+    /// The images that the filters let through, newest first. What an image shares with others is summed up
+    /// only where that is asked for. Does not block.
+    pub fn list(&self, filters: &Filters, shared_sizes: bool) -> Result<Vec<ImageSummary>> {
+        let store = &self.inner.store;
+        let filter = Filter::new(filters, store)?;
+        let all = store.list();
+        let users = self.users_by_image();
+        let shared = shared_sizes.then(|| Shared::among(&all));
+        let summary = |image: &Arc<Image>| {
+            let id = image.id.to_string();
+            ImageSummary {
+                containers: users.get(&id).copied().unwrap_or(0),
+                created: image.config.created_seconds(),
+                id,
+                labels: image.config.config.labels.clone(),
+                repo_digests: filter.names(&image.digests),
+                repo_tags: filter.names(&image.tags),
+                shared_size: shared.as_ref().map_or(-1, |s| s.size(image, store)),
+                size: image.size as i64,
+                ..ImageSummary::default()
+            }
+        };
+        let shown = all.iter().filter(|image| filter.matches(image));
+        Ok(shown.map(summary).collect())
+    }
+
+    /// How many containers were made of each image, by its id.
+    fn users_by_image(&self) -> HashMap<String, i64> {
+        let mut users = HashMap::new();
+        for container in self.inner.containers.all() {
+            *users
+                .entry(container.definition().image_id.clone())
+                .or_default() += 1;
+        }
+        users
+    }
+}
+
+/// How many images have each layer.
+struct Shared<'a>(HashMap<&'a Digest, usize>);
+
+impl Shared<'_> {
+    fn among(images: &[Arc<Image>]) -> Shared<'_> {
+        let mut count = HashMap::new();
+        for layer in images.iter().flat_map(|image| &image.chain) {
+            *count.entry(layer).or_default() += 1;
+        }
+        Shared(count)
+    }
+
+    /// The bytes of an image's layers that another one has too.
+    fn size(&self, image: &Image, store: &dhow_image::Images) -> i64 {
+        let has_others = |layer: &&Digest| self.0.get(layer).is_some_and(|count| *count > 1);
+        let layers = image.chain.iter().filter(has_others);
+        layers
+            .filter_map(|layer| store.layer(layer))
+            .map(|layer| layer.size as i64)
+            .sum()
+    }
+}
