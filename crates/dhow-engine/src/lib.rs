@@ -27,6 +27,7 @@ mod recovery;
 mod storage;
 mod streams;
 mod supervisor;
+mod until;
 mod volumes;
 
 pub use config::{DnsConfig, EngineConfig, LogDefaults};

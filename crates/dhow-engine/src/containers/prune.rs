@@ -6,8 +6,9 @@ use super::Containers;
 use super::remove::RemoveOptions;
 use super::state::State;
 use crate::background::blocking;
-use crate::error::{EngineError, Result};
+use crate::error::Result;
 use crate::host;
+use crate::until;
 use crate::volumes::excluded;
 
 impl Containers {
@@ -15,7 +16,7 @@ impl Containers {
         filters.validate(&["label", "label!", "until"])?;
         let until = match filters.get("until").next() {
             None => None,
-            Some(text) => Some(parse_until(text)?),
+            Some(text) => Some(until::parse(text)?),
         };
         let mut report = ContainerPruneReport::default();
         for container in self.inner.table.all() {
@@ -60,14 +61,4 @@ impl Containers {
         self.inner.events.publish("container", "prune", actor);
         Ok(report)
     }
-}
-
-/// A time, or how long ago it was (`24h`, `1h30m`), as nanoseconds since the epoch.
-fn parse_until(text: &str) -> Result<i64> {
-    if let Ok(at) = dhow_api::time::parse(text) {
-        return Ok(at);
-    }
-    let ago = dhow_api::duration::parse(text)
-        .map_err(|_| EngineError::invalid(format!("invalid filter 'until={text}'")))?;
-    Ok(dhow_api::time::now().saturating_sub(ago))
 }

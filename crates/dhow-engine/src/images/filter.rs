@@ -1,10 +1,11 @@
 //! The filters of image lists and of pruning.
 
-use dhow_api::{Filters, time};
+use dhow_api::Filters;
 use dhow_image::{Image, Images};
 use dhow_oci::Reference;
 
 use crate::error::{EngineError, Result};
+use crate::until;
 
 const LIST: [&str; 7] = [
     "dangling",
@@ -32,7 +33,7 @@ impl Filter {
         let mut filter = Filter {
             dangling: filters.boolean("dangling")?,
             after: None,
-            before: until(filters)?,
+            before: older_than(filters)?,
             filters: filters.clone(),
         };
         for name in filters.get("before") {
@@ -53,7 +54,7 @@ impl Filter {
         let filter = Filter {
             dangling: None,
             after: None,
-            before: until(filters)?,
+            before: older_than(filters)?,
             filters: filters.clone(),
         };
         Ok((filter, dangling))
@@ -89,8 +90,8 @@ impl Filter {
     }
 }
 
-/// Seconds since the epoch; a duration counts back from now.
-fn until(filters: &Filters) -> Result<Option<i64>> {
+/// The time of `until`, in seconds since the epoch.
+fn older_than(filters: &Filters) -> Result<Option<i64>> {
     let mut values = filters.get("until");
     let Some(value) = values.next() else {
         return Ok(None);
@@ -98,8 +99,7 @@ fn until(filters: &Filters) -> Result<Option<i64>> {
     if values.next().is_some() {
         return Err(EngineError::invalid("more than one until filter specified"));
     }
-    let at = time::parse(value)
-        .map_err(|e| EngineError::invalid(format!("invalid value for \"until\": {e}")))?;
+    let at = until::parse(value)?;
     Ok(Some(at / 1_000_000_000))
 }
 
@@ -166,6 +166,19 @@ fn one(pattern: &[char], c: char) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn until_is_a_time_or_a_duration_and_given_once() {
+        let mut filters = Filters::default();
+        assert_eq!(older_than(&filters).unwrap(), None);
+        filters.add("until", "24h");
+        let day = dhow_api::time::now() / 1_000_000_000 - 86_400;
+        let at = older_than(&filters).unwrap().unwrap();
+        assert!((day..day + 60).contains(&at), "{at} is not near {day}");
+        assert!(Filter::for_prune(&filters).is_ok());
+        filters.add("until", "1136073845");
+        assert!(older_than(&filters).is_err());
+    }
 
     #[test]
     fn patterns_match_as_gos() {
