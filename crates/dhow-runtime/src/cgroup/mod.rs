@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const HASTE: Duration = Duration::from_millis(50);
 
 /// How often a group is made whose parents are removed meanwhile.
-const MOST_TRIES: u32 = 100;
+const MOST_TRIES: u32 = 1000;
 const RETRY_PAUSE: Duration = Duration::from_micros(50);
 
 /// A container's group.
