@@ -5,7 +5,7 @@
 //! Invariant: nothing outside the stack is ever opened. Each step of a path is one name opened without
 //! following links; a link is followed by hand, with the stack's top as the root.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -164,24 +164,27 @@ impl Layers {
     }
 }
 
-/// The names of a merged directory, each with the part that shows it.
-pub fn entries(parts: &[OwnedFd]) -> std::io::Result<BTreeMap<OsString, Node>> {
-    let mut names = BTreeMap::new();
+/// The names of a merged directory in order, each with the part that shows it. Each is opened when it is asked
+/// for: a directory may have more names than a process may have descriptors.
+pub fn entries(
+    parts: &[OwnedFd],
+) -> std::io::Result<impl Iterator<Item = std::io::Result<(OsString, Node)>>> {
+    let mut names = BTreeSet::new();
     for part in parts {
         for entry in Dir::read_from(part)? {
             let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
-            if name == "." || name == ".." || names.contains_key(&name) {
-                continue;
+            if name != "." && name != ".." {
+                names.insert(name);
             }
-            // `None` for what is deleted: it hides what is below as well.
-            let node = child(parts, &name)?;
-            names.insert(name, node);
         }
     }
     Ok(names
         .into_iter()
-        .filter_map(|(name, node)| Some((name, node?)))
-        .collect())
+        // `None` for what is deleted: it hides what is below as well.
+        .filter_map(|name| match child(parts, &name) {
+            Ok(node) => Some(Ok((name, node?))),
+            Err(e) => Some(Err(e)),
+        }))
 }
 
 /// One name in a merged directory.
@@ -298,7 +301,10 @@ mod tests {
         let Some(Node::Directory(parts)) = root.lookup(Path::new("/etc")).unwrap() else {
             panic!("a directory");
         };
-        let names: Vec<_> = entries(&parts).unwrap().into_keys().collect();
+        let names: Vec<_> = entries(&parts)
+            .unwrap()
+            .map(|entry| entry.unwrap().0)
+            .collect();
         assert_eq!(names, ["group", "passwd"]);
     }
 

@@ -37,7 +37,8 @@ fn copy_directory(parts: &[OwnedFd], target: &OwnedFd, depth: u32) -> std::io::R
     if depth > MAX_DEPTH {
         return Err(Errno::LOOP.into());
     }
-    for (name, node) in entries(parts)? {
+    for entry in entries(parts)? {
+        let (name, node) = entry?;
         match node {
             Node::Directory(below) => {
                 mkdirat(target, name.as_os_str(), Mode::from_raw_mode(0o700))?;
@@ -168,6 +169,29 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    #[test]
+    fn a_directory_takes_no_descriptor_for_each_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (layer, volume) = (dir.path().join("layer"), dir.path().join("volume"));
+        fs::create_dir_all(layer.join("data")).unwrap();
+        fs::create_dir(&volume).unwrap();
+        for n in 0..300 {
+            fs::write(layer.join(format!("data/{n}")), "").unwrap();
+        }
+        let root = LayeredRoot::new(vec![layer]);
+        let Some(Node::Directory(parts)) = root.lookup(Path::new("/data")).unwrap() else {
+            panic!("a directory");
+        };
+        let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = open();
+        let mut most = 0;
+        for entry in entries(&parts).unwrap() {
+            entry.unwrap();
+            most = most.max(open());
+        }
+        assert!(most < before + 200, "{most} descriptors, {before} before");
+    }
 
     #[test]
     fn contents_modes_links_and_owners_are_copied() {
