@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use dhow_tests::{TestHost, footprint};
 
 use crate::hosts::{ENGINES, name, start};
-use crate::measure::{Samples, Table, ms, request, time};
+use crate::measure::{Samples, Table, command, ms, request, time};
 
 const CLIENTS: usize = 8;
 
@@ -35,10 +35,11 @@ pub fn bench(count: usize) -> Result<()> {
                     let host = &host;
                     scope.spawn(move || {
                         for i in (client..count).step_by(CLIENTS) {
-                            host.sh(&format!(
-                                "exec dhow run -d --name c{i} busybox sleep 100000"
-                            ))
-                            .ok();
+                            let name = format!("c{i}");
+                            let words = [
+                                "dhow", "run", "-d", "--name", &name, "busybox", "sleep", "100000",
+                            ];
+                            command(host, &words).expect("a container starts");
                         }
                     });
                 }
@@ -49,13 +50,12 @@ pub fn bench(count: usize) -> Result<()> {
         let each = (before - after) / count as f64;
         let pss_each = (pss_after - pss_before) / count as f64;
 
-        let (mut api, mut command) = (Samples::default(), Samples::default());
+        let (mut api, mut table_of) = (Samples::default(), Samples::default());
         for _ in 0..20 {
             api.add_ms(request(&host, "GET", "/containers/json", None)?.0);
-            let (elapsed, finished) = time(|| host.sh("exec dhow ps"));
-            assert_eq!(finished.ok().lines().count(), count + 1);
-            command.add(elapsed);
+            table_of.add(command(&host, &["dhow", "ps"])?);
         }
+        assert_eq!(host.sh("dhow ps").ok().lines().count(), count + 1);
         let (removing, ()) = time(|| {
             host.sh(&format!(
                 "dhow ps -aq | xargs -P {CLIENTS} -n 10 dhow rm -f"
@@ -69,7 +69,7 @@ pub fn bench(count: usize) -> Result<()> {
             format!("{pss_each:.2}"),
             format!("{:.2}", each - pss_each),
             ms(api.median()),
-            ms(command.median()),
+            ms(table_of.median()),
             format!("{:.1}", count as f64 / removing.as_secs_f64()),
         ]);
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::hosts::{ENGINES, name, start};
-use crate::measure::{Samples, Table, ms, ratio, time};
+use crate::measure::{Samples, Table, command, ms, ratio};
 
 pub fn bench(count: usize) -> Result<()> {
     println!("exec true, {count} times, milliseconds");
@@ -16,9 +16,7 @@ pub fn bench(count: usize) -> Result<()> {
         for client in ["docker", "dhow"] {
             let mut samples = Samples::default();
             for _ in 0..count {
-                let (elapsed, finished) = time(|| host.sh(&format!("exec {client} exec box true")));
-                finished.ok();
-                samples.add(elapsed);
+                samples.add(command(&host, &[client, "exec", "box", "true"])?);
             }
             let of = *peer.get_or_insert(samples.median());
             table.row([

@@ -1,8 +1,9 @@
 //! Measuring and showing: medians and 95th percentiles in tables.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dhow_tests::TestHost;
 
 /// Measurements of one thing, in milliseconds.
@@ -44,6 +45,23 @@ pub fn time<T>(f: impl FnOnce() -> T) -> (Duration, T) {
     (start.elapsed(), value)
 }
 
+/// How long a command takes from its start to its end, with nothing else around it.
+pub fn command(host: &TestHost, words: &[&str]) -> Result<Duration> {
+    let (program, args) = words.split_first().context("a command has a name")?;
+    let mut command = host.program(program);
+    command.args(args).stdin(Stdio::null());
+    let (elapsed, output) = time(|| command.output());
+    let output = output.with_context(|| format!("can't run {program}"))?;
+    if !output.status.success() {
+        bail!(
+            "`{}` failed: {}",
+            words.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(elapsed)
+}
+
 /// A request to the daemon; gives the milliseconds from the connection to the answer's last byte, without those
 /// that the client's own start takes.
 pub fn request(
@@ -77,7 +95,7 @@ pub fn request(
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, seconds) = text.rsplit_once('\n').context("curl wrote no time")?;
     if !output.status.success() {
-        anyhow::bail!(
+        bail!(
             "{method} {path}: {body} {}",
             String::from_utf8_lossy(&output.stderr)
         );

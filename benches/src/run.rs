@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use dhow_tests::{Engine, TestHost};
 
 use crate::hosts::{ENGINES, name, start};
-use crate::measure::{Samples, Table, ms, ratio, request, time};
+use crate::measure::{Samples, Table, command, ms, ratio, request};
 
 pub fn bench(count: usize) -> Result<()> {
     let hosts: Vec<TestHost> = ENGINES.into_iter().map(start).collect();
@@ -16,13 +16,19 @@ pub fn bench(count: usize) -> Result<()> {
     for host in &hosts {
         for client in ["docker", "dhow"] {
             for network in ["bridge", "none"] {
-                let line = format!("exec {client} run --rm --network {network} busybox true");
-                host.sh(&line).ok();
+                let words = [
+                    client,
+                    "run",
+                    "--rm",
+                    "--network",
+                    network,
+                    "busybox",
+                    "true",
+                ];
+                command(host, &words)?;
                 let mut samples = Samples::default();
                 for _ in 0..count {
-                    let (elapsed, finished) = time(|| host.sh(&line));
-                    finished.ok();
-                    samples.add(elapsed);
+                    samples.add(command(host, &words)?);
                 }
                 commands.push((
                     format!("{} ({client} client), {network}", name(host.engine)),

@@ -336,7 +336,17 @@ impl TestHost {
         self.sh_within(shell::PATIENCE, line)
     }
 
-    /// The same for a command line that must be answered soon, or the test fails.
+    /// A program that talks to its daemon, by itself: with neither a shell nor a deadline around it.
+    pub fn program(&self, name: &str) -> Command {
+        let mut path = vec![self.path("bin")];
+        path.extend(std::env::split_paths(&engine::path_with_peers()));
+        let found = path.iter().map(|dir| dir.join(name)).find(|p| p.exists());
+        let mut command = self.netns.command(found.unwrap_or_else(|| name.into()));
+        self.environment(&mut command);
+        command
+    }
+
+    /// A command line that must be answered soon, or the test fails.
     #[track_caller]
     pub fn sh_within(&self, patience: Duration, line: &str) -> Finished {
         let mut command = self.netns.command("timeout");
