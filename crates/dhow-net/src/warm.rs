@@ -24,6 +24,9 @@ use crate::sandbox::{Make, host_link_name, host_link_number};
 /// How long after one was taken the next is made, while enough are left: the start that took it needs the processors more.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How many namespaces without a network are kept ready, where any are: few containers ask for one.
+const SPARE: usize = 2;
+
 /// What an endpoint is made with; what is `None` is chosen here.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wish {
@@ -44,6 +47,8 @@ enum Job {
 struct State {
     ipam: Ipam,
     warm: VecDeque<Endpoint>,
+    /// Namespaces that are on no network, ready made.
+    spare: VecDeque<OwnedFd>,
     jobs: VecDeque<Job>,
     /// Links of endpoints that have ended, by number: there are as many as the subnet has addresses. The kernel removes one with
     /// its namespace, unless something still holds this open: before the address is used again, the thread makes sure.
@@ -54,6 +59,16 @@ struct State {
 }
 
 impl State {
+    /// Has what was taken be made again: soon where few are left, else when the start that took it has had the processors.
+    fn refill_after_one_of(&mut self, target: usize, left: usize) {
+        let now = Instant::now();
+        if left < target / 2 {
+            self.refill = Some(now);
+        } else {
+            self.refill.get_or_insert(now + PAUSE);
+        }
+    }
+
     fn retire(&mut self, ip: Ipv4Addr, host_link: &str) {
         self.ipam.release(ip);
         if let Some(number) = host_link_number(host_link) {
@@ -115,6 +130,7 @@ impl Drop for Taken<'_> {
 enum Work {
     Job(Job),
     Warm(Ipv4Addr),
+    Spare,
 }
 
 impl Sandboxes {
@@ -125,6 +141,7 @@ impl Sandboxes {
             state: Mutex::new(State {
                 ipam,
                 warm: VecDeque::new(),
+                spare: VecDeque::new(),
                 jobs: VecDeque::new(),
                 retired: HashMap::new(),
                 refill: Some(Instant::now()),
@@ -152,6 +169,10 @@ impl Sandboxes {
         })
     }
 
+    fn spare(&self) -> usize {
+        SPARE.min(self.target)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each change is complete before anything that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -165,12 +186,8 @@ impl Sandboxes {
                 && wish.mac.is_none_or(|mac| mac == endpoint.mac)
         })?;
         let endpoint = state.warm.remove(at);
-        let now = Instant::now();
-        if state.warm.len() < self.target / 2 {
-            state.refill = Some(now);
-        } else {
-            state.refill.get_or_insert(now + PAUSE);
-        }
+        let left = state.warm.len();
+        state.refill_after_one_of(self.target, left);
         drop(state);
         self.work.notify_one();
         endpoint
@@ -181,7 +198,21 @@ impl Sandboxes {
         self.ask(|reply| Job::Endpoint { wish, reply }).await
     }
 
+    /// A namespace with nothing but its loopback link, which is up.
     pub async fn isolated(&self) -> Result<OwnedFd> {
+        let spare = {
+            let mut state = self.lock();
+            let spare = state.spare.pop_front();
+            if spare.is_some() {
+                let left = state.spare.len();
+                state.refill_after_one_of(self.spare(), left);
+            }
+            spare
+        };
+        if let Some(netns) = spare {
+            self.work.notify_one();
+            return Ok(netns);
+        }
         self.ask(|reply| Job::Isolated { reply }).await
     }
 
@@ -226,6 +257,7 @@ impl Sandboxes {
         state.closed = true;
         state.jobs.clear();
         state.warm.clear();
+        state.spare.clear();
         drop(state);
         self.work.notify_all();
     }
@@ -259,6 +291,7 @@ impl Sandboxes {
                     let _ = reply.send(maker.isolated());
                 }
                 Work::Warm(ip) => self.make_warm(&mut maker, ip),
+                Work::Spare => self.make_spare(&mut maker),
             }
         }
     }
@@ -273,7 +306,11 @@ impl Sandboxes {
             if let Some(job) = state.jobs.pop_front() {
                 return Some(Work::Job(job));
             }
-            if state.warm.len() >= self.target {
+            let (warm, spare) = (
+                state.warm.len() < self.target,
+                state.spare.len() < self.spare(),
+            );
+            if !warm && !spare {
                 state.refill = None;
             }
             let pause = state
@@ -284,6 +321,7 @@ impl Sandboxes {
                     .work
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) if !warm => return Some(Work::Spare),
                 Some(Duration::ZERO) => {
                     match state.ipam.allocate() {
                         Ok(ip) => return Some(Work::Warm(ip)),
@@ -306,6 +344,16 @@ impl Sandboxes {
             Ok(endpoint) => self.lock().warm.push_back(endpoint),
             Err(error) => {
                 tracing::warn!(%error, "cannot make a sandbox ahead of time");
+                self.lock().refill = None;
+            }
+        }
+    }
+
+    fn make_spare(&self, maker: &mut impl Make) {
+        match maker.isolated() {
+            Ok(netns) => self.lock().spare.push_back(netns),
+            Err(error) => {
+                tracing::warn!(%error, "cannot make a namespace ahead of time");
                 self.lock().refill = None;
             }
         }

@@ -256,6 +256,24 @@ pub fn ports(bridge: &str) -> Vec<String> {
 }
 
 /// Waits until it is so: what another thread or the kernel does in its own time.
+/// Tries again while a port is in use that was given back just now: a program that another test is starting has
+/// this process's sockets, too, until it is executed.
+pub async fn given_back<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
+    take: impl Fn() -> F,
+) -> T {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        match take().await {
+            Ok(taken) => return taken,
+            Err(error) => assert!(
+                std::time::Instant::now() < deadline,
+                "still taken: {error:?}"
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 pub fn eventually(what: &str, so: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + PATIENCE;
     while !so() {
