@@ -342,6 +342,11 @@ impl Inner {
         self.layers.join(chain.hex()).join("fs")
     }
 
+    /// The init layer of a chain of layers: it goes with the topmost one.
+    pub fn init_dir(&self, chain: &Digest) -> PathBuf {
+        self.layers.join(chain.hex()).join("init")
+    }
+
     /// A path for something new in the ingest directory.
     pub fn temporary(&self) -> PathBuf {
         let n = self.next_temporary.fetch_add(1, Ordering::Relaxed);

@@ -52,6 +52,11 @@ impl LayeredRoot {
 
     /// What `path` is, links followed; `None` if it is not there.
     pub fn lookup(&self, path: &Path) -> std::io::Result<Option<Node>> {
+        Ok(self.resolve(path)?.map(|(_, node)| node))
+    }
+
+    /// As [`LayeredRoot::lookup`], and where it is: the path from the root that has no link in it.
+    pub fn resolve(&self, path: &Path) -> std::io::Result<Option<(PathBuf, Node)>> {
         let mut parts = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             match open_dir(CWD, layer.as_os_str()) {
@@ -60,7 +65,7 @@ impl LayeredRoot {
                 Err(e) => return Err(e.into()),
             }
         }
-        Layers(parts).lookup(path)
+        Layers(parts).resolve(path)
     }
 
     /// A small regular file's content; `None` if it is not there.
@@ -95,15 +100,17 @@ impl Layers {
         Ok(Layers(parts?))
     }
 
-    fn lookup(self, path: &Path) -> std::io::Result<Option<Node>> {
-        // Where the walk is, as directories to go back to for `..`.
+    fn resolve(self, path: &Path) -> std::io::Result<Option<(PathBuf, Node)>> {
+        // Where the walk is, as directories to go back to for `..`, and as a path.
         let mut stack: Vec<Vec<OwnedFd>> = vec![self.0];
+        let mut at = PathBuf::from("/");
         let mut todo: Vec<OsString> = steps(path);
         let mut links = 0;
         while let Some(step) = todo.pop() {
             if step == ".." {
                 if stack.len() > 1 {
                     stack.pop();
+                    at.pop();
                 }
                 continue;
             }
@@ -112,7 +119,10 @@ impl Layers {
             };
             match child(here, &step)? {
                 None => return Ok(None),
-                Some(Node::Directory(parts)) => stack.push(parts),
+                Some(Node::Directory(parts)) => {
+                    stack.push(parts);
+                    at.push(step);
+                }
                 Some(Node::Other {
                     parent,
                     name,
@@ -126,15 +136,16 @@ impl Layers {
                     let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                     if target.is_absolute() {
                         stack.truncate(1);
+                        at = PathBuf::from("/");
                     }
                     todo.extend(steps(&target));
                 }
-                Some(other) if todo.is_empty() => return Ok(Some(other)),
+                Some(other) if todo.is_empty() => return Ok(Some((at.join(step), other))),
                 // A file with something below it.
                 Some(_) => return Ok(None),
             }
         }
-        Ok(stack.pop().map(Node::Directory))
+        Ok(stack.pop().map(|parts| (at, Node::Directory(parts))))
     }
 
     /// What is at `path`, of a directory its topmost part, as an `O_PATH` descriptor. No link is followed: one on
@@ -293,6 +304,10 @@ mod tests {
         assert_eq!(root.read("/out").unwrap(), None);
         assert!(root.read("/loop").is_err());
         assert_eq!(root.read("/../../etc/passwd").unwrap().unwrap(), "top");
+        let place = |path: &str| root.resolve(Path::new(path)).unwrap().map(|found| found.0);
+        assert_eq!(place("/s/../share/x"), Some("/usr/share/x".into()));
+        assert_eq!(place("/../s"), Some("/usr/share".into()));
+        assert_eq!(place("/out"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::images::{Images, Inner};
 /// [`Images::collect`] if nothing else refers to it.
 #[derive(Debug)]
 pub struct Pin {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     chain: Vec<Digest>,
 }
 
@@ -33,6 +33,11 @@ impl Pin {
     /// for an image without layers.
     pub fn top(&self) -> Option<&Digest> {
         self.chain.last()
+    }
+
+    /// Where the init layer is, or would be.
+    pub(crate) fn init_dir(&self) -> Option<PathBuf> {
+        self.top().map(|top| self.inner.init_dir(top))
     }
 
     /// The trees of the layers, topmost first.

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dhow_api::{ContainerCreateRequest, ContainerCreateResponse, HostConfig};
-use dhow_image::Image;
+use dhow_image::{Image, Pin};
 
 use super::container::{Container, Life};
 use super::define::Defined;
 use super::definition::{Definition, MountKind};
+use super::mounts::places::PLACES;
 use super::state::{Ended, State};
 use super::{Containers, records};
 use crate::background::blocking;
@@ -105,7 +106,7 @@ impl Containers {
         make_dirs(container).map_err(EngineError::io(container.dir.display()))?;
         let definition = container.definition();
         let pin = match definition.layers.as_deref() {
-            Some(_) => Some(self.inner.images.pin(&image.id)?),
+            Some(_) => Some(with_init_layer(self.inner.images.pin(&image.id)?).await?),
             None => None,
         };
         let lower = pin.as_ref().map(|p| p.lower_dirs()).unwrap_or_default();
@@ -162,6 +163,15 @@ impl Containers {
             volumes.remove_anonymous(names).await;
         }
     }
+}
+
+/// Makes the layer for what every container has, for the first container of an image.
+pub(super) async fn with_init_layer(pin: Pin) -> Result<Pin> {
+    if pin.init_layer().is_some() {
+        return Ok(pin);
+    }
+    let made = blocking(move || pin.make_init_layer(&PLACES).map(|()| pin)).await?;
+    Ok(made?)
 }
 
 fn make_dirs(container: &Container) -> std::io::Result<()> {

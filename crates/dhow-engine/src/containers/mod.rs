@@ -193,12 +193,12 @@ impl Containers {
         Cgroup::open(&path).map_err(EngineError::io(format!("container {}", container.id)))
     }
 
-    /// The image's layers, topmost first.
+    /// What lies below its own directory, topmost first: the init layer and the image's.
     pub fn lower_dirs(&self, container: &Container) -> Vec<PathBuf> {
         let view = container.view();
         view.pin
             .as_ref()
-            .map(|p| p.lower_dirs())
+            .map(|p| p.init_layer().into_iter().chain(p.lower_dirs()).collect())
             .unwrap_or_default()
     }
 

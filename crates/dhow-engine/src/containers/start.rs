@@ -10,6 +10,7 @@ use dhow_runtime::{Shim, Started};
 use tokio_util::sync::CancellationToken;
 
 use super::container::Container;
+use super::create::with_init_layer;
 use super::definition::Definition;
 use super::prepare::make_bind_sources;
 use super::state::Event;
@@ -210,6 +211,7 @@ impl Containers {
             };
             self.inner.volumes.ensure(wanted).await?;
         }
+        self.ensure_init_layer(container).await?;
         let request = self.start_request(container, &definition, &sandbox)?;
 
         // Before the process exists, so that a crash in between leaks neither address nor port.
@@ -248,6 +250,19 @@ impl Containers {
         self.inner
             .background
             .spawn(async move { containers.save(&container).await });
+        Ok(())
+    }
+
+    /// A container that was made before there were init layers, or whose layers were lost and unpacked again.
+    async fn ensure_init_layer(&self, container: &Container) -> Result<()> {
+        let missing = {
+            let view = container.view();
+            let pin = view.pin.as_ref().filter(|pin| pin.init_layer().is_none());
+            pin.and_then(|pin| pin.top().cloned())
+        };
+        if let Some(top) = missing {
+            with_init_layer(self.inner.images.pin_chain(&top)?).await?;
+        }
         Ok(())
     }
 

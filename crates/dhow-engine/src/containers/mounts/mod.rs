@@ -1,4 +1,5 @@
 //! A container's mounts, from the client's words to the list that is kept.
 
 pub mod bind;
+pub mod places;
 pub mod points;
