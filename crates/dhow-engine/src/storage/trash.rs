@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
+/// A nice value, the highest: nobody waits for what is deleted.
+const LEAST_URGENT: i32 = 19;
+
 pub struct Trash {
     dir: PathBuf,
     next: AtomicU64,
@@ -20,6 +23,8 @@ impl Trash {
         std::thread::Builder::new()
             .name("trash".into())
             .spawn(move || {
+                // Of this thread, on Linux. Where it may not be changed it stays.
+                let _ = rustix::process::setpriority_process(None, LEAST_URGENT);
                 for path in jobs {
                     if let Err(e) = remove(&path) {
                         tracing::warn!(path = %path.display(), error = %e, "left for the next start to delete");
