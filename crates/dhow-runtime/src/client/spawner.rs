@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
@@ -22,6 +22,12 @@ use crate::{spawner, sys};
 /// A spawner that was executed and ends earlier than this has something in its way: it is replaced when one is
 /// needed, and not over and over.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// When the next spare shim is forked: the start that has taken the last one needs the processors more.
+const SPARE_AFTER: Duration = Duration::from_millis(6);
+
+/// How long it waits for a start: at rest there is none.
+const SPARE_FOR: Duration = Duration::from_secs(5);
 
 /// The spawner, forked and not yet in use.
 pub struct SpawnerProcess {
@@ -63,7 +69,11 @@ impl SpawnerProcess {
         });
         let watcher = tokio::spawn(watch_over(keeper.clone()));
         Ok(Spawner {
-            handle: Arc::new(Handle { keeper, watcher }),
+            handle: Arc::new(Handle {
+                keeper,
+                watcher,
+                spare: Mutex::default(),
+            }),
         })
     }
 }
@@ -76,6 +86,39 @@ pub struct Spawner {
 struct Handle {
     keeper: Arc<Keeper>,
     watcher: tokio::task::JoinHandle<()>,
+    spare: Mutex<Spare>,
+}
+
+impl Handle {
+    fn spare(&self) -> MutexGuard<'_, Spare> {
+        // Each change is a single assignment, or complete before the next.
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A shim that was forked ahead of the start that it is for, and waits for that. It ends with its connection.
+#[derive(Default)]
+struct Spare {
+    socket: Option<OwnedFd>,
+    /// How many there have been.
+    number: u64,
+    /// One is under way.
+    preparing: bool,
+}
+
+impl Spare {
+    fn fill(&mut self, socket: Option<OwnedFd>) -> u64 {
+        self.preparing = false;
+        self.socket = socket;
+        self.number += 1;
+        self.number
+    }
+
+    fn empty(&mut self, number: u64) {
+        if self.number == number {
+            self.socket = None;
+        }
+    }
 }
 
 impl Drop for Handle {
@@ -204,25 +247,72 @@ async fn watch_over(keeper: Arc<Keeper>) {
     }
 }
 
+/// Where a shim comes from.
+pub(super) enum Origin {
+    /// It was there before the start was asked for.
+    Spare,
+    /// This spawner was asked for it.
+    Forked(Current),
+}
+
 impl Spawner {
-    /// Has the spawner fork a shim; the result is the daemon's end of the connection to it, and whose child
-    /// it is.
-    pub(super) async fn fork_shim(&self) -> io::Result<(OwnedFd, Current)> {
+    /// A shim for a start: the spare one, or one that the spawner forks now. The result is the daemon's end of
+    /// the connection to it.
+    pub(super) async fn fork_shim(&self) -> io::Result<(OwnedFd, Origin)> {
+        let spare = self.handle.spare().socket.take();
+        self.prepare_spare();
+        if let Some(socket) = spare.filter(|socket| has_ended(socket).is_err()) {
+            return Ok((socket, Origin::Spare));
+        }
         let keeper = &self.handle.keeper;
         let current = keeper.current();
         match fork_shim_of(&current).await {
             Err(_) if current.has_ended() => {
                 keeper.clone().replace(current).await?;
                 let current = keeper.current();
-                fork_shim_of(&current).await.map(|shim| (shim, current))
+                let shim = fork_shim_of(&current).await?;
+                Ok((shim, Origin::Forked(current)))
             }
-            result => result.map(|shim| (shim, current)),
+            result => result.map(|shim| (shim, Origin::Forked(current))),
         }
     }
 
-    /// Whether a shim may not have been forked because its spawner had ended.
-    pub(super) fn is_lost(&self, spawner: &Current) -> bool {
-        self.handle.keeper.replacement.is_some() && spawner.has_ended()
+    /// Has a shim forked for the next start, unless that is under way. It goes again when none comes.
+    fn prepare_spare(&self) {
+        {
+            let mut spare = self.handle.spare();
+            if spare.preparing {
+                return;
+            }
+            spare.preparing = true;
+        }
+        let handle = Arc::downgrade(&self.handle);
+        tokio::spawn(async move {
+            tokio::time::sleep(SPARE_AFTER).await;
+            let Some(current) = handle.upgrade().map(|handle| handle.keeper.current()) else {
+                return;
+            };
+            // A spawner that has ended is its watcher's to replace: the next start does without a spare.
+            let forked = fork_shim_of(&current).await.ok();
+            let Some(number) = handle.upgrade().map(|handle| handle.spare().fill(forked)) else {
+                return;
+            };
+            tokio::time::sleep(SPARE_FOR).await;
+            if let Some(handle) = handle.upgrade() {
+                handle.spare().empty(number);
+            }
+        });
+    }
+
+    /// Whether a shim that ended before it said anything may be asked for once more: it was a spare one, which
+    /// anything may have befallen, or was never forked because its spawner had ended.
+    pub(super) fn is_lost(&self, shim: &Origin) -> bool {
+        match shim {
+            Origin::Spare => true,
+            Origin::Forked(spawner) => {
+                self.handle.keeper.replacement.is_some() && spawner.has_ended()
+            }
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Spawner {
         };
         let mut again = true;
         loop {
-            let (socket, spawner) = self.fork_shim().await.map_err(|error| {
+            let (socket, origin) = self.fork_shim().await.map_err(|error| {
                 StartError::Other(format!(
                     "cannot reach the spawner, is the daemon shutting down? {error}"
                 ))
@@ -108,8 +108,8 @@ impl Spawner {
             if matches!(code, libc::ECONNRESET | libc::ETIMEDOUT) {
                 made.undo(&shim).await;
             }
-            if code == libc::ECONNRESET && again && self.is_lost(&spawner) {
-                // It was asked, and ended before it had forked: what there was is undone.
+            if code == libc::ECONNRESET && again && self.is_lost(&origin) {
+                // What there was is undone.
                 again = false;
                 continue;
             }

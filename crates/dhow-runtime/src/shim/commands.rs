@@ -120,6 +120,7 @@ impl Shim {
             return Err(Failure::Os(libc::EBUSY));
         }
         self.released = true;
+        self.clear_away();
         socket::remove(&self.runtime_dir, &self.id);
         Ok(())
     }

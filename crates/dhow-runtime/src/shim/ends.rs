@@ -88,15 +88,20 @@ impl Shim {
         };
         self.recorded = record::write_exit_record(&self.bundle, &record, self.sync_exit).is_ok();
         self.tell_exit(0, record);
-        self.mount_namespace = None;
-        if let Some(cgroup) = &self.cgroup {
-            // As above.
-            let _ = cgroup.remove();
-        }
         // Without a record on disk, a later daemon still finds the exit here.
         if self.recorded {
             self.listener = None;
             socket::remove(&self.runtime_dir, &self.id);
+        }
+    }
+
+    /// Lets go of what was kept of the container: once it was released, or there is nobody to do that. Who waits for
+    /// its end needs the processors first. Works twice.
+    pub(super) fn clear_away(&mut self) {
+        self.mount_namespace = None;
+        if let Some(cgroup) = self.cgroup.take() {
+            // What does not end within its time stays, and the cgroup with it, for the daemon to find.
+            let _ = cgroup.remove();
         }
     }
 

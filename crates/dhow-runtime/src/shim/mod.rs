@@ -231,6 +231,9 @@ impl Shim {
             }
             self.tend_launches();
             self.forget_execs();
+            if self.init_ended() && self.connections.is_empty() {
+                self.clear_away();
+            }
         }
         Ok(())
     }

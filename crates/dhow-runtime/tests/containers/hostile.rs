@@ -57,6 +57,13 @@ async fn until_on_their_way(shim: u32, count: usize) {
     .await;
 }
 
+/// Nobody but its own container, which does not, lets it go on again.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let (_, state) = stat.rsplit_once(") ").unwrap_or_default();
+    state.starts_with('T')
+}
+
 pub fn shim_of(running: &Running) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.started.pid)).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"));
@@ -101,7 +108,7 @@ fn execs_that_are_stopped_on_their_way(host: &Host, runtime: &Runtime) {
         }
         // One may have slipped through.
         in_time("an exec that is stopped", async {
-            while on_their_way(shim).is_empty() {
+            while !on_their_way(shim).into_iter().any(is_stopped) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         })

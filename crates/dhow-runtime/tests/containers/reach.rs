@@ -190,6 +190,8 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 
 /// The log is a pipe that nobody reads: its shim does not get past opening it.
 fn a_start_that_is_given_up_comes_to_nothing(host: &Host, runtime: &Runtime) {
+    // Its connection is to be a new one.
+    crate::survival::at_rest(host, runtime);
     runtime.block_on(async {
         // Those of earlier tests may still be closing.
         let descriptors = || crate::hostile::descriptors(std::process::id());

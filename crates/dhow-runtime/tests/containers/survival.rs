@@ -182,7 +182,7 @@ fn pause_and_resume(host: &Host, runtime: &Runtime) {
 }
 
 #[derive(Debug, PartialEq)]
-struct Count {
+pub struct Count {
     mounts: usize,
     cgroups: usize,
     sockets: usize,
@@ -246,15 +246,31 @@ fn settled(host: &Host, runtime: &Runtime, expected: &Count) {
     assert_eq!(count(host), *expected);
 }
 
+/// What there is when nothing runs, and no shim waits for the next start any more.
+pub fn at_rest(host: &Host, runtime: &Runtime) -> Count {
+    let nothing = |count: &Count| {
+        let Count {
+            mounts,
+            cgroups,
+            sockets,
+            shims,
+            ..
+        } = *count;
+        mounts + cgroups + sockets + shims == 0
+    };
+    for _ in 0..6000 {
+        let count = count(host);
+        if nothing(&count) {
+            return count;
+        }
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(5)).await });
+    }
+    panic!("something is left: {:?}", count(host));
+}
+
 fn nothing_is_left(host: &Host, runtime: &Runtime) {
     runtime.block_on(host.container(&["true"]).run());
-    runtime.block_on(async { tokio::time::sleep(Duration::from_millis(100)).await });
-    let before = count(host);
-    assert_eq!(
-        (before.mounts, before.cgroups, before.sockets, before.shims),
-        (0, 0, 0, 0),
-        "{before:?}"
-    );
+    let before = at_rest(host, runtime);
     for _ in 0..50 {
         assert_eq!(runtime.block_on(host.container(&["true"]).run()).0, 0);
     }
@@ -262,7 +278,7 @@ fn nothing_is_left(host: &Host, runtime: &Runtime) {
 }
 
 fn a_failed_start_leaves_nothing(host: &Host, runtime: &Runtime) {
-    let before = count(host);
+    let before = at_rest(host, runtime);
     for _ in 0..10 {
         assert!(
             runtime
