@@ -198,6 +198,20 @@ impl Keeper {
         });
         replaced.await.map_err(io::Error::other)?
     }
+
+    /// Has the spawner fork a shim, or another if that has ended.
+    async fn fork_shim(self: Arc<Self>) -> io::Result<(OwnedFd, Current)> {
+        let current = self.current();
+        match fork_shim_of(&current).await {
+            Err(_) if current.has_ended() => {
+                self.clone().replace(current).await?;
+                let current = self.current();
+                let shim = fork_shim_of(&current).await?;
+                Ok((shim, current))
+            }
+            result => result.map(|shim| (shim, current)),
+        }
+    }
 }
 
 async fn blocking<T: Send + 'static>(
@@ -264,17 +278,8 @@ impl Spawner {
         if let Some(socket) = spare.filter(|socket| has_ended(socket).is_err()) {
             return Ok((socket, Origin::Spare));
         }
-        let keeper = &self.handle.keeper;
-        let current = keeper.current();
-        match fork_shim_of(&current).await {
-            Err(_) if current.has_ended() => {
-                keeper.clone().replace(current).await?;
-                let current = keeper.current();
-                let shim = fork_shim_of(&current).await?;
-                Ok((shim, Origin::Forked(current)))
-            }
-            result => result.map(|shim| (shim, Origin::Forked(current))),
-        }
+        let (socket, spawner) = self.handle.keeper.clone().fork_shim().await?;
+        Ok((socket, Origin::Forked(spawner)))
     }
 
     /// Has a shim forked for the next start, unless that is under way. It goes again when none comes.
@@ -289,11 +294,11 @@ impl Spawner {
         let handle = Arc::downgrade(&self.handle);
         tokio::spawn(async move {
             tokio::time::sleep(SPARE_AFTER).await;
-            let Some(current) = handle.upgrade().map(|handle| handle.keeper.current()) else {
+            let Some(keeper) = handle.upgrade().map(|handle| handle.keeper.clone()) else {
                 return;
             };
-            // A spawner that has ended is its watcher's to replace: the next start does without a spare.
-            let forked = fork_shim_of(&current).await.ok();
+            // The next start does without one, and says what is wrong.
+            let forked = keeper.fork_shim().await.ok().map(|(socket, _)| socket);
             let Some(number) = handle.upgrade().map(|handle| handle.spare().fill(forked)) else {
                 return;
             };

@@ -79,6 +79,9 @@ struct Shim {
 /// A shim's name in process lists.
 pub(crate) const NAME: &CStr = c"dhow-shim";
 
+/// Its command line before it has a container.
+const SPARE_TITLE: &str = "dhow shim";
+
 /// And its command line.
 pub(crate) fn title_of(id: &str) -> String {
     format!("dhow shim {id}")
@@ -102,6 +105,9 @@ pub(crate) fn run(daemon: OwnedFd) -> ! {
 
 fn live(daemon: OwnedFd) -> io::Result<()> {
     prepare()?;
+    // A spare one may wait for long; its container's id follows.
+    // SAFETY: this process has a single thread, which reads neither arguments nor environment.
+    unsafe { title::set(SPARE_TITLE) };
     let Some(packet) = packet::receive(&daemon)? else {
         return Ok(());
     };
@@ -126,7 +132,7 @@ fn live(daemon: OwnedFd) -> io::Result<()> {
         Err(NotUnderstood::Nothing) => return Err(io::ErrorKind::InvalidData.into()),
     };
     drop(json);
-    // SAFETY: this process has a single thread, which reads neither arguments nor environment.
+    // SAFETY: as above.
     unsafe { title::set(&title_of(&request.id)) };
     let mut phases = start::Phases::new(trace);
     phases.end("request");
