@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use dhow_runtime::StartError;
 use dhow_store::StoreError;
 
 use crate::id::ContainerId;
@@ -145,6 +146,26 @@ impl EngineError {
         move |source| EngineError::Io {
             what: what.to_string(),
             source,
+        }
+    }
+
+    /// What a start that failed is known by to a client: Docker's command line takes its exit code from these
+    /// words.
+    pub fn start(what: &str, error: &StartError) -> EngineError {
+        let exit_code = match error {
+            StartError::NotFound(_) | StartError::Invalid(_) => 127,
+            StartError::NotExecutable(_) => 126,
+            StartError::Other(_) => 128,
+        };
+        let hint = match error {
+            StartError::Invalid(words) if words.contains("not a directory") => {
+                ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
+            }
+            _ => "",
+        };
+        EngineError::Start {
+            exit_code,
+            message: format!("{what}: {error}: unknown{hint}"),
         }
     }
 

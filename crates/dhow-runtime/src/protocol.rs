@@ -96,6 +96,10 @@ pub enum StartError {
     /// The command can't be executed: exit code 126.
     #[error("{0}")]
     NotExecutable(String),
+    /// What was asked for, or the image, is such that it can't be, as a file mounted on a directory: exit
+    /// code 127. Of a container's start only: shims before this one don't say so.
+    #[error("{0}")]
+    Invalid(String),
     /// Anything else, such as a mount that failed: exit code 128, and 125 from the client.
     #[error("{0}")]
     Other(String),

@@ -19,6 +19,7 @@ mod logs;
 mod network;
 mod pull_push;
 mod records;
+mod refusals;
 mod registry;
 mod restart;
 mod run;

@@ -9,6 +9,7 @@ use dhow_image::Image;
 use dhow_oci::Platform;
 
 use super::Containers;
+use super::container::Container;
 use super::definition::{Definition, MountKind, MountRecord};
 use super::mounts::{bind, points};
 use super::{merge, spec, validate};
@@ -49,6 +50,8 @@ impl Containers {
         merge::merge(&mut config, &image.config.config);
         validate::check(&config, &host, &self.inner.host)?;
         self.settle_host(&mut host, &mut warnings);
+        let asked_network = host.network_mode.clone();
+        self.settle_shared(&mut host)?;
         self.settle_config(id, &mut config, &host)?;
 
         let inherited = self.inherited_mounts(&host)?;
@@ -58,10 +61,10 @@ impl Containers {
             .unwrap_or_default()
             .into_iter()
             .map(|(name, settings)| {
-                let name = if name == "default" {
-                    "bridge".to_owned()
-                } else {
-                    name
+                let name = match name {
+                    name if name == "default" => "bridge".to_owned(),
+                    name if name == asked_network => host.network_mode.clone(),
+                    name => name,
                 };
                 (name, settings.unwrap_or_default())
             })
@@ -159,6 +162,34 @@ impl Containers {
         }
     }
 
+    /// Whose namespaces are shared is held by id: names change, and a name may become another's.
+    fn settle_shared(&self, host: &mut HostConfig) -> Result<()> {
+        for mode in [
+            &mut host.network_mode,
+            &mut host.pid_mode,
+            &mut host.ipc_mode,
+        ] {
+            if let Some(name) = mode.strip_prefix("container:") {
+                *mode = format!("container:{}", self.find_named(name)?.id);
+            }
+        }
+        match host.ipc_mode.as_str() {
+            mode if mode.starts_with("container:") => Err(EngineError::Unsupported(format!(
+                "IPC mode {mode} is not supported: use private, shareable or host"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A container that a definition names. One that is not there makes it a bad one: to clients, "not found"
+    /// is about the image.
+    fn find_named(&self, name: &str) -> Result<Arc<Container>> {
+        self.inner.table.find(name).map_err(|e| match e {
+            EngineError::NoSuchContainer(_) => EngineError::invalid(e.to_string()),
+            e => e,
+        })
+    }
+
     fn settle_config(
         &self,
         id: &ContainerId,
@@ -166,14 +197,12 @@ impl Containers {
         host: &HostConfig,
     ) -> Result<()> {
         match NetworkMode::parse(&host.network_mode) {
-            NetworkMode::Container(name) => {
-                if !config.hostname.is_empty() {
-                    return Err(EngineError::invalid(
-                        "conflicting options: hostname and the network mode",
-                    ));
-                }
-                self.inner.table.find(&name)?;
+            NetworkMode::Container(_) if !config.hostname.is_empty() => {
+                return Err(EngineError::invalid(
+                    "conflicting options: hostname and the network mode",
+                ));
             }
+            NetworkMode::Container(_) => {}
             NetworkMode::Host if config.hostname.is_empty() => {
                 config.hostname = host::name();
             }
@@ -202,7 +231,7 @@ impl Containers {
                 "rw" | "z" | "Z" => false,
                 _ => return Err(EngineError::invalid(format!("invalid mode: {mode}"))),
             };
-            let other = self.inner.table.find(name)?;
+            let other = self.find_named(name)?;
             for mount in &other.definition().mounts {
                 let mut mount = mount.clone();
                 mount.read_only |= read_only;

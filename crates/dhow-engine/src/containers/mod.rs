@@ -31,7 +31,7 @@ mod turn;
 mod update;
 mod usage;
 pub mod user;
-mod validate;
+pub mod validate;
 pub mod wait;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_runtime::protocol::{AttachStreams, StartError, StartRequest};
+use dhow_runtime::protocol::{AttachStreams, StartRequest};
 use dhow_runtime::{Shim, Started};
 use tokio_util::sync::CancellationToken;
 
@@ -31,21 +31,8 @@ pub enum Cause {
     Policy,
 }
 
-/// What a start that failed is known by to a client: Docker's command line takes its exit code from these
-/// words.
-fn start_error(error: &StartError) -> EngineError {
-    let exit_code = match error {
-        StartError::NotFound(_) => 127,
-        StartError::NotExecutable(_) => 126,
-        StartError::Other(_) => 128,
-    };
-    EngineError::Start {
-        exit_code,
-        message: format!(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: {error}: unknown"
-        ),
-    }
-}
+const FAILED: &str =
+    "failed to create task for container: failed to create shim task: OCI runtime create failed";
 
 impl Containers {
     pub async fn start(&self, name: &str) -> Result<()> {
@@ -234,7 +221,7 @@ impl Containers {
             .spawner
             .start(request, sandbox.netns, fds, sandbox.holders)
             .await
-            .map_err(|e| start_error(&e))?;
+            .map_err(|e| EngineError::start(FAILED, &e))?;
         for warning in &started.warnings {
             tracing::warn!(container = %container.id, "{warning}");
         }

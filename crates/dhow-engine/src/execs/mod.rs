@@ -15,6 +15,7 @@ use crate::background::Background;
 use crate::containers::Containers;
 use crate::containers::container::Container;
 use crate::containers::state::State;
+use crate::containers::validate;
 use crate::error::{EngineError, Result};
 use crate::id::{ContainerId, random_hex};
 use crate::streams::detach::DetachKeys;
@@ -154,12 +155,28 @@ impl Execs {
                 )));
             }
         }
-        if !request.working_dir.is_empty() && !request.working_dir.starts_with('/') {
-            return Err(EngineError::invalid(format!(
-                "the working directory '{}' is invalid, it needs to be an absolute path",
-                request.working_dir
-            )));
-        }
+        validate::check_working_dir(&request.working_dir)?;
+        validate::check_text(
+            [
+                ("working directory", request.working_dir.as_str()),
+                ("user", &request.user),
+            ]
+            .into_iter()
+            .chain(
+                request
+                    .cmd
+                    .iter()
+                    .flatten()
+                    .map(|word| ("command", word.as_str())),
+            )
+            .chain(
+                request
+                    .env
+                    .iter()
+                    .flatten()
+                    .map(|v| ("environment variable", v.as_str())),
+            ),
+        )?;
         // Fails early on a user that is not there.
         self.process(&container, &request)?;
         let id = random_hex()?;

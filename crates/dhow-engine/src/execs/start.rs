@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dhow_api::ExecStartRequest;
-use dhow_runtime::{AttachStreams, ExecRequest, ExitRecord, Shim, StartError, Target};
+use dhow_runtime::{AttachStreams, ExecRequest, ExitRecord, Shim, Target};
 
 use super::{Exec, Execs, Phase, already_running, command_line};
 use crate::containers::container::Container;
@@ -11,18 +11,7 @@ use crate::error::{EngineError, Result};
 use crate::streams::attach::{AttachSession, stream_pair};
 use crate::streams::detach::{DetachKeys, DetachScanner};
 
-/// What a start that failed means for a client; the exit code is in the words, as for a container.
-fn start_error(e: &StartError) -> EngineError {
-    let exit_code = match e {
-        StartError::NotFound(_) => 127,
-        StartError::NotExecutable(_) => 126,
-        StartError::Other(_) => 128,
-    };
-    EngineError::Start {
-        exit_code,
-        message: format!("OCI runtime exec failed: exec failed: {e}: unknown"),
-    }
-}
+const FAILED: &str = "OCI runtime exec failed: exec failed";
 
 impl Execs {
     /// Starts the process. `None` for one that runs detached.
@@ -86,7 +75,7 @@ impl Execs {
                 self.keep_exec(container.clone(), exec.clone(), shim.clone());
             }
             Err(e) => {
-                let error = start_error(&e);
+                let error = EngineError::start(FAILED, &e);
                 let code = match &error {
                     EngineError::Start { exit_code, .. } => *exit_code,
                     _ => 128,

@@ -15,6 +15,9 @@ pub struct Trash {
     queue: mpsc::Sender<PathBuf>,
 }
 
+/// How much of a name is kept, for whoever looks into the directory.
+const SHOWN: usize = 32;
+
 impl Trash {
     /// Takes over what is left in `dir` of earlier runs, and says how many directories that was.
     pub fn open(dir: PathBuf) -> std::io::Result<(Trash, usize)> {
@@ -49,6 +52,8 @@ impl Trash {
     pub fn discard(&self, path: &Path) -> std::io::Result<()> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // It may be as long as a name can be.
+        let name: String = name.chars().take(SHOWN).collect();
         let aside = self.dir.join(format!("{}-{n}-{name}", std::process::id()));
         match std::fs::rename(path, &aside) {
             Ok(()) => {}

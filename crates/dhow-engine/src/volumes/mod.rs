@@ -25,10 +25,19 @@ pub use records::StoredVolume;
 pub use remove::excluded;
 use turns::Turns;
 
+/// NAME_MAX of limits.h, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// `[a-zA-Z0-9][a-zA-Z0-9_.-]+`: a name is also a directory's.
 pub fn check_name(name: &str) -> Result<()> {
     if crate::names::is_valid(name) {
-        return Ok(());
+        return match name.len() {
+            0..=LONGEST_NAME => Ok(()),
+            length => Err(EngineError::invalid(format!(
+                "create {}…: the volume name is too long: {length} bytes, at most {LONGEST_NAME} are allowed",
+                &name[..60]
+            ))),
+        };
     }
     Err(EngineError::invalid(format!(
         "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"

@@ -7,9 +7,9 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 
-use super::failed;
 use super::mounts::Plan;
 use super::resolve;
+use super::{failed, unfit};
 use crate::protocol::StartError;
 
 const DEFAULTS: [(&str, u32, u32); 6] = [
@@ -69,7 +69,7 @@ fn node(plan: &Plan<'_>, device: &LinuxDevice) -> Result<(), StartError> {
     let path = device.path();
     let what = || format!("creating the device {}", path.display());
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(StartError::Other(format!(
+        return Err(StartError::Invalid(format!(
             "{} is not the path of a device",
             path.display()
         )));
@@ -79,7 +79,7 @@ fn node(plan: &Plan<'_>, device: &LinuxDevice) -> Result<(), StartError> {
         LinuxDeviceType::P => FileType::Fifo,
         _ => FileType::CharacterDevice,
     };
-    let parent = resolve::create(plan.root(), parent, true).map_err(failed(what()))?;
+    let parent = resolve::create(plan.root(), parent, true).map_err(unfit(what()))?;
     let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o777);
     let number = if kind == FileType::Fifo {
         0
@@ -90,9 +90,12 @@ fn node(plan: &Plan<'_>, device: &LinuxDevice) -> Result<(), StartError> {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             let found = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(failed(what()))?;
+                .map_err(unfit(what()))?;
             if FileType::from_raw_mode(found.st_mode) != kind || found.st_rdev != number {
-                return Err(failed(what())("something else is there"));
+                return Err(StartError::Invalid(format!(
+                    "{}: something else is there",
+                    what()
+                )));
             }
             let fd = rustix::fs::openat(
                 &parent,
@@ -100,10 +103,10 @@ fn node(plan: &Plan<'_>, device: &LinuxDevice) -> Result<(), StartError> {
                 OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
                 Mode::empty(),
             )
-            .map_err(failed(what()))?;
-            rustix::fs::chmod(resolve::fd_path(&fd), mode).map_err(failed(what()))?;
+            .map_err(unfit(what()))?;
+            rustix::fs::chmod(resolve::fd_path(&fd), mode).map_err(unfit(what()))?;
         }
-        Err(error) => return Err(failed(what())(error)),
+        Err(error) => return Err(unfit(what())(error)),
     }
     if device.uid().is_some() || device.gid().is_some() {
         let (uid, gid) = (
@@ -111,7 +114,7 @@ fn node(plan: &Plan<'_>, device: &LinuxDevice) -> Result<(), StartError> {
             device.gid().map(Gid::from_raw),
         );
         rustix::fs::chownat(&parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed(what()))?;
+            .map_err(unfit(what()))?;
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use self::procfs::Procfs;
@@ -112,6 +113,31 @@ fn join(cgroup: Option<&Cgroup>) -> Result<(), StartError> {
 /// Turns an operating system's error into one that says what was being done.
 pub(crate) fn failed<E: Display>(what: impl Display) -> impl FnOnce(E) -> StartError {
     move |error| StartError::Other(format!("{what}: {error}"))
+}
+
+/// As [`failed`], of what depends on the request and the image: they are at fault where the kernel says so.
+pub(crate) fn unfit(what: impl Display) -> impl FnOnce(Errno) -> StartError {
+    move |error| {
+        let at_fault = matches!(
+            error,
+            Errno::NOENT
+                | Errno::NOTDIR
+                | Errno::ISDIR
+                | Errno::EXIST
+                | Errno::LOOP
+                | Errno::NAMETOOLONG
+                | Errno::INVAL
+                | Errno::RANGE
+                | Errno::PERM
+                | Errno::ACCESS
+                | Errno::ROFS
+        );
+        let message = format!("{what}: {}", program::words(error));
+        match at_fault {
+            true => StartError::Invalid(message),
+            false => StartError::Other(message),
+        }
+    }
 }
 
 /// Where a process's standard streams come from.

@@ -17,7 +17,7 @@ use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags};
 use super::options::Options;
 use super::procfs::{self, Procfs};
 use super::resolve::{create, fd_path, make_directory, open_at, open_beneath, open_without_links};
-use super::{Reporter, failed, namespaces, rootfs};
+use super::{Reporter, failed, namespaces, rootfs, unfit};
 use crate::cgroup::{self, CgroupMount};
 use crate::protocol::StartError;
 use crate::sys;
@@ -120,7 +120,7 @@ impl<'a> Plan<'a> {
         let kind = mount.typ().as_deref().unwrap_or("none");
         let options =
             Options::parse(mount.options().as_deref().unwrap_or_default()).map_err(|message| {
-                StartError::Other(format!("the mount at {}: {message}", destination.display()))
+                StartError::Invalid(format!("the mount at {}: {message}", destination.display()))
             })?;
         if is_bind(mount) {
             return self.bind(mount, &options, reporter);
@@ -154,7 +154,11 @@ impl<'a> Plan<'a> {
             options.flags,
             Some(data.as_c_str()),
         )
-        .map_err(failed(what()))?;
+        .map_err(|error| match kind {
+            // It is the options that the kernel does not take.
+            "tmpfs" => unfit(what())(error),
+            _ => failed(what())(error),
+        })?;
         if kind == "tmpfs" {
             let made = self.mounted(&target).map_err(failed(what()))?;
             self.own.push(mount_id(&made).map_err(failed(what()))?);
@@ -192,7 +196,7 @@ impl<'a> Plan<'a> {
             Some(directory) => look_up_beneath(directory, source)
                 .and_then(|source| clone_tree(&source, Path::new(""), recursive)),
         }
-        .map_err(failed(what()))?;
+        .map_err(unfit(what()))?;
         let directory = is_directory(&tree).map_err(failed(what()))?;
         let target = self.target(destination, directory)?;
         match target.beneath_proc() {
@@ -204,7 +208,7 @@ impl<'a> Plan<'a> {
             _ => self.refuse_proc(&target, destination)?,
         }
         if is_directory(&target.fd).map_err(failed(what()))? != directory {
-            return Err(failed(what())(Errno::NOTDIR));
+            return Err(unfit(what())(Errno::NOTDIR));
         }
         attach(&tree, &target.fd).map_err(failed(what()))?;
         let plain = options.flags.difference(MountFlags::BIND | MountFlags::REC);
@@ -282,7 +286,7 @@ impl<'a> Plan<'a> {
 
     /// The directory at the path, created with its parents if it is missing.
     pub fn directory(&self, path: &Path) -> Result<OwnedFd, StartError> {
-        create(&self.root, path, true).map_err(failed(format!("creating {}", path.display())))
+        create(&self.root, path, true).map_err(unfit(format!("creating {}", path.display())))
     }
 
     /// The file at the path, created empty, with its parents, if it is missing, for a mount on it.
@@ -306,10 +310,10 @@ impl<'a> Plan<'a> {
         let (fd, existed) = match self.resolve(destination) {
             Ok(fd) => (fd, true),
             Err(Errno::NOENT) => {
-                let fd = create(&self.root, destination, directory).map_err(failed(what()))?;
+                let fd = create(&self.root, destination, directory).map_err(unfit(what()))?;
                 (fd, false)
             }
-            Err(error) => return Err(failed(what())(error)),
+            Err(error) => return Err(unfit(what())(error)),
         };
         self.located(fd, existed, destination)
     }
@@ -324,18 +328,18 @@ impl<'a> Plan<'a> {
         let what = || format!("creating the mount point {}", destination.display());
         let (found, existed) = match find() {
             Err(Errno::NOENT) => {
-                create(&self.root, destination, true).map_err(failed(what()))?;
+                create(&self.root, destination, true).map_err(unfit(what()))?;
                 (find(), false)
             }
             found => (found, true),
         };
         match found {
             Ok(fd) => self.located(fd, existed, destination),
-            Err(Errno::LOOP | Errno::NOTDIR) => Err(StartError::Other(format!(
+            Err(Errno::LOOP | Errno::NOTDIR) => Err(StartError::Invalid(format!(
                 "filesystem {kind:?} must be mounted on ordinary directory: {} is none in this image",
                 destination.display()
             ))),
-            Err(error) => Err(failed(what())(error)),
+            Err(error) => Err(unfit(what())(error)),
         }
     }
 
@@ -396,7 +400,7 @@ fn refused(target: &Target, destination: &Path, why: &str) -> StartError {
         true => String::new(),
         false => format!(" ({:?} leads there)", destination.display().to_string()),
     };
-    StartError::Other(format!("{path:?} cannot be mounted because {why}{leads}"))
+    StartError::Invalid(format!("{path:?} cannot be mounted because {why}{leads}"))
 }
 
 /// What a mount gets after it was made: propagation, and attributes that hold for all below it.

@@ -12,7 +12,7 @@ use rustix::mount::MountFlags;
 use super::mounts::{self, Plan};
 use super::procfs::Procfs;
 use super::resolve::fd_path;
-use super::{failed, rootfs};
+use super::{failed, rootfs, unfit};
 use crate::protocol::StartError;
 
 pub(crate) fn set_sysctls(plan: &Plan<'_>, linux: &Linux) -> Result<(), StartError> {
@@ -24,13 +24,31 @@ pub(crate) fn set_sysctls(plan: &Plan<'_>, linux: &Linux) -> Result<(), StartErr
     let own = Procfs::beneath(plan.root());
     let procfs = own.as_ref().unwrap_or(plan.procfs());
     for (name, value) in settings {
-        // No dot is left to lead upwards.
-        let path = format!("sys/{}", name.replace('.', "/"));
-        procfs
-            .write(&path, value)
-            .map_err(failed(format!("setting {name} to {value:?}")))?;
+        let what = format!("setting the sysctl {name} to {value:?}");
+        let path = setting(name).ok_or_else(|| unfit(&what)(Errno::INVAL))?;
+        procfs.write(&path, value).map_err(unfit(&what))?;
     }
     Ok(())
+}
+
+/// Where a setting is on procfs. In its name dots and slashes have changed places, unless the first of them is
+/// a slash (sysctl(8)). None leads upwards.
+fn setting(name: &str) -> Option<String> {
+    let slashes = name.find('/') < name.find('.') && name.contains('/') || !name.contains('.');
+    let path: String = match slashes {
+        true => name.to_owned(),
+        false => name.chars().map(swapped).collect(),
+    };
+    let leads_on = |part: &str| !matches!(part, "" | "." | "..");
+    path.split('/').all(leads_on).then(|| format!("sys/{path}"))
+}
+
+fn swapped(c: char) -> char {
+    match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    }
 }
 
 /// Makes paths read-only and masks others; those that the kernel does not have are passed over.
@@ -105,5 +123,38 @@ fn find(plan: &Plan<'_>, path: &str) -> Result<Option<OwnedFd>, Errno> {
         Ok(found) => Ok(Some(found)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_named_with_dots_or_slashes() {
+        for (name, path) in [
+            ("net.core.somaxconn", "sys/net/core/somaxconn"),
+            ("net/core/somaxconn", "sys/net/core/somaxconn"),
+            (
+                "net.ipv4.conf.eth0/1.forwarding",
+                "sys/net/ipv4/conf/eth0.1/forwarding",
+            ),
+            (
+                "net/ipv4/conf/eth0.1/forwarding",
+                "sys/net/ipv4/conf/eth0.1/forwarding",
+            ),
+        ] {
+            assert_eq!(setting(name).as_deref(), Some(path), "{name}");
+        }
+        for bad in [
+            "",
+            "net.",
+            "net..x",
+            "net.//.//.self",
+            "net/../../self/x",
+            "/etc/x",
+        ] {
+            assert_eq!(setting(bad), None, "{bad}");
+        }
     }
 }

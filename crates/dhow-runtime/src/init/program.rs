@@ -11,7 +11,7 @@ use oci_spec::runtime::Process;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
-use super::{failed, resolve};
+use super::{failed, resolve, unfit};
 use crate::protocol::StartError;
 
 pub(crate) struct Program {
@@ -27,7 +27,7 @@ pub(crate) fn create_directory(root: &OwnedFd, cwd: &Path) -> Result<(), StartEr
     }
     resolve::create(root, cwd, true)
         .map(drop)
-        .map_err(failed(format!(
+        .map_err(unfit(format!(
             "creating the working directory {}",
             cwd.display()
         )))
@@ -41,11 +41,16 @@ pub(crate) fn enter(cwd: &Path) -> Result<(), StartError> {
         cwd
     };
     rustix::process::chdir(cwd).map_err(|error| {
-        StartError::Other(format!(
+        let message = format!(
             "chdir to cwd ({:?}) set in config.json failed: {}",
             cwd.display().to_string(),
             words(error)
-        ))
+        );
+        match error {
+            Errno::NOENT | Errno::NOTDIR => StartError::NotFound(message),
+            Errno::ACCESS | Errno::LOOP | Errno::NAMETOOLONG => StartError::NotExecutable(message),
+            _ => StartError::Other(message),
+        }
     })?;
     match rustix::process::getcwd(Vec::new()) {
         Ok(now) if now.as_bytes().starts_with(b"/") => Ok(()),
@@ -54,7 +59,7 @@ pub(crate) fn enter(cwd: &Path) -> Result<(), StartError> {
 }
 
 /// An error in the words of Go's syscall package, which scripts look for.
-fn words(error: Errno) -> String {
+pub(crate) fn words(error: Errno) -> String {
     match error {
         Errno::NOENT => "no such file or directory".into(),
         Errno::ACCESS => "permission denied".into(),
@@ -67,6 +72,10 @@ fn words(error: Errno) -> String {
         Errno::TXTBSY => "text file busy".into(),
         Errno::NOMEM => "cannot allocate memory".into(),
         Errno::PERM => "operation not permitted".into(),
+        Errno::INVAL => "invalid argument".into(),
+        Errno::RANGE => "numerical result out of range".into(),
+        Errno::EXIST => "file exists".into(),
+        Errno::ROFS => "read-only file system".into(),
         other => io::Error::from(other).to_string(),
     }
 }
@@ -76,7 +85,7 @@ impl Program {
         let arguments = process.args().as_deref().unwrap_or_default();
         let name = arguments
             .first()
-            .ok_or_else(|| StartError::Other("no command specified".into()))?;
+            .ok_or_else(|| StartError::NotFound("no command specified".into()))?;
         let environment = environment(process.env().as_deref().unwrap_or_default());
         let search = environment
             .iter()
@@ -117,9 +126,14 @@ impl Program {
         let message = format!("exec {}: {}", self.path.to_string_lossy(), words(errno));
         match errno {
             Errno::NOENT => StartError::NotFound(message),
-            Errno::ACCESS | Errno::NOEXEC | Errno::ISDIR | Errno::NOTDIR | Errno::PERM => {
-                StartError::NotExecutable(message)
-            }
+            Errno::ACCESS
+            | Errno::NOEXEC
+            | Errno::ISDIR
+            | Errno::NOTDIR
+            | Errno::PERM
+            | Errno::LOOP
+            | Errno::NAMETOOLONG
+            | Errno::TOOBIG => StartError::NotExecutable(message),
             _ => StartError::Other(message),
         }
     }

@@ -3,3 +3,4 @@
 pub mod bind;
 pub mod places;
 pub mod points;
+mod tmpfs;

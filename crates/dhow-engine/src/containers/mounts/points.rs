@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use dhow_api::{ContainerConfig, HostConfig, Mount};
 
 use super::bind::{BindSpec, Source, clean};
+use super::tmpfs;
 use crate::containers::definition::{MountKind, MountRecord};
 use crate::error::{EngineError, Result};
 use crate::id::random_hex;
@@ -29,13 +30,9 @@ pub fn settle(
         own.push(from_mount(mount)?);
     }
     let mut places: Vec<String> = own.iter().map(|m| m.destination.clone()).collect();
-    for (path, _) in host.tmpfs.iter() {
-        if !path.starts_with('/') {
-            return Err(EngineError::invalid(format!(
-                "invalid tmpfs mount path: '{path}' mount path must be absolute"
-            )));
-        }
-        places.push(clean(path));
+    for (path, options) in host.tmpfs.iter() {
+        places.push(tmpfs_place(path)?);
+        options.split(',').try_for_each(tmpfs::check_option)?;
     }
     places.sort();
     if let Some(twice) = places.windows(2).find(|w| w[0] == w[1]) {
@@ -61,6 +58,20 @@ pub fn settle(
         }
     }
     Ok(by_place.into_values().collect())
+}
+
+fn tmpfs_place(path: &str) -> Result<String> {
+    if !path.starts_with('/') {
+        return Err(EngineError::invalid(format!(
+            "invalid mount path: '{path}' mount path must be absolute"
+        )));
+    }
+    match clean(path) {
+        place if place == "/" => Err(EngineError::invalid(
+            "invalid specification: destination can't be '/'",
+        )),
+        place => Ok(place),
+    }
 }
 
 fn volume(destination: String, name: String, anonymous: bool) -> MountRecord {
@@ -223,6 +234,9 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
                 return Err(invalid("size must not be negative"));
             }
             let mut options = Vec::new();
+            if given.mode > 0o7777 {
+                return Err(invalid(&format!("invalid mode {:o}", given.mode)));
+            }
             if given.size_bytes > 0 {
                 options.push(format!("size={}", given.size_bytes));
             }
@@ -230,11 +244,13 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
                 options.push(format!("mode={:o}", given.mode));
             }
             for option in given.options {
-                match &option[..] {
-                    [flag] => options.push(flag.clone()),
-                    [key, value] => options.push(format!("{key}={value}")),
+                let option = match &option[..] {
+                    [flag] => flag.clone(),
+                    [key, value] => format!("{key}={value}"),
                     _ => return Err(invalid("invalid option array length")),
-                }
+                };
+                tmpfs::check_option(&option).map_err(|e| invalid(&e.to_string()))?;
+                options.push(option);
             }
             record.kind = MountKind::Tmpfs { options };
         }
