@@ -77,6 +77,25 @@ fn environment_user_and_directory() {
     );
 }
 
+/// `--group-add` is of the container; `/etc/group` tells of a user who is named without a group.
+#[test]
+fn groups() {
+    let host = TestHost::start();
+    host.sh("docker run -d --name box --group-add 4242 busybox sleep 1000")
+        .ok();
+    for (user, groups) in [
+        ("", "0 4242"),
+        ("-u www", "33 8 4242"),
+        ("-u 33", "33 8 4242"),
+        ("-u www:daemon", "1 4242"),
+        ("-u 5000", "0 4242"),
+        ("-u 5000:5001", "5001 4242"),
+    ] {
+        let shown = host.sh(&format!("docker exec {user} box id -G")).ok();
+        assert_eq!(shown, groups, "{user}");
+    }
+}
+
 #[test]
 fn it_is_confined_as_the_container_is() {
     let host = with_a_container();

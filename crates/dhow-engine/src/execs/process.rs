@@ -20,10 +20,8 @@ impl Execs {
             "" => config.user.as_str(),
             user => user,
         };
-        let group_add = match request.user.as_str() {
-            "" => host.group_add.as_deref().unwrap_or_default(),
-            _ => &[],
-        };
+        // The container's further groups are those of whoever runs in it.
+        let group_add = host.group_add.as_deref().unwrap_or_default();
         let user = self
             .inner
             .containers
