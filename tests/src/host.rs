@@ -38,6 +38,8 @@ pub struct HostOptions {
     pub registry: Option<Engine>,
     /// What its directory is made in, if not `DHOW_TEST_DIR` or `/tmp`.
     pub directory: Option<PathBuf>,
+    /// The daemon's mask of file modes, if not the tests' own.
+    pub umask: Option<u32>,
 }
 
 impl Default for HostOptions {
@@ -48,6 +50,7 @@ impl Default for HostOptions {
             disk_mib: None,
             registry: None,
             directory: None,
+            umask: None,
         }
     }
 }
@@ -227,6 +230,15 @@ impl TestHost {
         assert!(self.daemon.is_none(), "it runs already");
         let mut daemon = self.engine.daemon(&self.netns, self.dir.path());
         daemon.args(&self.options.daemon);
+        if let Some(mask) = self.options.umask {
+            // SAFETY: a single system call between fork and exec.
+            unsafe {
+                daemon.pre_exec(move || {
+                    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+                    Ok(())
+                })
+            };
+        }
         self.daemon = Some(self.spawn_logged(daemon, "daemon.log"));
     }
 

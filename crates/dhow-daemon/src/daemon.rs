@@ -91,6 +91,8 @@ fn start(config: Config) -> Result<(), DaemonError> {
     if !rustix::process::geteuid().is_root() {
         return Err(DaemonError::NotRoot);
     }
+    // As dockerd: what is made in containers and volumes must not depend on who started the daemon.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // While there is one thread, and before the heap has grown.
     let spawner = dhow_runtime::fork_spawner().map_err(system("forking the spawner"))?;
     let level = logging::start(config.log_level, config.log_format);

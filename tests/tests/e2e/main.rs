@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod logs;
+mod modes;
 mod network;
 mod pull_push;
 mod records;
