@@ -165,3 +165,29 @@ fn listens_on_tcp_where_it_is_told_to() {
     });
     host.sh("docker -H tcp://127.0.0.1:2375 version").ok();
 }
+
+/// A sample that was not taken has a time all the same.
+#[test]
+fn samples_that_were_not_taken_have_gos_zero_time() {
+    let host = TestHost::start();
+    host.sh("docker create --name off busybox; docker run -d --name on busybox sleep 1000")
+        .ok();
+    let zero = "0001-01-01T00:00:00Z";
+    let first = host
+        .api("GET", "/containers/on/stats?stream=0&one-shot=1", None)
+        .json();
+    assert_eq!(first["preread"], zero);
+    assert_ne!(first["read"], zero);
+    let none = host
+        .api("GET", "/containers/off/stats?stream=0", None)
+        .json();
+    assert_eq!(
+        (&none["read"], &none["preread"]),
+        (&zero.into(), &zero.into())
+    );
+    let state = &host.inspect("off")["State"];
+    assert_eq!(
+        (&state["StartedAt"], &state["FinishedAt"]),
+        (&zero.into(), &zero.into())
+    );
+}

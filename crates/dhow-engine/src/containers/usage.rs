@@ -17,10 +17,12 @@ impl Containers {
             id: container.id.to_string(),
             name: format!("/{}", container.name()),
             os_type: "linux".into(),
+            // Of a sample that was not taken: clients read a time there.
+            read: dhow_api::time::ZERO.into(),
+            preread: dhow_api::time::ZERO.into(),
             ..Stats::default()
         };
         let Some(pid) = container.state().run().map(|r| r.pid) else {
-            stats.read = dhow_api::time::rfc3339_nano(0);
             return Ok(stats);
         };
         let cgroup = self.cgroup(&container)?;
