@@ -216,7 +216,7 @@ pub(crate) enum Command {
     Release,
 }
 
-/// What a shim says: answers to requests, and exits as they happen.
+/// What a shim says: answers to requests, and what happens as it does.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
     Reply {
@@ -227,6 +227,9 @@ pub(crate) enum Event {
         target: Target,
         record: ExitRecord,
     },
+    /// The container has run out of memory. Shims before this one don't tell, and daemons before this one
+    /// pass over it.
+    OutOfMemory,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

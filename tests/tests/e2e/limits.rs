@@ -38,6 +38,66 @@ fn a_container_that_takes_too_much_memory_is_killed_and_says_so() {
     assert_eq!(host.inspect("modest")["State"]["OOMKilled"], false);
 }
 
+/// The event comes when it happens, not at the container's end; a kill within a container that goes on is told, too.
+#[test]
+fn what_runs_out_of_memory_is_told_when_it_does() {
+    let mut host = TestHost::start();
+    let glutton = "sh -c 'x=0123456789abcdef; while :; do x=$x$x; done'";
+    host.sh(
+        "docker run -d --name box --label deck=upper -m 16m --memory-swap 16m busybox sleep 1000",
+    )
+    .ok();
+    // One kill may take the kernel two attempts.
+    let events = |host: &TestHost| {
+        dhow_tests::eventually("the event comes", || {
+            let events = host
+                .sh("docker events --since 1 --until $(date +%s) --filter event=oom --format '{{json .}}'")
+                .ok();
+            events.lines().next().map(str::to_owned)
+        })
+    };
+    assert_eq!(host.inspect("box")["State"]["OOMKilled"], false);
+    host.sh(&format!("docker exec box {glutton}")).fails(137);
+    let event: serde_json::Value = serde_json::from_str(&events(&host)).unwrap();
+    assert_eq!(event["Actor"]["ID"], host.id("box"));
+    let attributes = &event["Actor"]["Attributes"];
+    assert_eq!(
+        (
+            &attributes["name"],
+            &attributes["image"],
+            &attributes["deck"]
+        ),
+        (&"box".into(), &"busybox".into(), &"upper".into()),
+        "{event:#}"
+    );
+    let state = &host.inspect("box")["State"];
+    assert_eq!(
+        (&state["Status"], &state["OOMKilled"]),
+        (&"running".into(), &true.into())
+    );
+    // By a shim that a later daemon has found, as well.
+    host.kill_daemon();
+    host.start_daemon();
+    host.sh(&format!("docker exec box {glutton}")).fails(137);
+    events(&host);
+    host.sh("docker kill box").ok();
+    // One whose own process is killed: the event comes first.
+    host.sh(&format!(
+        "docker run --name short -m 16m --memory-swap 16m busybox {glutton}"
+    ))
+    .fails(137);
+    let told = dhow_tests::eventually("its end is told", || {
+        let all = host
+            .sh("docker events --since 1 --until $(date +%s) --filter container=short --format '{{.Action}}'")
+            .ok();
+        let told = all.lines().filter(|a| ["start", "oom", "die"].contains(a));
+        let mut told: Vec<String> = told.map(str::to_owned).collect();
+        told.dedup();
+        (told.last()? == "die").then_some(told)
+    });
+    assert_eq!(told, ["start", "oom", "die"]);
+}
+
 #[test]
 fn processes() {
     let host = TestHost::start();

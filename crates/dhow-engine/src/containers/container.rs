@@ -46,6 +46,8 @@ pub struct View {
     /// Cancelled when the last run's shim has cleared away what the next one will make again: its cgroup and
     /// its socket.
     pub cleared: Option<CancellationToken>,
+    /// It has run out of memory since its start, which its watchers know.
+    pub oom_told: bool,
     /// Holds the image's layers.
     pub pin: Option<dhow_image::Pin>,
 }
@@ -108,6 +110,7 @@ impl Container {
                 execs: Vec::new(),
                 health: None,
                 cleared: None,
+                oom_told: false,
                 pin: None,
             }),
             progress: watch::Sender::new(progress),

@@ -13,7 +13,7 @@ use crate::networks::{NetworkMode, ports};
 impl Containers {
     pub fn inspect(&self, name: &str) -> Result<ContainerInspect> {
         let container = self.inner.table.find(name)?;
-        let (name, definition, life, execs, health) = {
+        let (name, definition, life, execs, health, out_of_memory) = {
             let view = container.view();
             (
                 view.name.clone(),
@@ -21,6 +21,7 @@ impl Containers {
                 view.life.clone(),
                 view.execs.clone(),
                 view.health.clone(),
+                view.oom_told,
             )
         };
         let mut command = definition.command().into_iter();
@@ -58,7 +59,7 @@ impl Containers {
             created: rfc3339_nano(container.created),
             path: command.next().unwrap_or_default(),
             args: command.collect(),
-            state: show_state(&life, health),
+            state: show_state(&life, health, out_of_memory),
             image: definition.image_id.clone(),
             resolv_conf_path: files.resolv_conf.display().to_string(),
             hostname_path: files.hostname.display().to_string(),
@@ -114,7 +115,7 @@ impl Containers {
     }
 }
 
-fn show_state(life: &Life, health: Option<Health>) -> ContainerState {
+fn show_state(life: &Life, health: Option<Health>, out_of_memory: bool) -> ContainerState {
     let state = &life.state;
     let mut shown = ContainerState {
         status: state.status().to_owned(),
@@ -122,6 +123,7 @@ fn show_state(life: &Life, health: Option<Health>) -> ContainerState {
         paused: matches!(state, State::Paused(_)),
         restarting: state.status() == "restarting",
         dead: matches!(state, State::Dead(_)),
+        oom_killed: out_of_memory,
         started_at: rfc3339_nano(0),
         finished_at: rfc3339_nano(0),
         health: health.map(|h| dhow_api::Health {

@@ -39,10 +39,9 @@ impl Supervisor {
     ) -> Option<End> {
         loop {
             if let Some(shim) = shim.take() {
-                let mut exit = shim.exit();
                 let told = tokio::select! {
                     () = self.background.closing() => return None,
-                    record = exit.wait_for(Option::is_some) => record.ok().and_then(|r| r.clone()),
+                    told = self.told_by(container, &shim) => told,
                 };
                 if let Some(record) = told {
                     return Some(End {
@@ -65,6 +64,30 @@ impl Supervisor {
             record = self.make_certain(container) => record,
         };
         Some(End { record, shim: None })
+    }
+
+    /// The end that a shim tells of, if its connection does not break before. On the way there, its container
+    /// may run out of memory.
+    async fn told_by(&self, container: &Arc<Container>, shim: &Shim) -> Option<ExitRecord> {
+        let (mut exit, mut ooms) = (shim.exit(), shim.ooms());
+        ooms.mark_changed();
+        let mut before = 0;
+        loop {
+            tokio::select! {
+                // In the order in which they come.
+                biased;
+                Ok(()) = ooms.changed() => {
+                    let times = *ooms.borrow_and_update();
+                    if std::mem::replace(&mut before, times) < times {
+                        container.view().oom_told = true;
+                        self.containers.tell(container, "oom", &[]);
+                    }
+                }
+                record = exit.wait_for(Option::is_some) => {
+                    return record.ok().and_then(|r| r.clone());
+                }
+            }
+        }
     }
 
     /// Reconnects, as long as it takes. `None` when there is no shim any more.

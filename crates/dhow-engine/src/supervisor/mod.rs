@@ -128,7 +128,8 @@ impl Supervisor {
         let code = record.code.to_string();
         let seconds = ran.as_secs().to_string();
         // Waiters wake by the transition; the event comes first, as they may look for it.
-        if record.oom_killed {
+        let oom_told = std::mem::take(&mut container.view().oom_told);
+        if record.oom_killed && !oom_told {
             containers.tell(container, "oom", &[]);
         }
         containers.tell(

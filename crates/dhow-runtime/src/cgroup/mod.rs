@@ -11,6 +11,7 @@ mod layout;
 mod limits_v1;
 mod limits_v2;
 mod mounts;
+mod oom;
 pub mod usage;
 mod weight;
 
@@ -26,6 +27,7 @@ use rustix::process::{Pid, Signal};
 
 pub use layout::{Hierarchy, Layout, Version};
 pub use mounts::{CgroupMount, CgroupMounts, mounts};
+pub(crate) use oom::OomWatch;
 
 /// How long a group's processes may take to end after SIGKILL, or to freeze.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::exits::Exits;
 use crate::packet::{self, Outgoing};
@@ -29,6 +29,8 @@ pub(super) struct State {
     pub closed: bool,
     pending: HashMap<u64, oneshot::Sender<Result<Reply, Failure>>>,
     pub exits: Exits,
+    /// How often the container has run out of memory.
+    pub ooms: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -42,6 +44,7 @@ impl Shared {
                 closed: false,
                 pending: HashMap::new(),
                 exits: Exits::new(),
+                ooms: watch::Sender::new(0),
             }),
         })
     }
@@ -161,6 +164,7 @@ pub(super) async fn read_events(shared: Arc<Shared>) {
                 }
             }
             Ok(Event::Exited { target, record }) => shared.state().exits.ended(target, record),
+            Ok(Event::OutOfMemory) => shared.state().ooms.send_modify(|times| *times += 1),
             Err(error) => {
                 tracing::warn!(%error, "a shim sent a message that this daemon does not know");
             }

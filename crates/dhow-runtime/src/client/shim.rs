@@ -100,6 +100,11 @@ impl Shim {
         self.exit_of(Target::Exec(exec_id.to_owned()))
     }
 
+    /// How often the container has run out of memory, as far as this connection was told.
+    pub fn ooms(&self) -> watch::Receiver<u64> {
+        self.handle.shared.state().ooms.subscribe()
+    }
+
     /// Whether a process is known to have ended, as of now: what the shim has said so far has been taken in.
     /// Of a shim whose connection is broken no more will be known than that.
     pub async fn has_ended(&self, target: Target) -> bool {

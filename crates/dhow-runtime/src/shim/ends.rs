@@ -59,6 +59,9 @@ impl Shim {
     }
 
     fn init_exited(&mut self, code: i32) {
+        // What it ended of is told before its end.
+        self.memory_ready();
+        self.forget_memory();
         let oom_killed = self
             .cgroup
             .as_ref()

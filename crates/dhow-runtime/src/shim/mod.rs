@@ -12,6 +12,7 @@ mod exec;
 mod launch;
 mod launches;
 mod log;
+mod memory;
 mod poller;
 pub(crate) mod signals;
 pub(crate) mod socket;
@@ -27,6 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::connection::Connection;
 use self::launches::Launches;
+use self::memory::Memory;
 use self::poller::{Poller, Source};
 use self::streams::Streams;
 use crate::cgroup::Cgroup;
@@ -66,6 +68,7 @@ struct Shim {
     init_pidfd: OwnedFd,
     mount_namespace: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
+    memory: Option<Memory>,
     held: Vec<OwnedFd>,
     seccomp: Vec<u8>,
     /// The kernel ends all processes of a pid namespace with its init.
@@ -148,6 +151,7 @@ fn live(daemon: OwnedFd) -> io::Result<()> {
     if answered.is_ok() {
         shim.add_connection(connection)?;
     }
+    shim.watch_memory();
     trim_memory();
     shim.serve()
 }
@@ -206,6 +210,7 @@ impl Shim {
             init_pidfd,
             mount_namespace: Some(mount_namespace),
             cgroup,
+            memory: None,
             held,
             seccomp,
             own_pids,
@@ -222,6 +227,7 @@ impl Shim {
                     Some(Source::Signals) => self.reap()?,
                     Some(Source::Listener) => self.accept()?,
                     Some(Source::Connection) => self.connection_ready(token, flags),
+                    Some(Source::Memory) => self.memory_ready(),
                     Some(Source::Launch(process)) => self.launch_ready(process),
                     Some(Source::Output(process)) => self.with(process, |p, poller, piece| {
                         p.streams.output_ready(poller, token, piece)

@@ -15,6 +15,8 @@ pub(crate) enum Source {
     Signals,
     Listener,
     Connection,
+    /// The container's memory.
+    Memory,
     /// The reports of a process on its way to its program.
     Launch(u64),
     Output(u64),
