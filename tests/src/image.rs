@@ -134,6 +134,11 @@ pub fn busybox_with(layer: Layer) -> Image {
     Image::new(&[busybox_base().to_vec(), layer], busybox_config())
 }
 
+/// Busybox's own layer, for an image with another configuration.
+pub fn busybox_layer_tar() -> Vec<u8> {
+    busybox_base().to_vec()
+}
+
 fn busybox_base() -> &'static [u8] {
     static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
     LAYER.get_or_init(|| busybox_layer().expect("busybox-static is installed"))

@@ -3,54 +3,71 @@
 
 use std::collections::BTreeMap;
 
-use crate::wire::{Empty, is_default, wire};
+use crate::wire::{Empty, composed, is_default, nullable, wire, words};
 use crate::{HostConfig, NetworkingConfig};
 
-wire! {
-    /// What is in the image's gift and the client may override; the part of a container that does not
-    /// depend on its host.
-    #[serde(rename_all = "PascalCase")]
-    pub struct ContainerConfig {
-        pub hostname: String,
-        pub domainname: String,
-        /// `user`, `user:group`, or their numbers.
-        pub user: String,
-        pub attach_stdin: bool,
-        pub attach_stdout: bool,
-        pub attach_stderr: bool,
-        /// Keys are `port/protocol`.
-        #[serde(skip_serializing_if = "is_default")]
-        pub exposed_ports: BTreeMap<String, Empty>,
-        pub tty: bool,
-        pub open_stdin: bool,
-        pub stdin_once: bool,
-        /// `NAME=value`, or `NAME` alone to take the variable away.
-        pub env: Option<Vec<String>>,
-        pub cmd: Option<Vec<String>>,
-        #[serde(skip_serializing_if = "is_default")]
-        pub healthcheck: Option<HealthConfig>,
-        #[serde(skip_serializing_if = "is_default")]
-        pub args_escaped: bool,
-        pub image: String,
-        /// Keys are paths in the container.
-        pub volumes: Option<BTreeMap<String, Empty>>,
-        pub working_dir: String,
-        /// In a request `None` takes the image's entrypoint, and an empty list none.
-        pub entrypoint: Option<Vec<String>>,
-        #[serde(skip_serializing_if = "is_default")]
-        pub network_disabled: bool,
-        #[serde(skip_serializing_if = "is_default")]
-        pub on_build: Vec<String>,
-        pub labels: BTreeMap<String, String>,
-        #[serde(skip_serializing_if = "is_default")]
-        pub stop_signal: String,
-        /// Seconds; negative means for ever.
-        #[serde(skip_serializing_if = "is_default")]
-        pub stop_timeout: Option<i64>,
-        #[serde(skip_serializing_if = "is_default")]
-        pub shell: Vec<String>,
-    }
+/// What is in the image's gift and the client may override; the part of a container that does not
+/// depend on its host.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerConfig {
+    #[serde(deserialize_with = "nullable")]
+    pub hostname: String,
+    #[serde(deserialize_with = "nullable")]
+    pub domainname: String,
+    /// `user`, `user:group`, or their numbers.
+    #[serde(deserialize_with = "nullable")]
+    pub user: String,
+    #[serde(deserialize_with = "nullable")]
+    pub attach_stdin: bool,
+    #[serde(deserialize_with = "nullable")]
+    pub attach_stdout: bool,
+    #[serde(deserialize_with = "nullable")]
+    pub attach_stderr: bool,
+    /// Keys are `port/protocol`.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub exposed_ports: BTreeMap<String, Empty>,
+    #[serde(deserialize_with = "nullable")]
+    pub tty: bool,
+    #[serde(deserialize_with = "nullable")]
+    pub open_stdin: bool,
+    #[serde(deserialize_with = "nullable")]
+    pub stdin_once: bool,
+    /// `NAME=value`, or `NAME` alone to take the variable away.
+    #[serde(deserialize_with = "nullable")]
+    pub env: Option<Vec<String>>,
+    #[serde(deserialize_with = "words")]
+    pub cmd: Option<Vec<String>>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub healthcheck: Option<HealthConfig>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub args_escaped: bool,
+    #[serde(deserialize_with = "nullable")]
+    pub image: String,
+    /// Keys are paths in the container.
+    #[serde(deserialize_with = "nullable")]
+    pub volumes: Option<BTreeMap<String, Empty>>,
+    #[serde(deserialize_with = "nullable")]
+    pub working_dir: String,
+    /// In a request `None` takes the image's entrypoint, and an empty list none.
+    #[serde(deserialize_with = "words")]
+    pub entrypoint: Option<Vec<String>>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub network_disabled: bool,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub on_build: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub stop_signal: String,
+    /// Seconds; negative means for ever.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
+    pub stop_timeout: Option<i64>,
+    #[serde(deserialize_with = "words", skip_serializing_if = "is_default")]
+    pub shell: Vec<String>,
+}
 
+wire! {
     /// A health check's definition; durations are nanoseconds, and zero inherits.
     #[serde(rename_all = "PascalCase")]
     pub struct HealthConfig {
@@ -78,9 +95,9 @@ wire! {
 
 /// The body of `POST /containers/create`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct ContainerCreateRequest {
-    #[serde(flatten)]
+    #[serde(flatten, skip_deserializing)]
     pub config: ContainerConfig,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_config: Option<HostConfig>,
@@ -90,6 +107,8 @@ pub struct ContainerCreateRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
 }
+
+composed!(ContainerCreateRequest: config);
 
 #[cfg(test)]
 mod tests {

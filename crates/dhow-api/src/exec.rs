@@ -15,8 +15,6 @@ wire! {
         pub attach_stdin: bool,
         pub attach_stderr: bool,
         pub attach_stdout: bool,
-        /// docker-py writes it so; Go's decoder does not look at the case.
-        #[serde(alias = "detachKeys")]
         pub detach_keys: String,
         pub env: Option<Vec<String>>,
         pub working_dir: String,

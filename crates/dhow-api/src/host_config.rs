@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::PortMap;
-use crate::wire::{is_default, nullable, wire};
+use crate::wire::{composed, is_default, nullable, wire, words};
 
 /// A container's settings on its host. Lists keep null apart from empty: inspect shows what came.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, remote = "Self")]
 pub struct HostConfig {
     #[serde(deserialize_with = "nullable")]
     pub binds: Option<Vec<String>>,
@@ -33,9 +33,9 @@ pub struct HostConfig {
     pub console_size: [u32; 2],
     #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
     pub annotations: BTreeMap<String, String>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "words")]
     pub cap_add: Option<Vec<String>>,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "words")]
     pub cap_drop: Option<Vec<String>>,
     #[serde(deserialize_with = "nullable")]
     pub cgroupns_mode: String,
@@ -87,7 +87,7 @@ pub struct HostConfig {
     pub umask: Option<u32>,
     #[serde(deserialize_with = "nullable")]
     pub isolation: String,
-    #[serde(flatten)]
+    #[serde(flatten, skip_deserializing)]
     pub resources: Resources,
     #[serde(deserialize_with = "nullable", skip_serializing_if = "is_default")]
     pub mounts: Vec<Mount>,
@@ -282,13 +282,16 @@ wire! {
 
 /// The body of `POST /containers/{id}/update`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, remote = "Self")]
 pub struct ContainerUpdateRequest {
-    #[serde(flatten)]
+    #[serde(flatten, skip_deserializing)]
     pub resources: Resources,
     #[serde(deserialize_with = "nullable")]
     pub restart_policy: RestartPolicy,
 }
+
+composed!(HostConfig: resources);
+composed!(ContainerUpdateRequest: resources);
 
 #[cfg(test)]
 mod tests {

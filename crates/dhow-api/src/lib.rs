@@ -16,6 +16,7 @@ mod filters;
 mod host_config;
 mod image;
 mod network;
+pub mod read;
 mod stats;
 mod stream;
 mod system;

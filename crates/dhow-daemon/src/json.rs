@@ -3,11 +3,12 @@
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
+use dhow_api::read::{TRAILING, from_slice};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{ApiError, Result};
 
@@ -71,27 +72,14 @@ pub async fn read(mut body: axum::body::Body) -> Result<Bytes> {
     Ok(whole.freeze())
 }
 
-fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
-    if text.iter().all(u8::is_ascii_whitespace) {
-        return Err(ApiError::bad(
-            "invalid JSON: got EOF while reading request body",
-        ));
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    // Go reads a document that is null as one in which nothing is set.
-    let value = match Option::<T>::deserialize(&mut deserializer) {
-        Ok(Some(value)) => value,
-        Ok(None) => serde_json::from_str("{}").map_err(invalid)?,
-        Err(e) => return Err(invalid(e)),
-    };
-    deserializer
-        .end()
-        .map_err(|_| ApiError::bad("unexpected content after JSON"))?;
-    Ok(value)
-}
-
-fn invalid(error: serde_json::Error) -> ApiError {
-    ApiError::bad(format!("invalid JSON: {error}"))
+/// Reads a whole document, as Go does.
+pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
+    from_slice(text).map_err(|e| {
+        ApiError::bad(match e.to_string() {
+            trailing if trailing == TRAILING => trailing,
+            why => format!("invalid JSON: {why}"),
+        })
+    })
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<()> {

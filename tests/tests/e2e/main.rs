@@ -22,6 +22,7 @@ mod pull_push;
 mod records;
 mod refusals;
 mod registry;
+mod requests;
 mod restart;
 mod run;
 mod shims;

@@ -33,9 +33,9 @@ pub fn credentials(headers: &HeaderMap) -> Result<Option<Auth>> {
     if decoded.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let config: Option<AuthConfig> = serde_json::from_slice(&decoded)
+    let config: AuthConfig = dhow_api::read::from_slice(&decoded)
         .map_err(|e| ApiError::bad(format!("invalid X-Registry-Auth header: {e}")))?;
-    let auth = auth_of(config.unwrap_or_default())?;
+    let auth = auth_of(config)?;
     Ok(Some(auth).filter(|a| *a != Auth::default()))
 }
 

@@ -70,6 +70,11 @@ fn merge_command(config: &mut ContainerConfig, image: &RunConfig) {
         Some(entrypoint) if entrypoint.len() == 1 && entrypoint[0].is_empty() => {
             config.entrypoint = None;
         }
+        // No entrypoint, and the image's command if there is none either.
+        Some(entrypoint) if entrypoint.is_empty() && none(&config.cmd) => {
+            config.cmd.clone_from(&image.cmd);
+            config.args_escaped = image.args_escaped;
+        }
         Some(_) => {}
     }
 }
@@ -137,6 +142,8 @@ mod tests {
         assert_eq!(command(None, Some(&[])), (v("/entry"), v("cmd")));
         assert_eq!(command(None, Some(&["x"])), (v("/entry"), v("x")));
         assert_eq!(command(Some(&["/e"]), None), (v("/e"), None));
+        assert_eq!(command(Some(&[]), None), (Some(vec![]), v("cmd")));
+        assert_eq!(command(Some(&[""]), None), (None, None));
         assert_eq!(command(Some(&[""]), Some(&["x"])), (None, v("x")));
         assert_eq!(command(Some(&[]), Some(&["x"])), (Some(vec![]), v("x")));
     }
