@@ -32,6 +32,11 @@ pub enum ApiError {
     NotImplemented(String),
     #[error("page not found")]
     NoSuchPage,
+    #[error("{0}")]
+    NotFound(String),
+    /// Not in this state of the engine.
+    #[error("{0}")]
+    Unavailable(String),
     /// The daemon failed, and the client can't help it.
     #[error("{0}")]
     Internal(String),
@@ -47,7 +52,8 @@ impl ApiError {
         match self {
             ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::NoSuchPage => StatusCode::NOT_FOUND,
+            ApiError::NoSuchPage | ApiError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             ApiError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -122,7 +128,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         let message = self.to_string();
-        if status.is_server_error() {
+        // What is not to be had here is no fault of the daemon's, whatever its number.
+        let foreseen = matches!(self, ApiError::Unavailable(_) | ApiError::NotImplemented(_));
+        if status.is_server_error() && !foreseen {
             tracing::error!(%status, "request failed: {message}");
         } else {
             tracing::debug!(%status, "request refused: {message}");

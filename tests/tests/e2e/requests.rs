@@ -1,4 +1,4 @@
-//! Requests as clients in other languages write them: JSON as Go reads it.
+//! Requests as clients in other languages write them: JSON as Go reads it, and what answers where there is nothing.
 
 use dhow_tests::{Answer, TestHost};
 use serde_json::json;
@@ -135,5 +135,118 @@ fn an_entrypoint_that_is_none() {
     assert_eq!(
         (refused.status, &refused.json()["message"]),
         (400, &json!("no command specified"))
+    );
+}
+
+#[test]
+fn an_engine_that_is_in_no_swarm_and_has_no_plugins() {
+    let host = TestHost::empty();
+    let no_manager = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+    for (method, path) in [
+        ("GET", "/swarm"),
+        ("GET", "/swarm/unlockkey"),
+        ("POST", "/swarm/update?version=1"),
+        ("POST", "/swarm/unlock"),
+        ("GET", "/services"),
+        ("POST", "/services/create"),
+        ("GET", "/services/x"),
+        ("DELETE", "/services/x"),
+        ("POST", "/services/x/update?version=1"),
+        ("GET", "/services/x/logs?stdout=1"),
+        ("GET", "/nodes"),
+        ("GET", "/nodes/x"),
+        ("DELETE", "/nodes/x"),
+        ("POST", "/nodes/x/update?version=1"),
+        ("GET", "/tasks"),
+        ("GET", "/tasks/x"),
+        ("GET", "/tasks/x/logs?stdout=1"),
+        ("GET", "/v1.25/secrets"),
+        ("POST", "/secrets/create"),
+        ("GET", "/secrets/x"),
+        ("DELETE", "/secrets/x"),
+        ("POST", "/secrets/x/update?version=1"),
+        ("GET", "/v1.30/configs"),
+        ("POST", "/configs/create"),
+        ("GET", "/configs/x"),
+        ("DELETE", "/configs/x"),
+        ("POST", "/configs/x/update?version=1"),
+    ] {
+        let body = (method == "POST").then(|| json!({}));
+        let answer = host.api(method, path, body.as_ref());
+        assert_eq!(answer.status, 503, "{method} {path} {answer:#?}");
+        assert_eq!(answer.json()["message"], no_manager, "{method} {path}");
+    }
+    for (method, path, status, message) in [
+        (
+            "POST",
+            "/swarm/leave",
+            503,
+            "This node is not part of a swarm",
+        ),
+        ("POST", "/swarm/init", 501, "swarms are not supported"),
+        ("POST", "/swarm/join", 501, "swarms are not supported"),
+        ("GET", "/services?filters=%5B", 400, "invalid filter"),
+        // Older than the objects themselves.
+        ("GET", "/v1.24/secrets", 404, "page not found"),
+        ("GET", "/v1.29/configs", 404, "page not found"),
+        (
+            "GET",
+            "/plugins/vieux/sshfs:latest/json",
+            404,
+            "plugin \"vieux/sshfs:latest\" not found",
+        ),
+        ("DELETE", "/plugins/x", 404, "plugin \"x\" not found"),
+        (
+            "POST",
+            "/plugins/a/b/enable",
+            404,
+            "plugin \"a/b\" not found",
+        ),
+        ("POST", "/plugins/x/set", 404, "plugin \"x\" not found"),
+        ("GET", "/plugins/x", 404, "page not found"),
+        (
+            "POST",
+            "/plugins/pull?remote=x",
+            501,
+            "plugins are not supported",
+        ),
+        (
+            "GET",
+            "/plugins/privileges?remote=x",
+            501,
+            "plugins are not supported",
+        ),
+        (
+            "GET",
+            "/plugins?filters=%7B%22x%22%3A%5B%22y%22%5D%7D",
+            400,
+            "invalid filter 'x'",
+        ),
+        // Where there is nothing, and where there is but not so.
+        ("GET", "/nosuch", 404, "page not found"),
+        ("DELETE", "/info", 404, "page not found"),
+        ("PUT", "/containers/json", 404, "page not found"),
+        ("GET", "/containers/json?limit=x", 400, "limit"),
+        ("GET", "/containers/json?filters=x", 400, "invalid filter"),
+    ] {
+        let answer = host.api(method, path, None);
+        let said = answer.json()["message"].as_str().unwrap_or("").to_owned();
+        assert!(
+            answer.status == status && said.contains(message),
+            "{method} {path}: {answer:#?}"
+        );
+    }
+    assert_eq!(host.api("GET", "/plugins", None).json(), json!([]));
+    assert_eq!(host.sh("docker plugin ls -q").ok(), "");
+    let message = host.sh("docker node ls").fails(1);
+    assert!(message.contains(no_manager), "{message}");
+    let message = host.sh("docker swarm init").fails(1);
+    assert!(message.contains("swarms are not supported"), "{message}");
+    assert!(host.sh("docker info").ok().contains("Swarm: inactive"));
+    // Nobody need look into the log for it.
+    assert!(
+        !host.daemon_log().contains("ERROR"),
+        "{}",
+        host.daemon_log()
     );
 }

@@ -9,9 +9,11 @@ pub mod image_create;
 pub mod image_push;
 pub mod images;
 pub mod networks;
+pub mod plugins;
 pub mod registry;
 pub mod session;
 pub mod stats;
+pub mod swarm;
 pub mod system;
 pub mod volumes;
 
@@ -85,6 +87,8 @@ pub fn router(state: AppState) -> Router {
         .merge(exec::router())
         .merge(images::router())
         .merge(networks::router())
+        .merge(plugins::router())
+        .merge(swarm::router())
         .merge(volumes::router())
         .with_state(state)
 }
