@@ -192,8 +192,8 @@ wire! {
         pub info: Vec<[String; 2]>,
     }
 
-    /// `GET /system/df` as all versions before 1.52 show it, and newer ones beside the new fields. A kind
-    /// of object that was not asked for is omitted.
+    /// `GET /system/df`: what all versions before 1.52 show, and the newer fields, which 1.52 shows beside them
+    /// unless it is asked to be verbose. A kind of object that was not asked for is omitted.
     #[serde(rename_all = "PascalCase")]
     pub struct DiskUsage {
         #[serde(skip_serializing_if = "is_default")]
@@ -206,5 +206,33 @@ wire! {
         pub volumes: Option<Vec<Volume>>,
         #[serde(skip_serializing_if = "is_default")]
         pub build_cache: Option<Vec<Value>>,
+        #[serde(skip_serializing_if = "is_default")]
+        pub image_usage: Option<ObjectUsage<ImageSummary>>,
+        #[serde(skip_serializing_if = "is_default")]
+        pub container_usage: Option<ObjectUsage<ContainerSummary>>,
+        #[serde(skip_serializing_if = "is_default")]
+        pub volume_usage: Option<ObjectUsage<Volume>>,
+        #[serde(skip_serializing_if = "is_default")]
+        pub build_cache_usage: Option<ObjectUsage<Value>>,
     }
+}
+
+/// What the objects of a kind take up together.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ObjectUsage<T> {
+    /// How many are in use.
+    #[serde(skip_serializing_if = "is_default")]
+    pub active_count: i64,
+    /// Each of them, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<T>,
+    /// Bytes of those that are not.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reclaimable: i64,
+    #[serde(skip_serializing_if = "is_default")]
+    pub total_count: i64,
+    /// Bytes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub total_size: i64,
 }

@@ -1,14 +1,12 @@
-//! What `/version`, `/info` and `/system/df` say.
+//! What `/version` and `/info` say.
 
 use std::collections::BTreeMap;
 
 use dhow_api::{
-    AddressPool, ApiVersion, ComponentVersion, DiskUsage, FirewallInfo, IndexInfo, PlatformInfo,
-    PluginsInfo, RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo, Version, VolumeUsage,
+    AddressPool, ApiVersion, ComponentVersion, FirewallInfo, IndexInfo, PlatformInfo, PluginsInfo,
+    RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo, Version,
 };
-use dhow_engine::ListOptions;
 
-use crate::error::Result;
 use crate::routes::AppState;
 
 /// The version of this build.
@@ -200,52 +198,6 @@ fn registry_config(config: &crate::config::Config) -> RegistryConfig {
         index_configs,
         mirrors: Some(config.registry_mirrors.clone()),
     }
-}
-
-/// What the object kinds take up on disk.
-pub async fn disk_usage(state: &AppState, kinds: &[&str]) -> Result<DiskUsage> {
-    let mut usage = DiskUsage::default();
-    let engine = &state.engine;
-    if kinds.contains(&"container") {
-        let everything = ListOptions {
-            all: true,
-            ..ListOptions::default()
-        };
-        let mut containers = engine.containers().list(&everything)?;
-        for container in &mut containers {
-            match engine.containers().size(&container.id).await {
-                Ok((own, all)) => {
-                    container.size_rw = i64::try_from(own).unwrap_or(i64::MAX);
-                    container.size_root_fs = i64::try_from(all).unwrap_or(i64::MAX);
-                }
-                // Removed since it was listed.
-                Err(e) => tracing::debug!(container = container.id, "no size: {e}"),
-            }
-        }
-        usage.containers = Some(containers);
-    }
-    if kinds.contains(&"image") {
-        let images = engine.images().list(&dhow_api::Filters::default(), true)?;
-        usage.layers_size = images.iter().map(|image| image.size).sum();
-        usage.images = Some(images);
-    }
-    if kinds.contains(&"volume") {
-        let mut volumes = engine
-            .volumes()
-            .list(&dhow_api::Filters::default())?
-            .volumes;
-        for volume in &mut volumes {
-            volume.usage_data = Some(VolumeUsage {
-                ref_count: -1,
-                size: -1,
-            });
-        }
-        usage.volumes = Some(volumes);
-    }
-    if kinds.contains(&"build-cache") {
-        usage.build_cache = Some(Vec::new());
-    }
-    Ok(usage)
 }
 
 fn count(n: usize) -> i64 {

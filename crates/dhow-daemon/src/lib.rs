@@ -6,6 +6,7 @@
 
 pub mod config;
 mod daemon;
+mod disk_usage;
 pub mod error;
 pub mod flags;
 pub mod framing;

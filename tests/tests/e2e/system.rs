@@ -166,6 +166,81 @@ fn listens_on_tcp_where_it_is_told_to() {
     host.sh("docker -H tcp://127.0.0.1:2375 version").ok();
 }
 
+#[test]
+fn disk_usage() {
+    let host = TestHost::start();
+    // Shares busybox's layer.
+    host.sh("docker tag busybox other; docker volume create free >/dev/null; docker run --name off -v used:/data busybox sh -c 'head -c 5000 /dev/zero >/data/x; head -c 3000 /dev/zero >/x'; docker run -d --name on busybox sleep 1000 >/dev/null")
+        .ok();
+    let layer = host.inspect("busybox")["Size"].as_i64();
+    let df = |query: &str| {
+        let answer = host.api("GET", query, None);
+        assert_eq!(answer.status, 200, "{answer:#?}");
+        answer.json()
+    };
+    let old = df("/v1.51/system/df");
+    assert_eq!(old["LayersSize"].as_i64(), layer);
+    assert_eq!(old["Images"][0]["Containers"], 2);
+    let volumes = old["Volumes"].as_array().unwrap();
+    let usage = |name: &str| {
+        let found = volumes.iter().find(|v| v["Name"] == name).unwrap();
+        let usage = &found["UsageData"];
+        (usage["RefCount"].as_i64(), usage["Size"].as_i64())
+    };
+    assert_eq!(usage("used"), (Some(1), Some(5000)));
+    assert_eq!(usage("free"), (Some(0), Some(0)));
+    let containers = old["Containers"].as_array().unwrap();
+    let off = containers.iter().find(|c| c["Names"][0] == "/off").unwrap();
+    assert_eq!(off["SizeRw"], 3000);
+    assert_eq!(off["SizeRootFs"].as_i64(), layer.map(|l| l + 3000));
+    assert_eq!(old["BuildCache"], serde_json::json!([]));
+    assert!(old.get("ImageUsage").is_none());
+
+    // From 1.52 sums, beside what was there before; with each object instead, if asked.
+    let both = df("/v1.52/system/df");
+    assert_eq!(both["LayersSize"].as_i64(), layer);
+    let new = df("/system/df?verbose=1");
+    assert!(new.get("Images").is_none() && new.get("LayersSize").is_none());
+    for (kind, total, active, size, reclaimable) in [
+        ("ImageUsage", 1, Some(1), layer, None),
+        ("ContainerUsage", 2, Some(1), Some(3000), Some(3000)),
+        ("VolumeUsage", 2, Some(1), Some(5000), None),
+    ] {
+        for (usage, items) in [(&both[kind], None), (&new[kind], Some(total))] {
+            let number = |name: &str| usage[name].as_i64();
+            assert_eq!(
+                (
+                    number("TotalCount"),
+                    number("ActiveCount"),
+                    number("TotalSize"),
+                    number("Reclaimable")
+                ),
+                (Some(total as i64), active, size, reclaimable),
+                "{kind} {usage:#}"
+            );
+            assert_eq!(usage["Items"].as_array().map(Vec::len), items, "{kind}");
+        }
+    }
+    assert_eq!(new["BuildCacheUsage"], serde_json::json!({}));
+    let kinds: Vec<String> = df("/system/df?type=volume&type=image&verbose=true")
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(kinds, ["ImageUsage", "VolumeUsage"]);
+    assert_eq!(host.api("GET", "/system/df?type=x", None).status, 400);
+    let shown = host
+        .sh("docker system df --format '{{.Type}} {{.TotalCount}} {{.Active}}'")
+        .ok();
+    assert_eq!(
+        shown,
+        "Images 1 1\nContainers 2 1\nLocal Volumes 2 1\nBuild Cache 0 0"
+    );
+    host.sh("docker rm -f -v off on; docker volume rm used free")
+        .ok();
+}
+
 /// A sample that was not taken has a time all the same.
 #[test]
 fn samples_that_were_not_taken_have_gos_zero_time() {

@@ -9,11 +9,11 @@ use http::{Method, header};
 use serde_json::Value;
 
 use super::AppState;
-use crate::error::{ApiError, Result};
+use crate::error::Result;
 use crate::json::Json;
 use crate::query::Params;
 use crate::version::Api;
-use crate::{info, legacy};
+use crate::{disk_usage, info, legacy};
 
 pub fn router() -> Router<AppState> {
     Router::new()
@@ -47,15 +47,11 @@ async fn information(State(state): State<AppState>, Api(version): Api) -> Result
     legacy::info(info::info(&state), version).map(Json)
 }
 
-async fn disk_usage(State(state): State<AppState>, params: Params) -> Result<Json<DiskUsage>> {
-    let mut kinds: Vec<&str> = params.all("type").collect();
-    for kind in &kinds {
-        if !["container", "image", "volume", "build-cache"].contains(kind) {
-            return Err(ApiError::bad(format!("unknown object type: {kind}")));
-        }
-    }
-    if kinds.is_empty() {
-        kinds = vec!["container", "image", "volume", "build-cache"];
-    }
-    info::disk_usage(&state, &kinds).await.map(Json)
+async fn disk_usage(
+    State(state): State<AppState>,
+    Api(version): Api,
+    params: Params,
+) -> Result<Json<DiskUsage>> {
+    let usage = disk_usage::disk_usage(&state.engine, &params, version).await?;
+    Ok(Json(usage))
 }

@@ -38,6 +38,11 @@ impl Images {
         Ok(shown.map(summary).collect())
     }
 
+    /// Bytes that the images' layers take, each counted once. Does not block.
+    pub fn layers_size(&self) -> u64 {
+        self.inner.store.layers_size()
+    }
+
     /// How many containers were made of each image, by its id.
     fn users_by_image(&self) -> HashMap<String, i64> {
         let mut users = HashMap::new();

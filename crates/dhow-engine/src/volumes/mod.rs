@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use dhow_api::{Filters, Volume, VolumeCreateRequest, VolumeList};
+use dhow_api::{Filters, Volume, VolumeCreateRequest, VolumeList, VolumeUsage};
 use dhow_store::{Durability, Store};
 
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::events::EventBus;
+use crate::host;
 use crate::id::{ContainerId, random_hex};
 use crate::storage::Trash;
 
@@ -210,6 +212,22 @@ impl Volumes {
             volumes,
             warnings: None,
         })
+    }
+}
+
+impl Volumes {
+    /// All of them, each with its bytes on the disk and the number of containers that have it.
+    pub async fn measured(&self) -> Result<Vec<Volume>> {
+        let mut volumes = self.list(&Filters::default())?.volumes;
+        for volume in &mut volumes {
+            let dir = self.data_dir(&volume.name);
+            let size = blocking(move || host::size::of_tree(&dir)).await?;
+            volume.usage_data = Some(VolumeUsage {
+                ref_count: i64::try_from(self.users(&volume.name).len()).unwrap_or(i64::MAX),
+                size: i64::try_from(size).unwrap_or(i64::MAX),
+            });
+        }
+        Ok(volumes)
     }
 }
 
