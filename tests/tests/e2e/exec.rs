@@ -217,7 +217,27 @@ fn many_at_once() {
 
 /// A request over a connection of its own, without a client's start in between; gives all that comes.
 fn ask(host: &TestHost, method: &str, path: &str, upgrade: bool, body: Option<Value>) -> String {
+    let mut stream = begin(host, method, path, upgrade, body);
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    read.unwrap_or_else(|e| {
+        panic!("{method} {path} doesn't come to an end: {e}; so far {answer:?}")
+    });
+    answer
+}
+
+/// The same up to the answer, of which no piece takes longer than it may.
+fn begin(
+    host: &TestHost,
+    method: &str,
+    path: &str,
+    upgrade: bool,
+    body: Option<Value>,
+) -> UnixStream {
     let mut stream = UnixStream::connect(host.socket()).unwrap();
+    let patience = std::time::Duration::from_secs(60) * dhow_tests::patience();
+    stream.set_read_timeout(Some(patience)).unwrap();
     let connection = match upgrade {
         true => "Upgrade\r\nUpgrade: tcp",
         false => "close",
@@ -229,9 +249,7 @@ fn ask(host: &TestHost, method: &str, path: &str, upgrade: bool, body: Option<Va
         body.len()
     )
     .unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
+    stream
 }
 
 fn json_of(answer: &str) -> Value {
@@ -282,28 +300,34 @@ fn a_containers_exit_code_is_known_when_its_output_ends() {
         let wish = json!({"Image": "busybox", "Cmd": ["sh", "-c", format!("exit {code}")]});
         let made = json_of(&ask(&host, "POST", "/containers/create", false, Some(wish)));
         let id = made["Id"].as_str().expect("an id").to_owned();
-        let attached = std::thread::scope(|scope| {
-            let path = format!("/containers/{id}/attach?stream=1&stdout=1&stderr=1");
-            let host = &host;
-            let attached = scope.spawn(move || ask(host, "POST", &path, true, None));
-            // The client's way is to start once the attach was answered; a little time is as good here.
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            ask(
-                host,
-                "POST",
-                &format!("/containers/{id}/start"),
-                false,
-                None,
-            );
-            attached.join().unwrap();
-            json_of(&ask(
-                host,
-                "GET",
-                &format!("/containers/{id}/json"),
-                false,
-                None,
-            ))
-        });
+        let path = format!("/containers/{id}/attach?stream=1&stdout=1&stderr=1");
+        let mut attached = begin(&host, "POST", &path, true, None);
+        // Answered, it is in place; later than the exit it would wait for the next start.
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            attached
+                .read_exact(&mut byte)
+                .expect("the attach is answered");
+            head.extend(byte);
+        }
+        ask(
+            &host,
+            "POST",
+            &format!("/containers/{id}/start"),
+            false,
+            None,
+        );
+        attached
+            .read_to_end(&mut Vec::new())
+            .expect("the output comes to an end");
+        let attached = json_of(&ask(
+            &host,
+            "GET",
+            &format!("/containers/{id}/json"),
+            false,
+            None,
+        ));
         assert_eq!(
             (
                 &attached["State"]["Running"],
