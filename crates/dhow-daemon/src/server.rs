@@ -182,7 +182,7 @@ async fn handle(router: &mut Router, mut request: Request<Incoming>) -> Response
             *request.uri_mut() = uri;
             request.extensions_mut().insert(Api(version));
             match router.call(request.map(Body::new)).await {
-                Ok(response) => response,
+                Ok(response) => in_our_form(response).await,
                 Err(never) => match never {},
             }
         }
@@ -203,6 +203,26 @@ async fn handle(router: &mut Router, mut request: Request<Incoming>) -> Response
     );
     response
 }
+
+/// A refusal of the router's own, such as of a path that is no text, comes without our form.
+async fn in_our_form(response: Response) -> Response {
+    let plain = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !plain || !response.status().is_client_error() {
+        return response;
+    }
+    let text = axum::body::to_bytes(response.into_body(), MAX_REFUSAL).await;
+    ApiError::bad(match &text {
+        Ok(text) => String::from_utf8_lossy(text).into_owned(),
+        Err(_) => "the request can't be understood".to_owned(),
+    })
+    .into_response()
+}
+
+/// The router's refusals are a sentence.
+const MAX_REFUSAL: usize = 4096;
 
 const SERVER: &str = concat!("Dhow/", env!("CARGO_PKG_VERSION"), " (linux)");
 

@@ -226,6 +226,7 @@ fn an_engine_that_is_in_no_swarm_and_has_no_plugins() {
         ("GET", "/nosuch", 404, "page not found"),
         ("DELETE", "/info", 404, "page not found"),
         ("PUT", "/containers/json", 404, "page not found"),
+        ("GET", "/containers/%ff/json", 400, "UTF-8"),
         ("GET", "/containers/json?limit=x", 400, "limit"),
         ("GET", "/containers/json?filters=x", 400, "invalid filter"),
     ] {
