@@ -1,7 +1,7 @@
 //! What clients of older API versions are shown: fields that came later are taken away, and those that
 //! have gone are put back. Everything below this module speaks the newest version.
 
-use dhow_api::{ApiVersion, ContainerInspect, ContainerSummary, SystemInfo};
+use dhow_api::{ApiVersion, ContainerInspect, ContainerSummary, ImageInspect, SystemInfo};
 use serde_json::{Value, json};
 
 use crate::error::{ApiError, Result};
@@ -32,6 +32,14 @@ pub fn inspect(mut container: ContainerInspect, version: ApiVersion) -> Result<V
         add_bridge_addresses(&mut value);
     }
     Ok(value)
+}
+
+/// An inspected image: before 1.44 one that does not say when it was made was made at Go's zero time.
+pub fn image(mut image: ImageInspect, version: ApiVersion) -> ImageInspect {
+    if version < ApiVersion::v1(44) && image.created.is_empty() {
+        image.created = dhow_api::time::ZERO.to_owned();
+    }
+    image
 }
 
 /// Before 1.52 the default bridge's endpoint was also shown at the top of the network settings, in this
@@ -127,6 +135,13 @@ mod tests {
         assert!(new["NetworkSettings"].get("IPAddress").is_none());
         let none = inspect(ContainerInspect::default(), ApiVersion::v1(40)).unwrap();
         assert_eq!(none["NetworkSettings"]["IPAddress"], "");
+    }
+
+    #[test]
+    fn an_image_of_no_time_has_gos_zero_time_before_1_44() {
+        let made = |version| image(ImageInspect::default(), ApiVersion::v1(version)).created;
+        assert_eq!(made(43), "0001-01-01T00:00:00Z");
+        assert_eq!(made(44), "");
     }
 
     #[test]

@@ -13,7 +13,9 @@ use http::{HeaderMap, StatusCode};
 use super::{AppState, image_create, image_push, registry};
 use crate::error::{ApiError, Result};
 use crate::json::Json;
+use crate::legacy;
 use crate::query::Params;
+use crate::version::Api;
 
 pub fn router() -> Router<AppState> {
     Router::new()
@@ -49,10 +51,15 @@ async fn list(State(state): State<AppState>, params: Params) -> Result<Json<Vec<
     Ok(Json(state.engine.images().list(&filters, shared_sizes)?))
 }
 
-async fn get_one(State(state): State<AppState>, Path(path): Path<String>) -> Result<Response> {
+async fn get_one(
+    State(state): State<AppState>,
+    Api(version): Api,
+    Path(path): Path<String>,
+) -> Result<Response> {
     let images = state.engine.images();
     if let Some(name) = path.strip_suffix("/json") {
-        return Ok(Json(images.inspect(name)?).into_response());
+        let image = legacy::image(images.inspect(name)?, version);
+        return Ok(Json(image).into_response());
     }
     if let Some(name) = path.strip_suffix("/history") {
         return Ok(Json(images.history(name)?).into_response());
