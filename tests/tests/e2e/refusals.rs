@@ -111,6 +111,14 @@ fn at_the_creation() {
             json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "x"}]}}}),
             "invalid port specification".into(),
         ),
+        (
+            json!({"HostConfig": {"Devices": [{"PathOnHost": "/dev/null", "CgroupPermissions": "rwx"}]}}),
+            "invalid device mode: rwx".into(),
+        ),
+        (
+            json!({"HostConfig": {"Ulimits": [{"Name": "nofile", "Soft": -2, "Hard": 5}]}}),
+            "invalid ulimit nofile".into(),
+        ),
         // Other containers: not a 404, by which clients know that an image is to be pulled.
         (
             json!({"HostConfig": {"PidMode": "container:nosuch"}}),
@@ -189,8 +197,21 @@ fn at_the_start() {
             "/dev/nosuch",
         ),
         (
+            json!({"HostConfig": {"BlkioDeviceReadBps": [{"Path": "/dev/null", "Rate": 1}]}}),
+            "/dev/null is not a block device",
+        ),
+        (
             json!({"HostConfig": {"Devices": [{"PathOnHost": "/dev/nosuch"}]}}),
             "/dev/nosuch",
+        ),
+        // What takes the place of /dev, or of what is in it, has no null device.
+        (
+            bind(&directory, "/dev"),
+            "/dev/null: no such file or directory",
+        ),
+        (
+            bind(&directory, "/dev/null"),
+            "/dev/null in the container is not the null device",
         ),
         (
             json!({"HostConfig": {"Tmpfs": {"/t": "mpol=nosuch"}}}),

@@ -1,5 +1,7 @@
 //! Changing a container's limits and restart policy while it exists.
 
+use std::io::ErrorKind;
+
 use dhow_api::{ContainerUpdateRequest, ContainerUpdateResponse, Resources};
 
 use super::Containers;
@@ -46,10 +48,15 @@ impl Containers {
             let cgroup = self.cgroup(&container)?;
             warnings = blocking(move || cgroup.update(&limits))
                 .await?
-                .map_err(EngineError::io(format!(
-                    "cannot update container {}",
-                    container.id
-                )))?;
+                .map_err(|e| {
+                    let what = format!("cannot update container {}", container.id);
+                    match e.kind() {
+                        // The value is none to the kernel, or less than what is in use.
+                        ErrorKind::InvalidInput => EngineError::Invalid(format!("{what}: {e}")),
+                        ErrorKind::ResourceBusy => EngineError::Refused(format!("{what}: {e}")),
+                        _ => EngineError::io(what)(e),
+                    }
+                })?;
         }
         records::save_definition(
             &self.inner.store,

@@ -191,6 +191,8 @@ pub(crate) fn run_exec(setup: ExecSetup<'_>, mut reporter: Reporter) -> ! {
     shim::signals::restore();
     let error = match start_exec(setup, &mut reporter) {
         Ok(never) => match never {},
+        // What daemons before this one know of an exec, whose container may have been made by a later one.
+        Err(StartError::Invalid(words)) => StartError::Other(words),
         Err(error) => error,
     };
     let _ = reporter.send(&Report::Failed(error), Vec::new());

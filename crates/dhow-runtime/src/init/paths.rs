@@ -55,7 +55,7 @@ fn swapped(c: char) -> char {
 pub(crate) fn protect(plan: &Plan<'_>, linux: &Linux) -> Result<(), StartError> {
     for path in linux.readonly_paths().iter().flatten() {
         let what = || format!("making {path} read-only");
-        let Some(found) = find(plan, path).map_err(failed(what()))? else {
+        let Some(found) = find(plan, path).map_err(unfit(what()))? else {
             continue;
         };
         make_read_only(&found).map_err(failed(what()))?;
@@ -66,12 +66,12 @@ pub(crate) fn protect(plan: &Plan<'_>, linux: &Linux) -> Result<(), StartError> 
     }
     let null = plan
         .resolve(Path::new("/dev/null"))
-        .map_err(failed("looking at /dev/null"))?;
-    let stat = rustix::fs::fstat(&null).map_err(failed("looking at /dev/null"))?;
+        .map_err(unfit("looking at /dev/null"))?;
+    let stat = rustix::fs::fstat(&null).map_err(unfit("looking at /dev/null"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
         || stat.st_rdev != makedev(1, 3)
     {
-        return Err(StartError::Other(
+        return Err(StartError::Invalid(
             "/dev/null in the container is not the null device".into(),
         ));
     }
@@ -79,7 +79,7 @@ pub(crate) fn protect(plan: &Plan<'_>, linux: &Linux) -> Result<(), StartError> 
     let mut empty: Option<OwnedFd> = None;
     for path in masked {
         let what = || format!("masking {path}");
-        let Some(found) = find(plan, path).map_err(failed(what()))? else {
+        let Some(found) = find(plan, path).map_err(unfit(what()))? else {
             continue;
         };
         // Looked at first: a mount of a file on a directory fails only after the kernel has made it, and

@@ -11,7 +11,7 @@ use rustix::process::{Gid, Resource, Rlimit, Uid};
 use super::capabilities::Sets;
 use super::procfs::Procfs;
 use super::program::Program;
-use super::{Reporter, Stdio, failed, program};
+use super::{Reporter, Stdio, failed, program, unfit};
 use crate::protocol::StartError;
 use crate::{seccomp, sys};
 
@@ -66,14 +66,14 @@ pub(crate) fn connect_stdio(
 
 /// The container's /dev/null, which is looked at before it is opened: it may be anything in one that runs.
 fn open_null(procfs: &Procfs) -> Result<OwnedFd, StartError> {
-    let what = || failed("opening the container's /dev/null");
+    let what = || unfit("opening the container's /dev/null");
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let found = rustix::fs::open("/dev/null", flags, Mode::empty()).map_err(what())?;
     let stat = rustix::fs::fstat(&found).map_err(what())?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
         || stat.st_rdev != makedev(1, 3)
     {
-        return Err(StartError::Other(
+        return Err(StartError::Invalid(
             "/dev/null in the container is not the null device".into(),
         ));
     }
@@ -239,7 +239,7 @@ fn set_rlimits(limits: &[PosixRlimit], reporter: &Reporter) -> Result<(), StartE
                     top.map_or("unlimited".into(), |top| top.to_string())
                 ));
             }
-            Err(error) => return Err(failed(format!("setting {}", limit.typ()))(error)),
+            Err(error) => return Err(unfit(format!("setting {}", limit.typ()))(error)),
         }
     }
     Ok(())

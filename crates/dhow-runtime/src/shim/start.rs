@@ -5,6 +5,7 @@
 //! that could keep it from seeing what becomes of the init.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -322,9 +323,14 @@ fn apply_limits(
         .as_ref()
         .and_then(|linux| linux.resources().as_ref());
     if let (Some(cgroup), Some(resources)) = (cgroup, resources) {
-        cgroup
-            .limit_fresh(resources, warnings)
-            .map_err(failed("setting the container's limits"))?;
+        cgroup.limit_fresh(resources, warnings).map_err(|error| {
+            let message = format!("setting the container's limits: {error}");
+            match error.kind() {
+                // It is the value that the kernel does not take.
+                io::ErrorKind::InvalidInput => StartError::Invalid(message),
+                _ => StartError::Other(message),
+            }
+        })?;
     }
     Ok(())
 }

@@ -178,6 +178,16 @@ fn add_mapping(mapping: &DeviceMapping, privileged: bool, devices: &mut Devices)
     }
 }
 
+/// Some of `rwm`, or nothing for all of them.
+pub fn check_access(access: &str) -> Result<()> {
+    if access.len() <= 3 && access.chars().all(|c| "rwm".contains(c)) {
+        return Ok(());
+    }
+    Err(EngineError::invalid(format!(
+        "invalid device mode: {access}"
+    )))
+}
+
 /// `type major:minor access`, as in `c 42:* rmw`.
 pub fn parse_rule(text: &str) -> Result<LinuxDeviceCgroup> {
     let invalid = || EngineError::invalid(format!("invalid device cgroup rule format: '{text}'"));
@@ -201,7 +211,7 @@ pub fn parse_rule(text: &str) -> Result<LinuxDeviceCgroup> {
             .map_err(|_| invalid()),
     };
     let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
-    if access.is_empty() || access.len() > 3 || !access.chars().all(|c| "rwm".contains(c)) {
+    if access.is_empty() || check_access(access).is_err() {
         return Err(invalid());
     }
     rule(true, kind, number(major)?, number(minor)?, access)

@@ -101,6 +101,12 @@ pub fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>> {
         .map(|u| {
             let kind = rlimit_kind(&u.name)
                 .ok_or_else(|| EngineError::invalid(format!("invalid ulimit type: {}", u.name)))?;
+            if u.soft < -1 || u.hard < -1 {
+                return Err(EngineError::invalid(format!(
+                    "invalid ulimit {}: soft limit {}, hard limit {}; -1 means without limit",
+                    u.name, u.soft, u.hard
+                )));
+            }
             if u.hard != -1 && (u.soft == -1 || u.soft > u.hard) {
                 return Err(EngineError::invalid(format!(
                     "ulimit soft limit must be less than or equal to hard limit: soft limit {} , hard limit {}",

@@ -1,6 +1,6 @@
 //! The limits of a container's cgroup, from `HostConfig.Resources`.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use dhow_api::{Resources, ThrottleDevice};
 use oci_spec::runtime::{
@@ -112,6 +112,11 @@ fn throttles(devices: &Option<Vec<ThrottleDevice>>) -> Result<Vec<LinuxThrottleD
 fn device(path: &str) -> Result<(i64, i64)> {
     let meta = std::fs::metadata(path)
         .map_err(|e| EngineError::invalid(format!("block device {path}: {e}")))?;
+    if !meta.file_type().is_block_device() {
+        return Err(EngineError::invalid(format!(
+            "{path} is not a block device"
+        )));
+    }
     Ok((
         i64::from(rustix::fs::major(meta.rdev())),
         i64::from(rustix::fs::minor(meta.rdev())),

@@ -66,6 +66,9 @@ pub fn check(config: &ContainerConfig, host: &HostConfig, facts: &HostFacts) -> 
     )?;
     spec::security::parse(host)?;
     spec::process::rlimits(host.resources.ulimits.as_deref().unwrap_or_default())?;
+    for device in host.resources.devices.iter().flatten() {
+        spec::devices::check_access(&device.cgroup_permissions)?;
+    }
     for rule in host.resources.device_cgroup_rules.iter().flatten() {
         spec::devices::parse_rule(rule)?;
     }

@@ -34,7 +34,9 @@ pub fn check(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
         check_length(&mount.source)?;
         check_length(&mount.target)?;
     }
-    for path in host.tmpfs.keys() {
+    let masked = host.masked_paths.iter().flatten();
+    let shown = masked.chain(host.readonly_paths.iter().flatten());
+    for path in host.tmpfs.keys().chain(shown) {
         check_length(path)?;
     }
     for device in host.resources.devices.iter().flatten() {
@@ -48,11 +50,12 @@ pub fn check(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
 fn check_parent(parent: &str) -> Result<()> {
     check_length(parent)?;
     let plain = |part| matches!(part, Component::Normal(_));
-    if Path::new(parent.trim_matches('/')).components().all(plain) {
+    let path = Path::new(parent.trim_matches('/'));
+    if path.components().all(plain) && !parent.contains(char::is_control) {
         return Ok(());
     }
     refuse(format!(
-        "invalid cgroup parent {parent:?}: it must be the path of a group, without '.' and '..'"
+        "invalid cgroup parent {parent:?}: it must be the path of a group, without '.', '..' and line breaks"
     ))
 }
 
@@ -66,7 +69,7 @@ mod tests {
             check_parent(good).unwrap();
         }
         let long = "x".repeat(256);
-        for bad in ["..", "/../x", "a/../../b", "./a", &long] {
+        for bad in ["..", "/../x", "a/../../b", "./a", "a\nb", &long] {
             assert!(check_parent(bad).is_err(), "{bad}");
         }
     }
