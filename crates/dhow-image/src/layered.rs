@@ -100,6 +100,11 @@ impl Layers {
         Ok(Layers(parts?))
     }
 
+    /// Their roots, topmost first.
+    pub fn into_parts(self) -> Vec<OwnedFd> {
+        self.0
+    }
+
     fn resolve(self, path: &Path) -> std::io::Result<Option<(PathBuf, Node)>> {
         // Where the walk is, as directories to go back to for `..`, and as a path.
         let mut stack: Vec<Vec<OwnedFd>> = vec![self.0];
@@ -180,6 +185,17 @@ impl Layers {
 pub fn entries(
     parts: &[OwnedFd],
 ) -> std::io::Result<impl Iterator<Item = std::io::Result<(OsString, Node)>>> {
+    Ok(names(parts)?
+        .into_iter()
+        // `None` for what is deleted: it hides what is below as well.
+        .filter_map(|name| match child(parts, &name) {
+            Ok(node) => Some(Ok((name, node?))),
+            Err(e) => Some(Err(e)),
+        }))
+}
+
+/// The names that any of the parts has, also of what it takes away.
+pub(crate) fn names(parts: &[OwnedFd]) -> std::io::Result<BTreeSet<OsString>> {
     let mut names = BTreeSet::new();
     for part in parts {
         for entry in Dir::read_from(part)? {
@@ -189,17 +205,11 @@ pub fn entries(
             }
         }
     }
-    Ok(names
-        .into_iter()
-        // `None` for what is deleted: it hides what is below as well.
-        .filter_map(|name| match child(parts, &name) {
-            Ok(node) => Some(Ok((name, node?))),
-            Err(e) => Some(Err(e)),
-        }))
+    Ok(names)
 }
 
 /// One name in a merged directory.
-fn child(parts: &[OwnedFd], name: &OsStr) -> std::io::Result<Option<Node>> {
+pub(crate) fn child(parts: &[OwnedFd], name: &OsStr) -> std::io::Result<Option<Node>> {
     let mut merged = Vec::new();
     for part in parts {
         let stat = match statat(part, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -236,14 +246,14 @@ pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn is_opaque(dir: &OwnedFd) -> bool {
+pub(crate) fn is_opaque(dir: &OwnedFd) -> bool {
     let mut value = [0u8; 1];
     [OPAQUE, USER_OPAQUE].iter().any(
         |name| matches!(rustix::fs::fgetxattr(dir, *name, &mut value[..]), Ok(1) if value == *b"y"),
     )
 }
 
-fn open_dir(at: impl AsFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_dir(at: impl AsFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     openat(
         at,
         name,

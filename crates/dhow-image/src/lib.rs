@@ -21,6 +21,7 @@ mod remove;
 mod resolve;
 mod schema;
 mod settle;
+mod snapshot;
 mod unpack;
 mod writeback;
 
@@ -34,4 +35,5 @@ pub use layer_stream::{LayerSink, LayerSpec, NewLayer};
 pub use layered::{LayeredRoot, Node, entries};
 pub use pin::Pin;
 pub use remove::{ImageUser, Removed};
+pub use snapshot::{Change, ChangeKind, Snapshot};
 pub use unpack::Limits;

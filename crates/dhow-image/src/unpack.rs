@@ -15,7 +15,7 @@ mod finish;
 mod implied;
 mod memory;
 mod path;
-mod pax;
+pub(crate) mod pax;
 mod sparse;
 mod tree;
 
@@ -72,9 +72,9 @@ pub(crate) struct Unpacked {
     pub unfinished: Unfinished,
 }
 
-const WHITEOUT_PREFIX: &[u8] = b".wh.";
+pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 const WHITEOUT_META_PREFIX: &[u8] = b".wh..wh.";
-const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
+pub(crate) const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
 
 /// Unpacks the tar stream `reader` into the empty directory `root`. Reads up to the end of the archive,
 /// which may come before the end of the stream.
