@@ -20,6 +20,10 @@ use crate::protocol::{Rootfs, StartError};
 /// A string option of a mount's configuration is at most this long (the kernel's fs/fsopen.c).
 const MAX_CONFIG_STRING: usize = 255;
 
+/// Features that a kernel may have on by default. Layers are shared between containers, so they must not be claimed by
+/// an index; and what is in the upper directory must be whole there, for a layer is made of it.
+const SWITCHED_OFF: [&str; 3] = ["index", "redirect_dir", "metacopy"];
+
 /// Mounts the root filesystem, unseen by the host, and returns its root.
 pub(crate) fn mount(rootfs: &Rootfs, spec: &Spec) -> Result<OwnedFd, StartError> {
     let propagation = spec
@@ -147,8 +151,9 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<O
     }
     rustix::mount::fsconfig_set_string(context.as_fd(), "upperdir", upper)?;
     rustix::mount::fsconfig_set_string(context.as_fd(), "workdir", work)?;
-    // Layers are shared between containers, so they must not be claimed by an index.
-    rustix::mount::fsconfig_set_string(context.as_fd(), "index", "off")?;
+    for option in SWITCHED_OFF {
+        rustix::mount::fsconfig_set_string(context.as_fd(), option, "off")?;
+    }
     rustix::mount::fsconfig_create(context.as_fd())?;
     rustix::mount::fsmount(
         context.as_fd(),
@@ -179,10 +184,11 @@ fn overlay_by_mount(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io:
     let (upper_fd, work_fd) = (open(upper)?, open(work)?);
     let names: Vec<String> = layers.iter().map(name).collect();
     let data = format!(
-        "lowerdir={},upperdir={},workdir={},index=off",
+        "lowerdir={},upperdir={},workdir={},{}=off",
         names.join(":"),
         name(&upper_fd),
-        name(&work_fd)
+        name(&work_fd),
+        SWITCHED_OFF.join("=off,")
     );
     let data = std::ffi::CString::new(data).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount(
