@@ -88,19 +88,3 @@ impl fmt::Display for RelPath {
         write!(f, "/{}", String::from_utf8_lossy(&self.0))
     }
 }
-
-/// Whether a symbolic link in `parent` with this relative target goes above the root.
-pub(super) fn leaves_root(parent: &RelPath, target: &[u8]) -> bool {
-    if target.starts_with(b"/") {
-        return false;
-    }
-    let mut depth = parent.components().count() as i64;
-    target.split(|b| *b == b'/').any(|component| {
-        match component {
-            b"" | b"." => {}
-            b".." => depth -= 1,
-            _ => depth += 1,
-        }
-        depth < 0
-    })
-}

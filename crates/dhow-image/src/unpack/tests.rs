@@ -131,8 +131,14 @@ fn hostile_paths_are_refused() {
         let error = refused(Tar::default().file(name, b"x"));
         assert!(error.contains("leaves the root"), "{name}: {error}");
     }
-    let error = refused(Tar::default().symlink("up", "../outside"));
-    assert!(error.contains("points out of the root"), "{error}");
+    let climbing = || Tar::default().symlink("up", "..");
+    for tar in [
+        climbing().file("up/outside", b"x"),
+        climbing().hard_link("a", "up/outside"),
+    ] {
+        let error = refused(tar);
+        assert!(error.contains("leads out of the root"), "{error}");
+    }
     let error = refused(Tar::default().hard_link("a", "../outside"));
     assert!(error.contains("leaves the root"), "{error}");
     let error = refused(Tar::default().hard_link("a", "/nowhere"));
@@ -151,6 +157,14 @@ fn hostile_paths_are_refused() {
     assert!(error.contains("would replace its root"), "{error}");
     let error = refused(Tar::default().raw(EntryType::new(b'Q'), "a", "", b"", 0o644));
     assert!(error.contains("unknown type 'Q'"), "{error}");
+}
+
+#[test]
+fn a_link_may_point_above_the_root_which_is_the_root_in_a_container() {
+    let u = Unpacking::new();
+    let tar = Tar::default().symlink("up", "../../etc").end();
+    u.whole(&tar, &[]).unwrap();
+    assert_eq!(fs::read_link(u.at("up")).unwrap(), Path::new("../../etc"));
 }
 
 #[test]
