@@ -1,94 +1,156 @@
 //! Dockerfile instructions that change an image's configuration, as `--change` takes them.
 
-use std::collections::BTreeMap;
-
 use dhow_oci::{Healthcheck, RunConfig};
 use serde_json::Value;
 
 use crate::error::{ImageError, Result};
+use crate::words;
 
-/// Applies one instruction after another.
-pub(crate) fn apply(config: &mut RunConfig, changes: &[String]) -> Result<()> {
+/// Bytes that the instructions may come to with their variables replaced.
+const MOST: usize = 8 << 20;
+
+/// Applies one instruction after another. Each element of `changes` may have several lines; a line that ends with a
+/// backslash goes on in the next.
+pub fn apply(config: &mut RunConfig, changes: &[String]) -> Result<()> {
+    let mut changer = Changer {
+        config,
+        has_command: false,
+        bytes: 0,
+    };
+    let mut begun = String::new();
     for line in changes.iter().flat_map(|c| c.lines()) {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        begun.push_str(line);
+        if begun.ends_with('\\') {
+            begun.pop();
+            continue;
+        }
+        changer.line(&std::mem::take(&mut begun))?;
+    }
+    match begun.trim() {
+        "" => Ok(()),
+        rest => changer.line(rest),
+    }
+}
+
+struct Changer<'a> {
+    config: &'a mut RunConfig,
+    /// Whether one of these instructions was a command: an entrypoint takes away what was there before.
+    has_command: bool,
+    bytes: usize,
+}
+
+impl Changer<'_> {
+    fn line(&mut self, line: &str) -> Result<()> {
         let (instruction, rest) = line
             .split_once(char::is_whitespace)
             .map_or((line, ""), |(i, r)| (i, r.trim()));
-        instruction_of(config, &instruction.to_uppercase(), rest)?;
+        self.instruction(&instruction.to_uppercase(), rest)
     }
-    Ok(())
+
+    fn instruction(&mut self, instruction: &str, rest: &str) -> Result<()> {
+        let needs = |what: &str| ImageError::Invalid(format!("{instruction} requires {what}"));
+        if rest.is_empty() && !matches!(instruction, "CMD" | "ENTRYPOINT") {
+            return Err(needs("at least one argument"));
+        }
+        let config = &mut *self.config;
+        let environment = config.env.clone().unwrap_or_default();
+        let word = |text: &str| words::one(text, &environment);
+        match instruction {
+            "CMD" => {
+                config.cmd = Some(command(rest, config.shell.as_deref()));
+                self.has_command = true;
+            }
+            "ENTRYPOINT" => {
+                config.entrypoint = Some(command(rest, config.shell.as_deref()));
+                if !self.has_command {
+                    config.cmd = None;
+                }
+            }
+            "SHELL" => {
+                config.shell =
+                    Some(json_list(rest).ok_or_else(|| needs("the arguments to be in JSON form"))?);
+            }
+            "ENV" => {
+                let pairs = pairs(rest, &environment)?.ok_or_else(|| needs("key=value pairs"))?;
+                take(&mut self.bytes, pairs.iter().map(|(_, value)| value.len()))?;
+                let env = config.env.get_or_insert_default();
+                for (key, value) in pairs {
+                    let prefix = format!("{key}=");
+                    let new = format!("{key}={value}");
+                    match env.iter_mut().find(|e| e.starts_with(&prefix)) {
+                        Some(old) => *old = new,
+                        None => env.push(new),
+                    }
+                }
+            }
+            "LABEL" => {
+                let labels = pairs(rest, &environment)?.ok_or_else(|| needs("key=value pairs"))?;
+                take(&mut self.bytes, labels.iter().map(|(_, value)| value.len()))?;
+                config.labels.get_or_insert_default().extend(labels);
+            }
+            "EXPOSE" => {
+                let ports = config.exposed_ports.get_or_insert_default();
+                for port in words::split(rest, &environment)? {
+                    for port in expand_port(&port)? {
+                        ports.insert(port, empty_object());
+                    }
+                }
+            }
+            "VOLUME" => {
+                let volumes = config.volumes.get_or_insert_default();
+                let paths = match json_list(rest) {
+                    Some(paths) => paths
+                        .iter()
+                        .map(|path| word(path))
+                        .collect::<Result<Vec<_>>>()?,
+                    None => words::split(rest, &environment)?,
+                };
+                take(&mut self.bytes, paths.iter().map(String::len))?;
+                for path in paths {
+                    if path.is_empty() {
+                        return Err(ImageError::Invalid(
+                            "VOLUME specified can not be an empty string".into(),
+                        ));
+                    }
+                    volumes.insert(path, empty_object());
+                }
+            }
+            "USER" => config.user = word(rest)?,
+            "WORKDIR" => {
+                let rest = word(rest)?;
+                config.working_dir = if rest.starts_with('/') || config.working_dir.is_empty() {
+                    format!("/{}", rest.trim_start_matches('/'))
+                } else {
+                    format!("{}/{rest}", config.working_dir.trim_end_matches('/'))
+                };
+            }
+            "STOPSIGNAL" => config.stop_signal = word(rest)?,
+            "ONBUILD" => config
+                .on_build
+                .get_or_insert_default()
+                .push(rest.to_owned()),
+            "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
+            other => {
+                return Err(ImageError::Invalid(format!(
+                    "{} is not a valid change command",
+                    other.to_lowercase()
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
-fn instruction_of(config: &mut RunConfig, instruction: &str, rest: &str) -> Result<()> {
-    let needs = |what: &str| ImageError::Invalid(format!("{instruction} requires {what}"));
-    if rest.is_empty() && !matches!(instruction, "CMD" | "ENTRYPOINT") {
-        return Err(needs("at least one argument"));
+fn take(bytes: &mut usize, more: impl Iterator<Item = usize>) -> Result<()> {
+    *bytes += more.sum::<usize>();
+    match *bytes > MOST {
+        true => Err(ImageError::Invalid("the changes are too large".into())),
+        false => Ok(()),
     }
-    match instruction {
-        "CMD" => config.cmd = Some(command(rest)),
-        "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
-        "SHELL" => {
-            config.shell =
-                Some(json_list(rest).ok_or_else(|| needs("the arguments to be in JSON form"))?);
-        }
-        "ENV" => {
-            let env = config.env.get_or_insert_default();
-            for (key, value) in pairs(rest).ok_or_else(|| needs("key=value pairs"))? {
-                let prefix = format!("{key}=");
-                env.retain(|e| !e.starts_with(&prefix));
-                env.push(format!("{key}={value}"));
-            }
-        }
-        "LABEL" => {
-            let labels = pairs(rest).ok_or_else(|| needs("key=value pairs"))?;
-            config.labels.get_or_insert_default().extend(labels);
-        }
-        "EXPOSE" => {
-            let ports = config.exposed_ports.get_or_insert_default();
-            for port in rest.split_whitespace() {
-                for port in expand_port(port)? {
-                    ports.insert(port, empty_object());
-                }
-            }
-        }
-        "VOLUME" => {
-            let volumes = config.volumes.get_or_insert_default();
-            let paths = json_list(rest)
-                .unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect());
-            for path in paths {
-                if path.is_empty() {
-                    return Err(ImageError::Invalid(
-                        "VOLUME specified can not be an empty string".into(),
-                    ));
-                }
-                volumes.insert(path, empty_object());
-            }
-        }
-        "USER" => config.user = rest.to_owned(),
-        "WORKDIR" => {
-            config.working_dir = if rest.starts_with('/') || config.working_dir.is_empty() {
-                format!("/{}", rest.trim_start_matches('/'))
-            } else {
-                format!("{}/{rest}", config.working_dir.trim_end_matches('/'))
-            };
-        }
-        "STOPSIGNAL" => config.stop_signal = rest.to_owned(),
-        "ONBUILD" => config
-            .on_build
-            .get_or_insert_default()
-            .push(rest.to_owned()),
-        "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
-        other => {
-            return Err(ImageError::Invalid(format!(
-                "{} is not a valid change command",
-                other.to_lowercase()
-            )));
-        }
-    }
-    Ok(())
 }
 
 fn empty_object() -> Value {
@@ -99,50 +161,40 @@ fn json_list(text: &str) -> Option<Vec<String>> {
     serde_json::from_str(text).ok()
 }
 
-/// The exec form as it is, the shell form through the default shell.
-fn command(text: &str) -> Vec<String> {
+/// The exec form as it is, the shell form through the shell.
+fn command(text: &str, shell: Option<&[String]>) -> Vec<String> {
     if text.is_empty() {
         return Vec::new();
     }
-    json_list(text).unwrap_or_else(|| ["/bin/sh", "-c", text].map(str::to_owned).to_vec())
+    json_list(text).unwrap_or_else(|| {
+        let mut words = match shell {
+            Some(shell) if !shell.is_empty() => shell.to_vec(),
+            _ => ["/bin/sh", "-c"].map(str::to_owned).to_vec(),
+        };
+        words.push(text.to_owned());
+        words
+    })
 }
 
 /// `a=b "c d"="e f"`, or of old `a the rest`.
-fn pairs(text: &str) -> Option<BTreeMap<String, String>> {
-    let words = words(text)?;
-    if !words.first()?.contains('=') {
-        let (key, value) = text.split_once(char::is_whitespace)?;
-        return Some(BTreeMap::from([(key.to_owned(), value.trim().to_owned())]));
+fn pairs(text: &str, environment: &[String]) -> Result<Option<Vec<(String, String)>>> {
+    let is_old = !text
+        .split(char::is_whitespace)
+        .next()
+        .is_some_and(|first| first.contains('='));
+    let words = words::split(text, environment)?;
+    if is_old && !words.first().is_some_and(|first| first.contains('=')) {
+        let Some((key, value)) = text.split_once(char::is_whitespace) else {
+            return Ok(None);
+        };
+        let value = words::one(value.trim(), environment)?;
+        return Ok(Some(vec![(words::one(key, environment)?, value)]));
     }
-    words
-        .iter()
-        .map(|word| {
-            let (key, value) = word.split_once('=')?;
-            (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
-        })
-        .collect()
-}
-
-/// Splits at blanks outside of quotes; a backslash takes the next character as it is.
-fn words(text: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
-        match (c, quote) {
-            ('\\', q) if q != Some('\'') => word.get_or_insert_default().push(characters.next()?),
-            (c, Some(q)) if c == q => quote = None,
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (c, None) if c.is_whitespace() => words.extend(word.take()),
-            (c, _) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    quote.is_none().then_some(words)
+    let pair = |word: &String| {
+        let (key, value) = word.split_once('=')?;
+        (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+    };
+    Ok(words.iter().map(pair).collect())
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp`.
@@ -243,6 +295,8 @@ mod tests {
             "ENV A=1 B=\"two words\"",
             "ENV A=3",
             "ENV OLD the old way",
+            "ENV PATH=/bin \\\n  LONG=$A",
+            "ENV PATH=/opt:$PATH",
             "LABEL x=y",
             "EXPOSE 80 53/udp 90-91",
             "VOLUME /data",
@@ -253,13 +307,36 @@ mod tests {
         ]);
         assert_eq!(c.cmd.unwrap(), ["a", "b"]);
         assert_eq!(c.entrypoint.unwrap(), ["/bin/sh", "-c", "run it"]);
-        assert_eq!(c.env.unwrap(), ["B=two words", "A=3", "OLD=the old way"]);
+        assert_eq!(
+            c.env.unwrap(),
+            [
+                "A=3",
+                "B=two words",
+                "OLD=the old way",
+                "PATH=/opt:/bin",
+                "LONG=3"
+            ]
+        );
         let ports: Vec<_> = c.exposed_ports.unwrap().into_keys().collect();
         assert_eq!(ports, ["53/udp", "80/tcp", "90/tcp", "91/tcp"]);
         assert_eq!(c.working_dir, "/srv/app");
         let health = c.healthcheck.unwrap();
         assert_eq!(health.interval, 90_000_000_000);
         assert_eq!(health.test.unwrap(), ["CMD-SHELL", "curl -f localhost"]);
+    }
+
+    #[test]
+    fn an_entrypoint_takes_the_command_away_that_was_there() {
+        let mut config = RunConfig {
+            cmd: Some(vec!["old".into()]),
+            shell: Some(vec!["/bin/ash".into(), "-ec".into()]),
+            ..RunConfig::default()
+        };
+        apply(&mut config, &["ENTRYPOINT run it".to_owned()]).unwrap();
+        assert_eq!(config.cmd, None);
+        assert_eq!(config.entrypoint.unwrap(), ["/bin/ash", "-ec", "run it"]);
+        let c = applied(&["CMD [\"new\"]", "ENTRYPOINT [\"x\"]"]);
+        assert_eq!(c.cmd.unwrap(), ["new"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 mod blob;
 mod catalog;
-mod changes;
+pub mod changes;
 pub mod compression;
 pub mod error;
 mod images;
@@ -23,6 +23,7 @@ mod schema;
 mod settle;
 mod snapshot;
 mod unpack;
+mod words;
 mod writeback;
 
 pub use catalog::{Image, Layer};
