@@ -44,6 +44,10 @@ impl Images {
 }
 
 impl Ingest {
+    pub(crate) fn images(&self) -> &Images {
+        &self.images
+    }
+
     /// Whether the layer with this chain id is here; if so it stays. Does not block.
     pub fn has_layer(&self, chain: &Digest) -> bool {
         let mut catalog = self.images.inner.catalog();

@@ -77,6 +77,12 @@ impl LayerSink {
         drop(self.result.await);
     }
 
+    /// As [`LayerSink::abandon`], for threads that may block.
+    pub fn abandon_blocking(self) {
+        drop(self.chunks);
+        drop(self.result.blocking_recv());
+    }
+
     /// As [`LayerSink::finish`], for threads that may block.
     pub fn finish_blocking(self) -> Result<NewLayer> {
         let _ = self.chunks.blocking_send(Chunk::End);

@@ -5,6 +5,7 @@
 mod blob;
 mod catalog;
 pub mod changes;
+mod child;
 pub mod compression;
 pub mod error;
 mod images;
@@ -27,6 +28,7 @@ mod words;
 mod writeback;
 
 pub use catalog::{Image, Layer};
+pub use child::ChildOptions;
 pub use error::ImageError;
 pub use images::{Images, Options, Recovered};
 pub use import::ImportOptions;

@@ -8,6 +8,7 @@
 
 mod archive;
 mod changes;
+mod feed;
 mod head;
 mod layer;
 mod root;
@@ -21,6 +22,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 pub use changes::{Change, ChangeKind};
+pub(crate) use feed::Feed;
 
 use crate::error::Result;
 
