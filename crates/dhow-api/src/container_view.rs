@@ -186,6 +186,14 @@ wire! {
         pub message: String,
     }
 
+    /// A path of `GET /containers/{id}/changes`.
+    #[serde(rename_all = "PascalCase")]
+    pub struct ContainerChange {
+        pub path: String,
+        /// 0 is modified, 1 added, 2 deleted.
+        pub kind: u8,
+    }
+
     #[serde(rename_all = "PascalCase")]
     pub struct TopResponse {
         pub processes: Vec<Vec<String>>,

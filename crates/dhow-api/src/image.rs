@@ -150,6 +150,12 @@ wire! {
         pub tags: Option<Vec<String>>,
     }
 
+    /// The answer to `POST /commit`.
+    #[serde(rename_all = "PascalCase")]
+    pub struct CommitResponse {
+        pub id: String,
+    }
+
     /// What a deletion did, one thing a line.
     #[serde(rename_all = "PascalCase")]
     pub struct DeleteResponse {

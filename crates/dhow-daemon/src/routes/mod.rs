@@ -12,6 +12,7 @@ pub mod networks;
 pub mod plugins;
 pub mod registry;
 pub mod session;
+pub mod snapshot;
 pub mod stats;
 pub mod swarm;
 pub mod system;
@@ -82,6 +83,7 @@ pub fn router(state: AppState) -> Router {
         .merge(system::router())
         .merge(events::router())
         .merge(containers::router())
+        .merge(snapshot::router())
         .merge(stats::router())
         .merge(attach::router())
         .merge(exec::router())

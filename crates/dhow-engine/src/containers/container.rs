@@ -36,6 +36,8 @@ pub struct View {
     pub definition: Arc<Definition>,
     pub life: Life,
     pub backoff: Backoff,
+    /// When the run was started that is paused for the engine's own sake, see [`super::pause`].
+    pub still: Option<i64>,
     /// The connection to the process's shim while it runs.
     pub shim: Option<Shim>,
     /// Clients that attached before the start, each with its end of a socket.
@@ -50,6 +52,27 @@ pub struct View {
     pub oom_told: bool,
     /// Holds the image's layers.
     pub pin: Option<dhow_image::Pin>,
+}
+
+impl View {
+    /// Whether it is paused, and not because a user wants that.
+    pub fn is_still(&self) -> bool {
+        match &self.life.state {
+            State::Paused(run) => self.still == Some(run.started_at),
+            _ => false,
+        }
+    }
+
+    /// What of its life is to outlast this daemon: a pause that is the engine's own is not.
+    pub fn lasting(&self) -> Life {
+        let mut life = self.life.clone();
+        if self.is_still()
+            && let State::Paused(run) = life.state
+        {
+            life.state = State::Running(run);
+        }
+        life
+    }
 }
 
 /// What waiters watch. Numbers only grow, so that a waiter who skips a value misses nothing.
@@ -105,6 +128,7 @@ impl Container {
                 definition: Arc::new(definition),
                 life,
                 backoff: Backoff::default(),
+                still: None,
                 shim: None,
                 pending: Vec::new(),
                 execs: Vec::new(),

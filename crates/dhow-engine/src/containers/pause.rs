@@ -12,12 +12,45 @@ impl Containers {
     pub async fn pause(&self, name: &str) -> Result<()> {
         let container = self.inner.table.find(name)?;
         let _ops = container.ops.lock().await;
+        self.freeze(&container).await?;
+        self.save(&container).await;
+        self.tell(&container, "pause", &[]);
+        Ok(())
+    }
+
+    /// Freezes a container for as long as the engine itself needs it so; false if it does not run, or is frozen
+    /// already. That is not stored: should this daemon end, the next one thaws it.
+    pub async fn hold_still(&self, container: &Arc<Container>) -> Result<bool> {
+        let _ops = container.ops.lock().await;
+        let State::Running(run) = container.state() else {
+            return Ok(false);
+        };
+        container.view().still = Some(run.started_at);
+        self.freeze(container).await?;
+        self.tell(container, "pause", &[]);
+        Ok(true)
+    }
+
+    /// Undoes [`Containers::hold_still`], unless somebody did, or ended the container.
+    pub async fn let_go(&self, container: &Arc<Container>) -> Result<()> {
+        if !container.view().is_still() {
+            return Ok(());
+        }
+        let _ops = container.ops.lock().await;
+        let is_still = container.view().is_still();
+        match is_still {
+            true => self.thaw(container).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn freeze(&self, container: &Arc<Container>) -> Result<()> {
         // Asked first: what must not be paused is not frozen for an instant either.
         container
             .state()
             .after(Event::Pause)
             .map_err(|refusal| container.refused(&Event::Pause, refusal))?;
-        let cgroup = self.cgroup(&container)?;
+        let cgroup = self.cgroup(container)?;
         blocking(move || cgroup.freeze())
             .await?
             .map_err(EngineError::io(format!(
@@ -28,8 +61,6 @@ impl Containers {
             // It ended while it was being frozen.
             return Err(container.not_running());
         }
-        self.save(&container).await;
-        self.tell(&container, "pause", &[]);
         Ok(())
     }
 
@@ -54,6 +85,7 @@ impl Containers {
             )))?;
         // It may have ended as soon as it could.
         let unpaused = container.turn().await.transition(Event::Unpause);
+        container.view().still = None;
         if unpaused.is_ok() {
             self.save(container).await;
             self.tell(container, "unpause", &[]);

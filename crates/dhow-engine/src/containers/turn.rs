@@ -48,7 +48,7 @@ impl Turn<'_> {
     pub async fn settle(&self, store: &Store, event: Event) -> std::result::Result<State, Refusal> {
         let life = {
             let view = self.container.view();
-            let mut life = view.life.clone();
+            let mut life = view.lasting();
             life.state = life.state.after(event.clone())?;
             life
         };
@@ -60,7 +60,7 @@ impl Turn<'_> {
 
     /// Stores the state as it is.
     pub async fn save(&self, store: &Store) -> Result<()> {
-        let life = self.container.view().life.clone();
+        let life = self.container.view().lasting();
         records::save_life(store, &self.container.id, life).await
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! What an image is, [`dhow_image`] knows; which containers keep one is known here.
 
+mod commit;
 mod filter;
 mod list;
 mod prune;
 mod remove;
 mod show;
 mod tag;
+
+pub use commit::CommitRequest;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,7 +65,8 @@ impl Images {
             .collect()
     }
 
-    /// Publishes an event about an image: `pull`, `tag`, `untag`, `delete`, `push`, `import`, `load`.
+    /// Publishes an event about an image: `pull`, `tag`, `untag`, `delete`, `push`, `import`, `load`,
+    /// `create`.
     pub fn tell(&self, action: &str, id: &str, name: &str) {
         let mut attributes: BTreeMap<String, String> = self
             .inner

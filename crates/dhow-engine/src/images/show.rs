@@ -7,6 +7,7 @@ use dhow_api::{
     RootFs, time,
 };
 use dhow_image::Image;
+use dhow_oci::ImageConfig;
 
 use super::Images;
 use crate::error::Result;
@@ -44,7 +45,7 @@ fn inspect(image: &Image, store: &dhow_image::Images) -> ImageInspect {
         id: image.id.to_string(),
         repo_tags: image.repo_tags(),
         repo_digests: image.repo_digests(),
-        comment: config.comment.clone(),
+        comment: comment(config),
         created: config.created.clone().unwrap_or_default(),
         author: config.author.clone(),
         config: Some(container_config(image)),
@@ -73,6 +74,14 @@ fn inspect(image: &Image, store: &dhow_image::Images) -> ImageInspect {
             },
         },
         ..ImageInspect::default()
+    }
+}
+
+/// The image's own, or else what was said of its last step.
+fn comment(config: &ImageConfig) -> String {
+    match config.history.last() {
+        Some(last) if config.comment.is_empty() => last.comment.clone(),
+        _ => config.comment.clone(),
     }
 }
 

@@ -1,0 +1,93 @@
+//! What leaves a container: the list of its changes, its root as an archive, and an image made of it.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use dhow_api::{CommitResponse, ContainerChange, ContainerConfig};
+use dhow_engine::{CommitRequest, EngineError};
+use futures_util::{Stream, StreamExt, future, stream};
+use http::{HeaderValue, StatusCode, header};
+use tokio_util::sync::CancellationToken;
+
+use super::{AppState, images};
+use crate::error::{ApiError, Result};
+use crate::json::{Json, JsonBody};
+use crate::query::Params;
+
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/containers/{id}/changes", get(changes))
+        .route("/containers/{id}/export", get(export))
+        .route("/commit", post(commit))
+}
+
+/// Null if nothing has changed, as in Docker.
+async fn changes(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<Option<Vec<ContainerChange>>>> {
+    let changes = state.engine.containers().changes(&id).await?;
+    let shown = changes.iter().map(|change| ContainerChange {
+        path: change.path.to_string_lossy().into_owned(),
+        kind: change.kind as u8,
+    });
+    Ok(Json((!changes.is_empty()).then(|| shown.collect())))
+}
+
+async fn export(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response> {
+    let archive = state.engine.containers().export(&id).await?;
+    let mut response = Response::new(Body::from_stream(whole(archive, state.stop.clone())));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    Ok(response)
+}
+
+/// An archive that the daemon's end cuts off does not look like one that ended.
+fn whole(
+    archive: impl Stream<Item = std::result::Result<Bytes, EngineError>> + Send + 'static,
+    stop: CancellationToken,
+) -> impl Stream<Item = std::result::Result<Bytes, EngineError>> + Send + 'static {
+    let cut_off = stream::once(async move {
+        stop.cancelled_owned().await;
+        Err(EngineError::Internal("the daemon ends".into()))
+    });
+    let ended = archive.map(Some).chain(stream::once(future::ready(None)));
+    stream::select(ended, cut_off.map(Some))
+        .take_while(|piece| future::ready(piece.is_some()))
+        .filter_map(future::ready)
+}
+
+async fn commit(
+    State(state): State<AppState>,
+    params: Params,
+    JsonBody(config): JsonBody<ContainerConfig>,
+) -> Result<(StatusCode, Json<CommitResponse>)> {
+    let text = |name: &str| params.get(name).unwrap_or_default().to_owned();
+    let reference = match params.text("repo") {
+        None => None,
+        Some(repository) => Some(images::reference(repository, params.text("tag"))?),
+    };
+    if reference.as_ref().is_some_and(|r| r.digest().is_some()) {
+        return Err(ApiError::bad("cannot import digest reference"));
+    }
+    let request = CommitRequest {
+        container: text("container"),
+        reference,
+        author: text("author"),
+        comment: text("comment"),
+        pause: params.flag_or("pause", true),
+        changes: params.all("changes").map(str::to_owned).collect(),
+        // An object in which nothing is set says as little as null.
+        config: config.filter(|config| *config != ContainerConfig::default()),
+    };
+    let engine = state.engine.clone();
+    let id = state
+        .finish(async move { engine.images().commit(request).await })
+        .await?;
+    Ok((StatusCode::CREATED, Json(CommitResponse { id })))
+}
