@@ -13,6 +13,7 @@ mod error;
 mod flags;
 mod format;
 mod lists;
+mod output_file;
 mod progress;
 mod reference;
 mod session;

@@ -78,6 +78,18 @@ impl Forwarding {
     }
 }
 
+/// Waits for a signal that is to end the process, and gives its number. From then on it is for the caller to end.
+pub async fn deadly() -> std::io::Result<i32> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(tokio::select! {
+        _ = hang_up.recv() => libc::SIGHUP,
+        _ = interrupt.recv() => libc::SIGINT,
+        _ = terminate.recv() => libc::SIGTERM,
+    })
+}
+
 /// Ends the process on the signals that end one, with the terminal as it was.
 pub fn restore_terminal_on_death() -> std::io::Result<Vec<Task>> {
     [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]

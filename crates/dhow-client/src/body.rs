@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -20,6 +21,21 @@ impl BodyReader {
             body,
             rest: Bytes::new(),
         }
+    }
+
+    /// What comes next, as it comes; `None` at the body's end. A body that is cut off is an error.
+    pub async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        if !self.rest.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.rest)));
+        }
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame.map_err(io::Error::other)?.into_data()
+                && !data.is_empty()
+            {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
     }
 }
 

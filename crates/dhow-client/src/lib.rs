@@ -18,6 +18,7 @@ mod hijack;
 mod host;
 mod images;
 mod json_stream;
+mod snapshots;
 mod system;
 mod tls;
 mod volumes;
@@ -31,6 +32,7 @@ pub use frames::{Frame, FrameReader, StreamKind};
 pub use hijack::{HijackReader, HijackWriter, Hijacked};
 pub use host::{Host, HostError};
 pub use json_stream::JsonStream;
+pub use snapshots::CommitOptions;
 pub use tls::TlsOptions;
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -2,8 +2,11 @@
 
 pub mod attach;
 mod attachment;
+pub mod commit;
 mod detach;
+pub mod diff;
 pub mod exec;
+pub mod export;
 pub mod lifecycle;
 pub mod logs;
 pub mod port;
