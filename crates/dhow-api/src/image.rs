@@ -35,6 +35,9 @@ wire! {
         pub id: String,
         pub repo_tags: Vec<String>,
         pub repo_digests: Vec<String>,
+        /// The image that it was made of on this machine.
+        #[serde(skip_serializing_if = "is_default")]
+        pub parent: String,
         #[serde(skip_serializing_if = "is_default")]
         pub comment: String,
         #[serde(skip_serializing_if = "is_default")]

@@ -24,6 +24,8 @@ pub struct Image {
     pub tags: Vec<Reference>,
     /// What it was pulled or pushed as, each a repository and a digest, sorted.
     pub digests: Vec<Reference>,
+    /// The image that it was made of here, if it was. That one may be gone.
+    pub parent: Option<Digest>,
     /// When it was last given a name here, in nanoseconds since the epoch; 0 if never.
     pub last_tagged: i64,
 }
@@ -146,9 +148,16 @@ impl Catalog {
             documents: documents.to_vec(),
             tags: Vec::new(),
             digests: Vec::new(),
+            parent: None,
             last_tagged: 0,
         };
         self.images.insert(id.clone(), Arc::new(image));
+    }
+
+    pub fn set_parent(&mut self, id: &Digest, parent: &Digest) {
+        if let Some(image) = self.images.get_mut(id) {
+            Arc::make_mut(image).parent = Some(parent.clone());
+        }
     }
 
     pub fn set_last_tagged(&mut self, id: &Digest, at: i64) {

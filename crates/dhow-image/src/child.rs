@@ -77,7 +77,7 @@ impl Ingest {
             .into_iter()
             .map(Reference::with_default_tag)
             .collect();
-        self.commit(&id, &[], &names)
+        self.commit_child(&id, options.parent.as_ref(), &[], &names)
     }
 }
 

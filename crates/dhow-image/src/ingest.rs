@@ -179,6 +179,17 @@ impl Ingest {
         documents: &[Descriptor],
         names: &[Reference],
     ) -> Result<Committed> {
+        self.commit_child(id, None, documents, names)
+    }
+
+    /// As [`Ingest::commit`], of an image that was made of another one.
+    pub(crate) fn commit_child(
+        self,
+        id: &Digest,
+        parent: Option<&Digest>,
+        documents: &[Descriptor],
+        names: &[Reference],
+    ) -> Result<Committed> {
         let inner = &self.images.inner;
         let config =
             ImageConfig::parse(&inner.blobs.read(id)?).map_err(|e| ImageError::Document {
@@ -205,6 +216,7 @@ impl Ingest {
         let at = images::now();
         let (image_id, name_rows) = (id.to_string(), strings(names));
         let document_rows = documents.to_vec();
+        let parent_row = parent.map(Digest::to_string);
         let (unsettled, boot) = (strings(&rows.unsettled), inner.settler.boot.clone());
         inner.store.write_blocking(Durability::Synced, move |c| {
             for (digest, size) in &rows.blobs {
@@ -224,6 +236,10 @@ impl Ingest {
             c.prepare_cached("INSERT OR IGNORE INTO image_images VALUES (?1, 0)")?
                 .execute([&image_id])?;
             images::insert_documents(c, &image_id, &document_rows)?;
+            if let Some(parent) = &parent_row {
+                c.prepare_cached("INSERT OR REPLACE INTO image_parents VALUES (?1, ?2)")?
+                    .execute([&image_id, parent])?;
+            }
             if name_rows.is_empty() {
                 return Ok(());
             }
@@ -245,6 +261,9 @@ impl Ingest {
             }
         }
         catalog.insert(id, &config, documents);
+        if let Some(parent) = parent {
+            catalog.set_parent(id, parent);
+        }
         for name in names {
             catalog.set_name(name, id);
         }

@@ -42,6 +42,9 @@ pub(crate) fn load(images: &Images) -> Result<Recovered> {
     for (name, image) in records.names {
         catalog.set_name(&name, &image);
     }
+    for (image, parent) in records.parents {
+        catalog.set_parent(&image, &parent);
+    }
     for (blob, repository) in records.sources {
         catalog.sources.entry(blob).or_default().insert(repository);
     }

@@ -22,6 +22,8 @@ pub(crate) struct Records {
     /// Of images.
     pub documents: HashMap<Digest, Vec<Descriptor>>,
     pub names: Vec<(Reference, Digest)>,
+    /// Images, and those that they were made of.
+    pub parents: Vec<(Digest, Digest)>,
     /// By chain id.
     pub layers: Vec<(Digest, Layer)>,
     /// Sizes in bytes.
@@ -49,6 +51,7 @@ pub(crate) fn read(store: &Store) -> Result<Records> {
             records.documents.entry(image).or_default().push(document);
         }
         records.names = NAMES.read(c, broken, |r| Ok((parsed(r, 0)?, parsed(r, 1)?)))?;
+        records.parents = PARENTS.read(c, broken, |r| Ok((parsed(r, 0)?, parsed(r, 1)?)))?;
         records.layers = LAYERS.read(c, broken, |r| Ok((parsed(r, 0)?, layer(r)?)))?;
         records.blobs = BLOBS.read(c, broken, |r| Ok((parsed(r, 0)?, number(r, 1)? as u64)))?;
         records.sources = SOURCES.read(c, broken, |r| Ok((parsed(r, 0)?, parsed(r, 1)?)))?;
@@ -82,7 +85,7 @@ const fn table(
 }
 
 const IMAGES: Table = Table {
-    below: &["image_documents", "image_names"],
+    below: &["image_documents", "image_names", "image_parents"],
     ..table("image_images", &["id"], &["last_tagged"])
 };
 const DOCUMENTS: Table = table(
@@ -91,6 +94,7 @@ const DOCUMENTS: Table = table(
     &["media_type", "size"],
 );
 const NAMES: Table = table("image_names", &["name"], &["image"]);
+const PARENTS: Table = table("image_parents", &["image"], &["parent"]);
 const LAYERS: Table = table(
     "image_layers",
     &["chain"],

@@ -9,7 +9,8 @@ pub(crate) const OWNER: &str = "image";
 /// manifests and indexes that it came by; `image_names` its tags (`name:tag`) and the digests that it
 /// was pulled by (`name@digest`); `image_layers` the unpacked layers by chain id; `image_blobs` the files
 /// of the content store; `image_sources` the repositories that are known to have a layer's blob;
-/// `image_unsettled` the layers whose trees no flush has yet put on the disk, and the boot they are of.
+/// `image_parents` the images that others were
+/// made of here; `image_unsettled` the layers whose trees no flush has yet put on the disk, and the boot they are of.
 pub(crate) const SCHEMA: Schema = Schema {
     owner: OWNER,
     steps: &[
@@ -59,6 +60,16 @@ CREATE TABLE image_sources (
 CREATE TABLE image_unsettled (
     chain TEXT PRIMARY KEY,
     boot TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+",
+        },
+        Step {
+            brings: "which image another was made of",
+            formerly: None,
+            sql: "
+CREATE TABLE image_parents (
+    image TEXT PRIMARY KEY REFERENCES image_images ON DELETE CASCADE,
+    parent TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",
         },

@@ -9,6 +9,7 @@ use dhow_oci::Digest;
 
 use super::Images;
 use super::filter::Filter;
+use super::show::parent;
 use crate::error::Result;
 
 impl Images {
@@ -26,6 +27,7 @@ impl Images {
                 containers: users.get(&id).copied().unwrap_or(0),
                 created: image.config.created_seconds(),
                 id,
+                parent_id: parent(image, store),
                 labels: image.config.config.labels.clone(),
                 repo_digests: filter.names(&image.digests),
                 repo_tags: filter.names(&image.tags),

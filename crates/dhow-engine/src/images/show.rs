@@ -45,6 +45,7 @@ fn inspect(image: &Image, store: &dhow_image::Images) -> ImageInspect {
         id: image.id.to_string(),
         repo_tags: image.repo_tags(),
         repo_digests: image.repo_digests(),
+        parent: parent(image, store),
         comment: comment(config),
         created: config.created.clone().unwrap_or_default(),
         author: config.author.clone(),
@@ -75,6 +76,13 @@ fn inspect(image: &Image, store: &dhow_image::Images) -> ImageInspect {
         },
         ..ImageInspect::default()
     }
+}
+
+/// The id of the image that one was made of, as long as that is here.
+pub(super) fn parent(image: &Image, store: &dhow_image::Images) -> String {
+    let parent = image.parent.as_ref();
+    let parent = parent.filter(|parent| store.get(parent).is_some());
+    parent.map(ToString::to_string).unwrap_or_default()
 }
 
 /// The image's own, or else what was said of its last step.
