@@ -1,6 +1,7 @@
 //! What a user sees, end to end: a file for each noun. Run them with `cargo xtask test`.
 
 mod chaos;
+mod commit;
 mod confinement;
 mod conformance;
 mod docker_py;
