@@ -23,7 +23,7 @@ pub mod remove;
 mod rename;
 pub mod restart;
 pub mod signal;
-mod snapshot;
+pub mod snapshot;
 pub mod spec;
 pub mod start;
 pub mod state;

@@ -25,8 +25,12 @@ impl Containers {
         let State::Running(run) = container.state() else {
             return Ok(false);
         };
+        // Before it shows as paused: nobody is to store that as a user's wish.
         container.view().still = Some(run.started_at);
-        self.freeze(container).await?;
+        if let Err(e) = self.freeze(container).await {
+            container.view().still = None;
+            return Err(e);
+        }
         self.tell(container, "pause", &[]);
         Ok(true)
     }

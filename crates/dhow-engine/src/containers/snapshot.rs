@@ -40,27 +40,18 @@ impl Containers {
     /// The container's root as it is from now on, whatever becomes of its image. `what` can't be done to one that
     /// is on its way out.
     pub fn snapshot(&self, container: &Container, what: &str) -> Result<Held> {
-        let reason = match container.state() {
-            State::Dead(_) => "Dead",
-            State::Removing(_) => "being removed",
-            _ => {
-                let top = container.definition().layers.clone();
-                let top = top.and_then(|chain| chain.parse().ok());
-                let pin = top.map(|top| self.inner.images.pin_chain(&top));
-                let pin = pin.transpose()?;
-                let lower: Vec<PathBuf> = pin.as_ref().map(Pin::lower_dirs).unwrap_or_default();
-                let snapshot = Snapshot {
-                    upper: container.upper_dir(),
-                    lower,
-                    made: &MADE_BY_STARTS,
-                };
-                return Ok(Held { snapshot, pin });
-            }
+        stays(container, what)?;
+        let top = container.definition().layers.clone();
+        let top = top.and_then(|chain| chain.parse().ok());
+        let pin = top.map(|top| self.inner.images.pin_chain(&top));
+        let pin = pin.transpose()?;
+        let lower: Vec<PathBuf> = pin.as_ref().map(Pin::lower_dirs).unwrap_or_default();
+        let snapshot = Snapshot {
+            upper: container.upper_dir(),
+            lower,
+            made: &MADE_BY_STARTS,
         };
-        Err(EngineError::Refused(format!(
-            "You cannot {what} container {} which is {reason}",
-            container.id
-        )))
+        Ok(Held { snapshot, pin })
     }
 
     /// What it has changed of its image, sorted by path.
@@ -115,13 +106,24 @@ impl Containers {
         sender: &mpsc::Sender<Piece>,
     ) -> Piece {
         held.snapshot.write_root(Pieces::new(sender))?;
-        if container.watch().borrow().removed {
-            // What went with it was left out.
-            return Err(EngineError::NoSuchContainer(container.id.to_string()));
-        }
+        // What went with it meanwhile was left out.
+        stays(container, "export")?;
         self.tell(container, "export", &[]);
         Ok(None)
     }
+}
+
+/// Refuses a container that is on its way out: what is read of it may not be all.
+pub fn stays(container: &Container, what: &str) -> Result<()> {
+    let reason = match container.state() {
+        State::Dead(_) => "Dead",
+        State::Removing(_) => "being removed",
+        _ => return Ok(()),
+    };
+    Err(EngineError::Refused(format!(
+        "You cannot {what} container {} which is {reason}",
+        container.id
+    )))
 }
 
 /// A part of an archive; `None` is its end. An archive that just stops is not whole.

@@ -10,8 +10,9 @@ use dhow_oci::{Reference, RunConfig};
 use super::Images;
 use crate::background::blocking;
 use crate::containers::container::Container;
+use crate::containers::snapshot::stays;
 use crate::containers::{image_config, merge, signal};
-use crate::error::{EngineError, Result};
+use crate::error::Result;
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default)]
@@ -91,10 +92,8 @@ impl Images {
             tracing::error!(container = %container.id, error = %e, "it was paused for a commit and can't be unpaused");
         }
         let layer = layer??;
-        if container.watch().borrow().removed {
-            // What went with it is not in the layer.
-            return Err(EngineError::NoSuchContainer(container.id.to_string()));
-        }
+        // What went with it meanwhile is not in the layer.
+        stays(container, "commit")?;
         Ok(layer)
     }
 }
