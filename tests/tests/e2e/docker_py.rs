@@ -129,3 +129,26 @@ v.remove()
 "#,
     );
 }
+
+#[test]
+fn changes_commits_and_exports() {
+    let host = TestHost::start();
+    python(
+        &host,
+        r#"
+import tarfile
+c = client.containers.run("busybox", "sh -c 'echo hello > /test'", detach=True)
+c.wait()
+assert c.diff() == [{"Path": "/test", "Kind": 1}], c.diff()
+image = c.commit(repository="made", tag="1", message="why", author="who", changes="EXPOSE 8000\nLABEL a=b", conf={"Cmd": ["cat", "/test"]})
+assert image.tags == ["made:1"] and image.labels == {"a": "b"}, image.attrs
+assert image.attrs["Parent"] == client.images.get("busybox").id
+assert image.attrs["Comment"] == "why" and "8000/tcp" in image.attrs["Config"]["ExposedPorts"]
+assert client.containers.run(image.id, remove=True) == b"hello\n"
+with tarfile.open(fileobj=io.BytesIO(b"".join(c.export()))) as archive:
+    assert archive.extractfile("test").read() == b"hello\n"
+client.images.remove(image.id, force=True)
+c.remove()
+"#,
+    );
+}

@@ -27,6 +27,7 @@ mod requests;
 mod restart;
 mod run;
 mod shims;
+mod snapshot;
 mod streams;
 mod system;
 mod terminal;
