@@ -1,7 +1,6 @@
 //! What leaves a container: the list of its changes, and its root as an archive.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +14,7 @@ use super::state::State;
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 
-/// What a start makes to mount on where the image does not have it; Docker has it in a layer of its own.
+/// What a start makes to mount on where neither the image nor its init layer has it.
 const MADE_BY_STARTS: [&str; 7] = [
     "dev",
     "etc",
@@ -45,7 +44,7 @@ impl Containers {
         let top = top.and_then(|chain| chain.parse().ok());
         let pin = top.map(|top| self.inner.images.pin_chain(&top));
         let pin = pin.transpose()?;
-        let lower: Vec<PathBuf> = pin.as_ref().map(Pin::lower_dirs).unwrap_or_default();
+        let lower = self.lower_dirs(container);
         let snapshot = Snapshot {
             upper: container.upper_dir(),
             lower,
