@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use dhow_oci::{Algorithm, Descriptor, Digest, ImageConfig, Reference, chain_ids};
 use dhow_store::Durability;
 
-use crate::blob::BlobWriter;
+use crate::blob::{BlobWriter, StagedBlob};
 use crate::catalog::{Held, Image, Layer};
-use crate::error::{Context, ImageError, Result};
+use crate::error::{ImageError, Result};
 use crate::images::{self, Images, strings};
-use crate::layer_stream::{self, LayerSink, LayerSpec, NewLayer};
+use crate::layer_stream::{self, LayerBlob, LayerSink, LayerSpec, NewLayer};
 
 #[derive(Debug)]
 pub struct Ingest {
@@ -97,21 +97,9 @@ impl Ingest {
         layer_stream::start(self.images.inner.clone(), spec)
     }
 
-    /// Unpacks a layer from its blob, which is here.
+    /// Unpacks a layer from its blob, which is here and stays.
     pub fn layer_from_blob(&self, blob: &Digest, spec: LayerSpec) -> Result<NewLayer> {
-        use std::io::Read;
-        let mut file = self.images.open_blob(blob)?;
-        let sink = self.layer(spec)?;
-        loop {
-            let mut buffer = bytes::BytesMut::zeroed(CHUNK);
-            let n = file
-                .read(&mut buffer)
-                .context(|| format!("reading blob {blob}"))?;
-            buffer.truncate(n);
-            if n == 0 || !sink.send_blocking(buffer.freeze()) {
-                return sink.finish_blocking();
-            }
-        }
+        layer_stream::from_blob(&self.images.inner, blob, spec, &|_| true)
     }
 
     /// Puts a layer in place above `parent`, which is in place, and returns its chain id.
@@ -135,9 +123,13 @@ impl Ingest {
             diff_id: layer.diff_id,
             parent: parent.cloned(),
             size: layer.size,
-            blob: Some((layer.blob.digest.clone(), layer.media_type)),
+            blob: Some((layer.blob.digest().clone(), layer.media_type)),
         };
-        self.place_blob(layer.blob)?;
+        match layer.blob {
+            LayerBlob::Staged(blob) => self.place_blob(blob)?,
+            LayerBlob::Kept(digest) if self.has_blob(&digest) => {}
+            LayerBlob::Kept(digest) => return Err(ImageError::NotFound(digest.to_string())),
+        }
         let place = inner.layers.join(chain.hex());
         // What no record names may have been left there.
         inner.remove_tree(&place)?;
@@ -153,7 +145,7 @@ impl Ingest {
     }
 
     /// With the change lock held.
-    fn place_blob(&self, blob: crate::blob::StagedBlob) -> Result<()> {
+    fn place_blob(&self, blob: StagedBlob) -> Result<()> {
         let inner = &self.images.inner;
         if self.has_blob(&blob.digest) {
             return Ok(());
@@ -398,6 +390,3 @@ impl Drop for Ingest {
         }
     }
 }
-
-/// Bytes read at once from a blob.
-const CHUNK: usize = 128 << 10;

@@ -26,7 +26,7 @@ impl Images {
         let Some(size) = self.blob_size(&digest) else {
             return Ok(None);
         };
-        let mut front = [0; 4];
+        let mut front = [0; 6];
         let mut file = self.open_blob(&digest)?;
         let read =
             read_front(&mut file, &mut front).context(|| format!("reading blob {digest}"))?;

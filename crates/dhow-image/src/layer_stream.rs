@@ -1,4 +1,4 @@
-//! A layer's way in: one stream from the sender to the unpacked tree.
+//! A layer's way in: one stream from the sender, or from a blob that is here, to the unpacked tree.
 //!
 //! Two threads work on it. The first takes the bytes as they come, hashes them, writes them to the
 //! content store and inflates them; the second hashes what was inflated and unpacks it. Neither holds
@@ -10,19 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc as sync;
 
-use bytes::Bytes;
 use dhow_oci::digest::Hasher;
 use dhow_oci::{Algorithm, Digest};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::{BlobWriter, StagedBlob};
+use crate::chunks::{Chunks, Sink};
 use crate::compression::{Compression, Decoder};
 use crate::error::{Context, ImageError, Result};
 use crate::images::Inner;
+use crate::layer_source::{Passed, Source};
 use crate::unpack::{Limits, Unfinished, unpack};
 
-/// Chunks on their way from the sender; each is as large as the sender makes it.
-const CHUNKS: usize = 16;
 /// Inflated buffers on their way to the second thread.
 const BUFFERS: usize = 4;
 const BUFFER: usize = 256 << 10;
@@ -38,59 +36,8 @@ pub struct LayerSpec {
     pub media_type: String,
 }
 
-enum Chunk {
-    Data(Bytes),
-    End,
-}
-
-/// Where the stream of a layer goes. Dropped before [`LayerSink::finish`], it takes back all that was
-/// written.
-#[derive(Debug)]
-pub struct LayerSink {
-    chunks: mpsc::Sender<Chunk>,
-    result: oneshot::Receiver<Result<NewLayer>>,
-}
-
-impl LayerSink {
-    /// Hands over the next bytes; waits while the disk is behind. False once the layer was refused or
-    /// failed: [`LayerSink::finish`] tells why.
-    pub async fn send(&self, bytes: Bytes) -> bool {
-        self.chunks.send(Chunk::Data(bytes)).await.is_ok()
-    }
-
-    /// As [`LayerSink::send`], for threads that may block.
-    pub fn send_blocking(&self, bytes: Bytes) -> bool {
-        self.chunks.blocking_send(Chunk::Data(bytes)).is_ok()
-    }
-
-    /// The stream has ended: waits for the layer.
-    pub async fn finish(self) -> Result<NewLayer> {
-        // If nobody listens any more, the result says why.
-        let _ = self.chunks.send(Chunk::End).await;
-        self.result.await.unwrap_or(Err(ImageError::Abandoned))
-    }
-
-    /// The stream will not be completed: waits until all that was written of it is gone.
-    pub async fn abandon(self) {
-        drop(self.chunks);
-        // Whatever it says, there is no layer.
-        drop(self.result.await);
-    }
-
-    /// As [`LayerSink::abandon`], for threads that may block.
-    pub fn abandon_blocking(self) {
-        drop(self.chunks);
-        drop(self.result.blocking_recv());
-    }
-
-    /// As [`LayerSink::finish`], for threads that may block.
-    pub fn finish_blocking(self) -> Result<NewLayer> {
-        let _ = self.chunks.blocking_send(Chunk::End);
-        self.result
-            .blocking_recv()
-            .unwrap_or(Err(ImageError::Abandoned))
-    }
-}
+/// Where the stream of a layer goes.
+pub type LayerSink = Sink<NewLayer>;
 
 /// A layer that is all there, but not in its place. Dropped, it is removed.
 #[derive(Debug)]
@@ -99,9 +46,26 @@ pub struct NewLayer {
     /// Of the unpacked files, in bytes.
     pub size: u64,
     pub(crate) media_type: String,
-    pub(crate) blob: StagedBlob,
+    pub(crate) blob: LayerBlob,
     pub(crate) dir: TemporaryDir,
     pub(crate) unfinished: Unfinished,
+}
+
+/// The stream that a layer came as.
+#[derive(Debug)]
+pub(crate) enum LayerBlob {
+    Staged(StagedBlob),
+    /// In its place already.
+    Kept(Digest),
+}
+
+impl LayerBlob {
+    pub fn digest(&self) -> &Digest {
+        match self {
+            LayerBlob::Staged(blob) => &blob.digest,
+            LayerBlob::Kept(digest) => digest,
+        }
+    }
 }
 
 /// A directory in the making; dropped, it is removed.
@@ -139,37 +103,37 @@ impl Drop for TemporaryDir {
     }
 }
 
-/// Starts the two threads.
+/// Takes a layer's stream in, on a thread of its own.
 pub(crate) fn start(inner: Arc<Inner>, spec: LayerSpec) -> Result<LayerSink> {
-    let (chunks, incoming) = mpsc::channel(CHUNKS);
-    let (report, result) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("layer".into())
-        .spawn(move || {
-            // A sender that is gone does not want the layer: dropping it removes it.
-            let _ = report.send(run(&inner, spec, incoming));
-        })
-        .context(|| "starting a thread for a layer".into())?;
-    Ok(LayerSink { chunks, result })
+    Sink::start("layer", move |chunks: Chunks| {
+        let algorithm = spec
+            .blob
+            .as_ref()
+            .map_or(Algorithm::Sha256, |(d, _)| d.algorithm());
+        let blob = BlobWriter::create(inner.temporary(), algorithm)?;
+        let limit = spec.blob.as_ref().map(|(_, size)| *size);
+        run(&inner, spec, Source::sender(chunks, blob, limit))
+    })
 }
 
-fn run(inner: &Inner, spec: LayerSpec, incoming: mpsc::Receiver<Chunk>) -> Result<NewLayer> {
+/// Unpacks a layer from its blob, which is in its place and stays there. `passed` is told of the bytes that
+/// were read, and gives up by false. Blocks.
+pub(crate) fn from_blob(
+    inner: &Inner,
+    blob: &Digest,
+    spec: LayerSpec,
+    passed: Passed<'_>,
+) -> Result<NewLayer> {
+    let file = inner.blobs.open_blob(blob)?;
+    run(inner, spec, Source::blob(file, blob.clone(), passed))
+}
+
+fn run(inner: &Inner, spec: LayerSpec, mut source: Source<'_>) -> Result<NewLayer> {
     let dir = TemporaryDir::create(inner.temporary())?;
-    let algorithm = spec
-        .blob
-        .as_ref()
-        .map_or(Algorithm::Sha256, |(d, _)| d.algorithm());
     let diff_algorithm = spec
         .diff_id
         .as_ref()
         .map_or(Algorithm::Sha256, |d| d.algorithm());
-    let mut incoming = Incoming {
-        chunks: incoming,
-        current: Bytes::new(),
-        blob: BlobWriter::create(inner.temporary(), algorithm)?,
-        limit: spec.blob.as_ref().map(|(_, size)| *size),
-        ended: false,
-    };
     let (full, full_end) = sync::sync_channel::<Inflated>(BUFFERS);
     let (empty_end, empty) = sync::channel::<Vec<u8>>();
     let limits = inner.limits;
@@ -181,7 +145,7 @@ fn run(inner: &Inner, spec: LayerSpec, incoming: mpsc::Receiver<Chunk>) -> Resul
                 untar(full_end, empty_end, diff_algorithm, &tree, &limits)
             })
             .context(|| "starting a thread for a layer".into())?;
-        let inflated = inflate(&mut incoming, &full, &empty, &limits);
+        let inflated = inflate(inner, &mut source, spec.blob.is_some(), &full, &empty);
         drop(full);
         let unpacked = untar
             .join()
@@ -189,16 +153,19 @@ fn run(inner: &Inner, spec: LayerSpec, incoming: mpsc::Receiver<Chunk>) -> Resul
         Ok::<_, ImageError>((inflated, unpacked))
     })?;
     // A stream that is not what was promised explains whatever else went wrong with it.
-    let blob = incoming.blob.finish();
-    if incoming.ended
-        && let Some((digest, size)) = &spec.blob
-    {
-        blob.verify("the layer's blob", digest, *size)?;
+    let ended = source.ended();
+    let blob = source.finish();
+    if ended && let (LayerBlob::Staged(staged), Some((digest, size))) = (&blob, &spec.blob) {
+        staged.verify("the layer's blob", digest, *size)?;
     }
     // The thread that failed first has the reason; the other found the stream abandoned.
-    let (compression, (unpacked, diff_id)) = match (inflated, unpacked) {
-        (Ok(compression), Ok(done)) => (compression, done),
+    let (inflated, (unpacked, diff_id)) = match (inflated, unpacked) {
+        (Ok(inflated), Ok(done)) => (inflated, done),
         (Ok(_) | Err(ImageError::Abandoned), Err(e)) | (Err(e), _) => return Err(e),
+    };
+    let (compression, blob) = match inflated {
+        Inflation::Kept(compression) => (compression, blob),
+        Inflation::Undone(plain) => (Compression::None, LayerBlob::Staged(plain)),
     };
     let media_type = if spec.media_type.is_empty() {
         compression.layer_media_type().to_owned()
@@ -229,15 +196,29 @@ enum Inflated {
     End,
 }
 
+/// What became of a stream's compression.
+enum Inflation {
+    Kept(Compression),
+    /// It is none for layers: what it was before is the layer's blob.
+    Undone(StagedBlob),
+}
+
 /// The first thread's work: until the stream ends, or the other thread does not want more.
 fn inflate(
-    incoming: &mut Incoming,
+    inner: &Inner,
+    source: &mut Source<'_>,
+    promised: bool,
     full: &sync::SyncSender<Inflated>,
     empty: &sync::Receiver<Vec<u8>>,
-    limits: &Limits,
-) -> Result<Compression> {
-    let compression = Compression::detect(incoming.fill_buf().map_err(from_stream)?);
-    let mut decoder = Decoder::new(compression, &mut *incoming).map_err(from_stream)?;
+) -> Result<Inflation> {
+    let limits = &inner.limits;
+    let taken = source.taken();
+    let mut decoder = Decoder::new(&mut *source).map_err(from_stream)?;
+    let compression = decoder.compression();
+    let mut plain = match compression.is_for_layers() || promised {
+        true => None,
+        false => Some(BlobWriter::create(inner.temporary(), Algorithm::Sha256)?),
+    };
     let mut total: u64 = 0;
     loop {
         let mut buffer = empty.try_recv().unwrap_or_else(|_| vec![0; BUFFER]);
@@ -248,14 +229,11 @@ fn inflate(
         }
         buffer.truncate(filled);
         total += filled as u64;
-        let taken = decoder.get_ref().blob.size();
-        let allowed = limits
-            .free_bytes
-            .saturating_add(taken.saturating_mul(limits.max_ratio));
-        if compression != Compression::None && total > allowed {
-            return Err(ImageError::Layer(format!(
-                "it is a decompression bomb: {taken} bytes inflate to more than {total}"
-            )));
+        if compression != Compression::None {
+            limits.check_ratio(taken.get(), total)?;
+        }
+        if let Some(plain) = &mut plain {
+            plain.write(&buffer)?;
         }
         if full.send(Inflated::Data(buffer)).is_err() {
             return Err(ImageError::Abandoned);
@@ -264,15 +242,18 @@ fn inflate(
     drop(decoder);
     // What follows the compressed data belongs to the blob, too.
     loop {
-        let rest = incoming.fill_buf().map_err(from_stream)?.len();
+        let rest = source.fill_buf().map_err(from_stream)?.len();
         if rest == 0 {
             break;
         }
-        incoming.consume(rest);
+        source.consume(rest);
     }
     full.send(Inflated::End)
         .map_err(|_| ImageError::Abandoned)?;
-    Ok(compression)
+    Ok(match plain {
+        Some(plain) => Inflation::Undone(plain.finish()),
+        None => Inflation::Kept(compression),
+    })
 }
 
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
@@ -311,54 +292,6 @@ fn untar(
 fn from_stream(e: io::Error) -> ImageError {
     ImageError::carried(e)
         .unwrap_or_else(|e| ImageError::Layer(format!("its stream can't be decompressed: {e}")))
-}
-
-/// The chunks as a reader that hashes and stores what passes.
-struct Incoming {
-    chunks: mpsc::Receiver<Chunk>,
-    current: Bytes,
-    blob: BlobWriter,
-    limit: Option<u64>,
-    ended: bool,
-}
-
-impl BufRead for Incoming {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.current.is_empty() && !self.ended {
-            match self.chunks.blocking_recv() {
-                Some(Chunk::Data(bytes)) => {
-                    self.blob.write(&bytes).map_err(io::Error::other)?;
-                    if let Some(limit) = self.limit
-                        && self.blob.size() > limit
-                    {
-                        return Err(io::Error::other(ImageError::WrongSize {
-                            what: "the layer's blob",
-                            expected: limit,
-                            found: self.blob.size(),
-                        }));
-                    }
-                    self.current = bytes;
-                }
-                Some(Chunk::End) => self.ended = true,
-                None => return Err(io::Error::other(ImageError::Abandoned)),
-            }
-        }
-        Ok(&self.current)
-    }
-
-    fn consume(&mut self, amount: usize) {
-        let _ = self.current.split_to(amount);
-    }
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let n = available.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&available[..n]);
-        self.consume(n);
-        Ok(n)
-    }
 }
 
 /// The inflated buffers as a reader that hashes what passes.

@@ -64,6 +64,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Refuses what inflates to more than there is in earnest.
+    pub(crate) fn check_ratio(&self, taken: u64, inflated: u64) -> Result<()> {
+        let allowed = self
+            .free_bytes
+            .saturating_add(taken.saturating_mul(self.max_ratio));
+        if inflated <= allowed {
+            return Ok(());
+        }
+        Err(ImageError::Layer(format!(
+            "it is a decompression bomb: {taken} bytes inflate to more than {inflated}"
+        )))
+    }
+}
+
 /// A tree that was unpacked, but for what needs the layers below.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
