@@ -39,7 +39,7 @@ pub use engine::Engine;
 pub use error::{EngineError, Result};
 pub use events::{EventBus, EventFilter, EventSubscription};
 pub use execs::Execs;
-pub use images::{CommitRequest, Images};
+pub use images::{CommitRequest, Images, Loading};
 pub use info::EngineInfo;
 pub use networks::Networks;
 pub use recovery::RecoveryReport;

@@ -182,6 +182,10 @@ pub(crate) struct StagedBlob {
 }
 
 impl StagedBlob {
+    pub fn open(&self) -> Result<File> {
+        File::open(&self.path).context(|| format!("opening {}", self.path.display()))
+    }
+
     /// Refuses content that is not what was asked for.
     pub fn verify(&self, what: &'static str, digest: &Digest, size: u64) -> Result<()> {
         if self.size != size {

@@ -9,6 +9,9 @@ use dhow_oci::reference::ReferenceError;
 pub enum ImageError {
     #[error("No such image: {0}")]
     NotFound(String),
+    /// The image is here, but not for the platform that was asked for.
+    #[error("{0}")]
+    NoPlatform(String),
     #[error("{0}")]
     Reference(#[from] ReferenceError),
     /// The caller's input is at fault.
@@ -34,6 +37,9 @@ pub enum ImageError {
     /// A layer that must not be unpacked, or can't be.
     #[error("refusing the layer: {0}")]
     Layer(String),
+    /// An archive of images that can't be taken.
+    #[error("invalid archive: {0}")]
+    Archive(String),
     #[error("the image's {what} is not valid: {reason}")]
     Document { what: &'static str, reason: String },
     /// The stream of a layer ended because its sender gave up.

@@ -144,6 +144,12 @@ impl Ingest {
         Ok(chain)
     }
 
+    /// Puts a blob in place that is all there.
+    pub(crate) fn keep_blob(&self, blob: StagedBlob) -> Result<()> {
+        let _change = self.images.inner.change();
+        self.place_blob(blob)
+    }
+
     /// With the change lock held.
     fn place_blob(&self, blob: StagedBlob) -> Result<()> {
         let inner = &self.images.inner;

@@ -2,6 +2,7 @@
 //!
 //! It must never know containers, nor where a blob came from: the registry's client hands it streams.
 
+mod archive;
 mod blob;
 mod catalog;
 pub mod changes;
@@ -29,6 +30,7 @@ mod unpack;
 mod words;
 mod writeback;
 
+pub use archive::{Archive, ArchiveSink, ArchivedImage, Saving};
 pub use catalog::{Image, Layer};
 pub use child::ChildOptions;
 pub use chunks::Sink;

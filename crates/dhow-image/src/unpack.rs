@@ -27,9 +27,10 @@ use rustix::fs::{Mode, OFlags};
 use tar::EntryType;
 
 use crate::error::{ImageError, Result};
-use entry::{Attributes, Entries, Member};
+use entry::Attributes;
+pub(crate) use entry::{Entries, Member};
 pub(crate) use finish::Unfinished;
-use path::RelPath;
+pub(crate) use path::RelPath;
 use tree::Tree;
 
 /// What a layer may ask for.

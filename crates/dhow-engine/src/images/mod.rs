@@ -5,12 +5,15 @@
 mod commit;
 mod filter;
 mod list;
+mod load;
 mod prune;
 mod remove;
+mod save;
 mod show;
 mod tag;
 
 pub use commit::CommitRequest;
+pub use load::Loading;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,7 +69,7 @@ impl Images {
     }
 
     /// Publishes an event about an image: `pull`, `tag`, `untag`, `delete`, `push`, `import`, `load`,
-    /// `create`.
+    /// `save`, `create`.
     pub fn tell(&self, action: &str, id: &str, name: &str) {
         let mut attributes: BTreeMap<String, String> = self
             .inner

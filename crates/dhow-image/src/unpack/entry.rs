@@ -63,6 +63,31 @@ impl<R: Read> Member<'_, '_, R> {
         }
     }
 
+    /// Whether it has holes that the archive leaves out.
+    pub fn is_sparse(&self) -> bool {
+        self.sparse.is_some() || self.kind == EntryType::GNUSparse
+    }
+
+    /// Hands out the contents, which are not sparse, piece by piece.
+    pub fn copy_to(
+        &mut self,
+        buffer: &mut [u8],
+        mut to: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut left = self.entry.size();
+        while left > 0 {
+            let n = self.entry.read(buffer).map_err(broken)?;
+            if n == 0 {
+                return Err(ImageError::Layer(
+                    "its archive ends in the middle of a file".into(),
+                ));
+            }
+            to(&buffer[..n])?;
+            left = left.saturating_sub(n as u64);
+        }
+        Ok(())
+    }
+
     /// Writes the contents to a new file.
     pub fn write_to(&mut self, file: &File, buffer: &mut [u8]) -> Result<()> {
         if let Some(map) = &self.sparse {

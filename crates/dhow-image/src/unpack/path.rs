@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::{ImageError, Result};
 
 /// A path without `.`, `..`, or empty components, relative to the root; empty for the root itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RelPath(Vec<u8>);
 
 impl RelPath {
@@ -71,6 +71,11 @@ impl RelPath {
         self.0
             .strip_prefix(&directory.0[..])
             .is_some_and(|rest| directory.is_root() || rest.is_empty() || rest[0] == b'/')
+    }
+
+    /// Without a slash in front; what is not UTF-8 is replaced.
+    pub fn to_text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
     }
 
     /// For the `*at` calls, where the root is `.`.
