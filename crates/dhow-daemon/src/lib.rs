@@ -22,6 +22,7 @@ mod outbox;
 pub mod pidfile;
 mod progress;
 pub mod query;
+mod read_on;
 pub mod relay;
 pub mod routes;
 pub mod server;

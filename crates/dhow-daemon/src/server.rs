@@ -23,6 +23,7 @@ use tower_service::Service;
 use crate::error::ApiError;
 use crate::hijack::{self, ClientSocket, RawStream, Takeover, Transport};
 use crate::listen::Listener;
+use crate::read_on::{self, ReadOn};
 use crate::version::{self, Api};
 
 /// How long a client may take to send a request's head, and may be idle between two.
@@ -92,10 +93,11 @@ impl Server {
             let mut router = self.router.clone();
             let pending = pending.clone();
             let hold_end = hold_end.clone();
+            let stop = self.stop.clone();
             // Before the library reads on, which is before it polls the answer.
             hold_end.set(may_take_over(&request));
             let answer = async move {
-                let mut response = handle(&mut router, request).await;
+                let mut response = handle(&mut router, request, stop).await;
                 if let Some(takeover) = response.extensions().get::<Takeover>().cloned() {
                     // The router's, of the body that is not sent.
                     response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -171,8 +173,14 @@ fn may_take_over(request: &Request<Incoming>) -> bool {
         && (path.ends_with("/attach") || (path.contains("/exec/") && path.ends_with("/start")))
 }
 
-async fn handle(router: &mut Router, mut request: Request<Incoming>) -> Response {
+async fn handle(
+    router: &mut Router,
+    mut request: Request<Incoming>,
+    stop: CancellationToken,
+) -> Response {
     let began = Instant::now();
+    // A connection that is taken over has no body, or one that belongs to what takes it.
+    let as_it_is = may_take_over(&request) || read_on::waits(request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let mut response = match version::split(request.uri()) {
@@ -181,7 +189,11 @@ async fn handle(router: &mut Router, mut request: Request<Incoming>) -> Response
         Ok((version, uri)) => {
             *request.uri_mut() = uri;
             request.extensions_mut().insert(Api(version));
-            match router.call(request.map(Body::new)).await {
+            let request = request.map(|body| match as_it_is {
+                true => Body::new(body),
+                false => Body::new(ReadOn::new(body, stop)),
+            });
+            match router.call(request).await {
                 Ok(response) => in_our_form(response).await,
                 Err(never) => match never {},
             }
