@@ -105,10 +105,11 @@ fn engine_status(e: &EngineError) -> StatusCode {
 
 fn image_status(e: &ImageError) -> StatusCode {
     match e {
-        ImageError::NotFound(_) => StatusCode::NOT_FOUND,
-        ImageError::Reference(_) | ImageError::Invalid(_) | ImageError::Ambiguous(_) => {
-            StatusCode::BAD_REQUEST
-        }
+        ImageError::NotFound(_) | ImageError::NoPlatform(_) => StatusCode::NOT_FOUND,
+        ImageError::Reference(_)
+        | ImageError::Invalid(_)
+        | ImageError::Ambiguous(_)
+        | ImageError::Archive(_) => StatusCode::BAD_REQUEST,
         ImageError::Conflict(_) => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -20,6 +20,7 @@ pub mod logging;
 mod notify;
 mod outbox;
 pub mod pidfile;
+mod platforms;
 mod progress;
 pub mod query;
 mod read_on;

@@ -9,13 +9,27 @@ use std::task::{Context, Poll, Waker};
 
 use dhow_distribution::ProgressEvent;
 
+/// What a transfer or a load has to tell.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Transfer(ProgressEvent),
+    /// Text as it is to be shown, with its newline.
+    Stream(String),
+}
+
+impl From<ProgressEvent> for Told {
+    fn from(event: ProgressEvent) -> Told {
+        Told::Transfer(event)
+    }
+}
+
 /// More than this are not kept for a client: the oldest figures go first, and then whatever is oldest. An
 /// image of the most layers that there can be (127) tells of some ten states each.
 const MOST: usize = 4096;
 
 #[derive(Default)]
 struct Shared {
-    waiting: VecDeque<ProgressEvent>,
+    waiting: VecDeque<Told>,
     ended: bool,
     reader: Option<Waker>,
 }
@@ -44,7 +58,8 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 impl Teller {
-    pub fn tell(&self, event: ProgressEvent) {
+    pub fn tell(&self, event: impl Into<Told>) {
+        let event = event.into();
         let mut shared = lock(&self.0);
         let last = part(&event).and_then(|id| {
             let mut waiting = shared.waiting.iter_mut().rev();
@@ -75,7 +90,7 @@ impl Drop for Teller {
 
 impl Outbox {
     /// The next event; `None` at the end.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<ProgressEvent>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Told>> {
         let mut shared = lock(&self.0);
         match shared.waiting.pop_front() {
             Some(event) => Poll::Ready(Some(event)),
@@ -88,33 +103,35 @@ impl Outbox {
     }
 
     /// As [`Outbox::poll_next`]. Cancel safe.
-    pub async fn next(&mut self) -> Option<ProgressEvent> {
+    pub async fn next(&mut self) -> Option<Told> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 }
 
-fn part(event: &ProgressEvent) -> Option<&str> {
+fn part(event: &Told) -> Option<&str> {
     match event {
-        ProgressEvent::Part { id, .. } => Some(id),
-        ProgressEvent::Message { .. } | ProgressEvent::Pushed { .. } => None,
+        Told::Transfer(ProgressEvent::Part { id, .. }) => Some(id),
+        Told::Transfer(ProgressEvent::Message { .. } | ProgressEvent::Pushed { .. })
+        | Told::Stream(_) => None,
     }
 }
 
-fn is_figure(event: &ProgressEvent) -> bool {
+fn is_figure(event: &Told) -> bool {
     matches!(
         event,
-        ProgressEvent::Part {
+        Told::Transfer(ProgressEvent::Part {
             amount: Some(_),
             ..
-        }
+        })
     )
 }
 
-fn is_newer_figure(last: &ProgressEvent, event: &ProgressEvent) -> bool {
+fn is_newer_figure(last: &Told, event: &Told) -> bool {
     match (last, event) {
-        (ProgressEvent::Part { state: before, .. }, ProgressEvent::Part { state: now, .. }) => {
-            before == now && is_figure(last) && is_figure(event)
-        }
+        (
+            Told::Transfer(ProgressEvent::Part { state: before, .. }),
+            Told::Transfer(ProgressEvent::Part { state: now, .. }),
+        ) => before == now && is_figure(last) && is_figure(event),
         _ => false,
     }
 }
@@ -131,7 +148,11 @@ mod tests {
         }
     }
 
-    fn shown(event: ProgressEvent) -> String {
+    fn shown(event: Told) -> String {
+        let event = match event {
+            Told::Transfer(event) => event,
+            Told::Stream(text) => return text,
+        };
         match event {
             ProgressEvent::Part { id, state, amount } => {
                 let done = amount.map(|(done, _)| done.to_string());

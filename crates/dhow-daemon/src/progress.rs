@@ -1,4 +1,4 @@
-//! The progress streams of pull and push: messages as JSON, one a line.
+//! The progress streams of pull, push and load: messages as JSON, one a line.
 //!
 //! What fails before anything was told is answered with a status of its own, afterwards only a message
 //! can say so. A client that goes away ends the transfer.
@@ -11,15 +11,15 @@ use std::task::{Context, Poll};
 use axum::response::Response;
 use bytes::Bytes;
 use dhow_api::{JsonMessage, ProgressDetail};
-use dhow_distribution::{DistributionError, Progress, ProgressEvent};
+use dhow_distribution::{Progress, ProgressEvent};
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
 use crate::error::{ApiError, Result};
-use crate::outbox::{Outbox, outbox};
+use crate::outbox::{Outbox, Told, outbox};
 use crate::routes::AppState;
 
-type Outcome = std::result::Result<(), DistributionError>;
+type Outcome = Result<()>;
 
 /// Runs a transfer, and answers with what it tells.
 pub async fn respond<F>(state: &AppState, transfer: impl FnOnce(Progress) -> F) -> Result<Response>
@@ -45,6 +45,24 @@ where
     }
 }
 
+/// Does something, and answers at once with what it tells and how it ends.
+pub fn stream<F>(
+    state: &AppState,
+    work: impl FnOnce(Box<dyn Fn(Told) + Send + Sync>) -> F,
+) -> Response
+where
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    let (teller, events) = outbox();
+    let work = work(Box::new(move |told| teller.tell(told)));
+    let messages = Messages {
+        next: None,
+        events,
+        running: Running(Some(state.tasks.spawn(work))),
+    };
+    state.stream("application/json", messages)
+}
+
 /// A transfer's task; dropped, it is ended.
 struct Running(Option<JoinHandle<Outcome>>);
 
@@ -56,7 +74,7 @@ impl Running {
         let outcome = task.await;
         self.0 = None;
         match outcome {
-            Ok(outcome) => Ok(outcome?),
+            Ok(outcome) => outcome,
             Err(e) => Err(ApiError::Internal(format!("the transfer failed: {e}"))),
         }
     }
@@ -115,7 +133,16 @@ pub fn line(message: &JsonMessage) -> Bytes {
     text.into()
 }
 
-fn message(event: ProgressEvent) -> JsonMessage {
+fn message(told: Told) -> JsonMessage {
+    let event = match told {
+        Told::Transfer(event) => event,
+        Told::Stream(stream) => {
+            return JsonMessage {
+                stream,
+                ..JsonMessage::default()
+            };
+        }
+    };
     match event {
         ProgressEvent::Message { id, text } => JsonMessage {
             id: id.unwrap_or_default(),

@@ -10,7 +10,7 @@ use dhow_image::ImageError;
 use dhow_oci::Reference;
 use http::{HeaderMap, StatusCode};
 
-use super::{AppState, image_create, image_push, registry};
+use super::{AppState, image_create, image_load, image_push, image_save, registry};
 use crate::error::{ApiError, Result};
 use crate::json::Json;
 use crate::legacy;
@@ -21,6 +21,8 @@ pub fn router() -> Router<AppState> {
     Router::new()
         .route("/images/json", get(list))
         .route("/images/create", post(image_create::create))
+        .route("/images/get", get(image_save::several))
+        .route("/images/load", post(image_load::load))
         .route("/images/prune", post(prune))
         .route("/images/search", get(registry::search))
         .route(
@@ -53,9 +55,13 @@ async fn list(State(state): State<AppState>, params: Params) -> Result<Json<Vec<
 
 async fn get_one(
     State(state): State<AppState>,
-    Api(version): Api,
     Path(path): Path<String>,
+    Api(version): Api,
+    params: Params,
 ) -> Result<Response> {
+    if let Some(name) = path.strip_suffix("/get") {
+        return image_save::save(state, vec![name.to_owned()], version, &params).await;
+    }
     let images = state.engine.images();
     if let Some(name) = path.strip_suffix("/json") {
         let image = legacy::image(images.inspect(name)?, version);
