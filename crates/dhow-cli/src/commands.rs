@@ -143,6 +143,8 @@ pub const COMMANDS: &[Command] = commands! {
     ["pull", "image pull"], [], "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", Arity::Exactly(1), false, [image::pull::PULL], image::pull::run;
     ["push", "image push"], [], "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", Arity::Exactly(1), false, [image::push::PUSH], image::push::run;
     ["import", "image import"], [], "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", "Make an image of a root filesystem in a tar archive", Arity::Between(1, 2), false, [image::import::IMPORT], image::import::run;
+    ["save", "image save"], [], "[OPTIONS] IMAGE [IMAGE...]", "Write images to a tar archive, on standard output unless told otherwise", ONE, false, [image::save::SAVE], image::save::run;
+    ["load", "image load"], [], "[OPTIONS]", "Read images from a tar archive, on standard input unless told otherwise", Arity::None, false, [image::load::LOAD], image::load::run;
     ["images", "image ls"], ["image list"], "[OPTIONS] [REPOSITORY[:TAG]]", "List images", Arity::AtMost(1), false, [image::list::IMAGES], image::list::run;
     ["rmi", "image rm"], ["image remove"], "[OPTIONS] IMAGE [IMAGE...]", "Remove one or more images", ONE, false, [image::remove::RMI], image::remove::run;
     ["tag", "image tag"], [], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image a further name", Arity::Exactly(2), false, [], image::tag::run;

@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 
 use crate::Result;
+use crate::body::BodyReader;
 use crate::call::{Call, segment};
 use crate::client::Client;
 use crate::containers::filters_text;
@@ -97,6 +98,35 @@ impl Client {
             call = call.stream_body(archive, "application/x-tar");
         }
         call.messages().await
+    }
+
+    /// An archive of images, as it comes. Each platform is JSON.
+    pub async fn image_save(&self, names: &[String], platforms: &[String]) -> Result<BodyReader> {
+        let mut call = self.get("/images/get");
+        for name in names {
+            call = call.query("names", name);
+        }
+        for platform in platforms {
+            call = call.query("platform", platform);
+        }
+        Ok(BodyReader::new(call.send().await?.into_body()))
+    }
+
+    /// Loads the images of an archive.
+    pub async fn image_load(
+        &self,
+        archive: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+        quiet: bool,
+        platforms: &[String],
+    ) -> Result<JsonStream<JsonMessage>> {
+        let quiet = if quiet { "1" } else { "0" };
+        let mut call = self.post("/images/load").query("quiet", quiet);
+        for platform in platforms {
+            call = call.query("platform", platform);
+        }
+        call.stream_body(archive, "application/x-tar")
+            .messages()
+            .await
     }
 
     pub async fn image_list(&self, all: bool, filters: &Filters) -> Result<Vec<ImageSummary>> {

@@ -3,11 +3,14 @@
 pub mod history;
 pub mod import;
 pub mod list;
+pub mod load;
 mod platform;
 pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod remove;
+pub mod save;
 pub mod tag;
+mod upload;
 
 pub use platform::asked as asked_platform;
