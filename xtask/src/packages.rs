@@ -36,6 +36,8 @@ const TESTS: &[Need] = &[
     program!("curl", "curl"),
     program!("jq", "jq"),
     program!("git", "git"),
+    program!("xz", "xz-utils"),
+    program!("bzip2", "bzip2"),
     program!("python3", "python3"),
     Need {
         present: || Path::new("/etc/ssl/certs/ca-certificates.crt").exists(),

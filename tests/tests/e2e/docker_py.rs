@@ -152,3 +152,33 @@ c.remove()
 "#,
     );
 }
+
+#[test]
+fn archives_of_images() {
+    let host = TestHost::start();
+    python(
+        &host,
+        r#"
+image = client.images.get("busybox")
+image.tag("alias", "1"); image.reload()
+whole = b"".join(image.save())
+loaded = client.images.load(whole)
+assert [i.id for i in loaded] == [image.id], loaded
+named = io.BytesIO(b"".join(image.save(named="alias:1")))
+client.images.remove("alias:1")
+loaded = client.images.load(named)
+assert len(loaded) == 1 and loaded[0].id == image.id and "alias:1" in loaded[0].tags, loaded
+try:
+    image.save(named="nosuch")
+    assert False
+except docker.errors.InvalidArgument:
+    pass
+try:
+    client.images.load(b"abc")
+    assert False
+except docker.errors.ImageLoadError as e:
+    assert "not a tar archive" in str(e), e
+assert b"".join(client.api.get_image("alias:1"))
+"#,
+    );
+}

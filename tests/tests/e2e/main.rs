@@ -1,5 +1,7 @@
 //! What a user sees, end to end: a file for each noun. Run them with `cargo xtask test`.
 
+mod archive_platforms;
+mod bad_archives;
 mod chaos;
 mod commit;
 mod confinement;
@@ -26,6 +28,7 @@ mod registry;
 mod requests;
 mod restart;
 mod run;
+mod save_load;
 mod shims;
 mod snapshot;
 mod streams;
