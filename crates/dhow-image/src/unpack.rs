@@ -9,26 +9,21 @@
 //! needs those (directories that the layer does not describe, hard links to files below) is noted and
 //! done in [`Unfinished::finish`].
 
-mod copy;
-mod entry;
 mod finish;
 mod implied;
 mod memory;
 mod path;
-pub(crate) mod pax;
-mod sparse;
 mod tree;
 
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use dhow_archive::{ArchiveError, Attributes, CHUNK, Entries, Member};
 use rustix::fs::{Mode, OFlags};
 use tar::EntryType;
 
 use crate::error::{ImageError, Result};
-use entry::Attributes;
-pub(crate) use entry::{Entries, Member};
 pub(crate) use finish::Unfinished;
 pub(crate) use path::RelPath;
 use tree::Tree;
@@ -100,7 +95,7 @@ pub(crate) fn unpack(reader: impl Read, root: &Path, limits: &Limits) -> Result<
         limits,
         bytes: 0,
         unfinished: Unfinished::new(limits.max_paths),
-        buffer: vec![0; copy::CHUNK],
+        buffer: vec![0; CHUNK],
     };
     let mut entries = Entries::new(reader, limits.max_header_bytes);
     let mut count = 0;
@@ -251,6 +246,17 @@ fn io_error(source: impl Into<io::Error>) -> ImageError {
         context: "unpacking".into(),
         source,
     })
+}
+
+impl From<ArchiveError> for ImageError {
+    fn from(e: ArchiveError) -> ImageError {
+        match e {
+            ArchiveError::Read(source) => ImageError::carried(source)
+                .unwrap_or_else(|source| ImageError::Layer(ArchiveError::Read(source).to_string())),
+            ArchiveError::Copy(source) => io_error(source),
+            other => ImageError::Layer(other.to_string()),
+        }
+    }
 }
 
 impl ImageError {

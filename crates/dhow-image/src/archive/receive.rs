@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
 
+use dhow_archive::Entries;
+
 use super::spool::Spool;
 use crate::chunks::{Chunks, Sink, read_buffered};
 use crate::compression::{Compression, Decoder};
 use crate::error::{ImageError, Result};
 use crate::images::Images;
-use crate::unpack::{Entries, Limits};
+use crate::unpack::Limits;
 
 /// Where the stream of an archive goes.
 pub type ArchiveSink = Sink<Archive>;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Seek};
 use std::sync::{Mutex, MutexGuard};
 
+use dhow_archive::Member;
 use dhow_oci::{Algorithm, DOCUMENT_MAX, Digest};
 use serde::de::DeserializeOwned;
 use tar::EntryType;
@@ -13,7 +14,7 @@ use crate::blob::{BlobWriter, StagedBlob};
 use crate::compression::Compression;
 use crate::error::{Context, ImageError, Result};
 use crate::images::Images;
-use crate::unpack::{Limits, Member, RelPath};
+use crate::unpack::{Limits, RelPath};
 
 /// More files and links are not taken. Docker's older layout has four for a layer.
 const MAX_ENTRIES: usize = 1 << 16;

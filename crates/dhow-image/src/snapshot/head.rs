@@ -112,7 +112,7 @@ mod tests {
             ((7, 0), "7"),
         ] {
             assert_eq!(time(at.0, at.1), text);
-            assert_eq!(crate::unpack::pax::time(text.as_bytes()), Some(at));
+            assert_eq!(dhow_archive::pax::time(text.as_bytes()), Some(at));
         }
     }
 }

@@ -11,10 +11,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use dhow_archive::Attributes;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::entry::Attributes;
 use super::memory;
 use super::path::RelPath;
 use super::tree::{Tree, open_readable, proc_path};

@@ -11,11 +11,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use dhow_archive::Attributes;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 use tar::EntryType;
 
-use super::entry::Attributes;
 use super::implied::Implied;
 use super::path::RelPath;
 use super::{DIRECTORY, io_error, set_attributes};

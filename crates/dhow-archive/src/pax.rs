@@ -3,7 +3,7 @@
 //! The tar library splits a header at its newlines, but a value may have some (a file's capabilities are
 //! binary): here each record is taken by its length.
 
-use crate::error::{ImageError, Result};
+use crate::error::{ArchiveError, Result};
 
 /// The records of one extended header, in order.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ impl Records {
         let mut records = Vec::new();
         while !header.is_empty() && header[0] != 0 {
             let (record, rest) = split_record(header).ok_or_else(|| {
-                ImageError::Layer("one of its PAX headers has a malformed record".into())
+                ArchiveError::Malformed("one of its PAX headers has a malformed record".into())
             })?;
             records.push(record);
             header = rest;
@@ -35,7 +35,7 @@ impl Records {
             return Ok(None);
         };
         decimal(value).map(Some).ok_or_else(|| {
-            ImageError::Layer(format!(
+            ArchiveError::Malformed(format!(
                 "one of its PAX headers has a {key} that is no number"
             ))
         })
@@ -65,7 +65,7 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// Seconds since the epoch with a fraction, as `(seconds, nanoseconds)`.
-pub(crate) fn time(value: &[u8]) -> Option<(i64, i64)> {
+pub fn time(value: &[u8]) -> Option<(i64, i64)> {
     let text = std::str::from_utf8(value).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let negative = whole.starts_with('-');

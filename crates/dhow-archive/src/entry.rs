@@ -13,10 +13,10 @@ use std::rc::Rc;
 use rustix::fs::{Timespec, Timestamps};
 use tar::{Archive, EntryType, Header};
 
-use super::pax::{self, Records};
-use super::sparse::{self, Map};
-use super::{copy, io_error};
-use crate::error::{ImageError, Result};
+use crate::copy;
+use crate::error::{ArchiveError, Result};
+use crate::pax::{self, Records};
+use crate::sparse::{self, Map};
 
 const BLOCK: u64 = 512;
 const XATTR_KEY: &[u8] = b"SCHILY.xattr.";
@@ -25,7 +25,7 @@ const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// Owner, mode, times and extended attributes.
 #[derive(Clone, Debug)]
-pub(crate) struct Attributes {
+pub struct Attributes {
     pub uid: rustix::fs::Uid,
     pub gid: rustix::fs::Gid,
     pub mode: u32,
@@ -44,7 +44,7 @@ impl Attributes {
 }
 
 /// An entry that is to be unpacked.
-pub(crate) struct Member<'m, 'a, R: Read> {
+pub struct Member<'m, 'a, R: Read> {
     pub path: Vec<u8>,
     pub link: Vec<u8>,
     pub kind: EntryType,
@@ -69,23 +69,22 @@ impl<R: Read> Member<'_, '_, R> {
     }
 
     /// Hands out the contents, which are not sparse, piece by piece.
-    pub fn copy_to(
+    pub fn copy_to<E: From<ArchiveError>>(
         &mut self,
         buffer: &mut [u8],
-        mut to: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut left = self.entry.size();
-        while left > 0 {
-            let n = self.entry.read(buffer).map_err(broken)?;
+        mut to: impl FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let size = self.entry.size();
+        let mut copied = 0;
+        while copied < size {
+            let n = self.entry.read(buffer).map_err(ArchiveError::read)?;
             if n == 0 {
-                return Err(ImageError::Layer(
-                    "its archive ends in the middle of a file".into(),
-                ));
+                break;
             }
             to(&buffer[..n])?;
-            left = left.saturating_sub(n as u64);
+            copied += n as u64;
         }
-        Ok(())
+        Ok(whole(copied, size)?)
     }
 
     /// Writes the contents to a new file.
@@ -94,21 +93,38 @@ impl<R: Read> Member<'_, '_, R> {
             return map.write(&mut self.entry, file, buffer);
         }
         if self.kind == EntryType::GNUSparse {
-            return copy::with_holes(&mut self.entry, file, buffer).map_err(io_error);
+            return copy::with_holes(&mut self.entry, file, buffer)
+                .map(drop)
+                .map_err(ArchiveError::Copy);
         }
         let size = self.entry.size();
-        let copied = copy::all(&mut self.entry, file, buffer).map_err(io_error)?;
-        if copied != size {
-            return Err(ImageError::Layer(
-                "its archive ends in the middle of a file".into(),
-            ));
+        let copied = copy::all(&mut self.entry, file, buffer).map_err(ArchiveError::Copy)?;
+        whole(copied, size)
+    }
+
+    /// As [`Member::write_to`], but leaves holes where there are long runs of zeros: an archive that does not
+    /// say where a file had its holes makes no terabyte of it.
+    pub fn write_lightly(&mut self, file: &File, buffer: &mut [u8]) -> Result<()> {
+        if self.sparse.is_some() || self.kind == EntryType::GNUSparse {
+            return self.write_to(file, buffer);
         }
-        Ok(())
+        let size = self.entry.size();
+        let copied = copy::with_holes(&mut self.entry, file, buffer).map_err(ArchiveError::Copy)?;
+        whole(copied, size)
     }
 }
 
+fn whole(copied: u64, size: u64) -> Result<()> {
+    if copied == size {
+        return Ok(());
+    }
+    Err(ArchiveError::malformed(
+        "its archive ends in the middle of a file",
+    ))
+}
+
 /// The entries of an archive.
-pub(crate) struct Entries<R: Read> {
+pub struct Entries<R: Read> {
     archive: Archive<Tap<R>>,
     tap: Rc<TapState>,
 }
@@ -129,24 +145,25 @@ impl<R: Read> Entries<R> {
         Entries { archive, tap }
     }
 
-    pub fn for_each(
+    /// Goes through all of them, to the end of the archive, which may come before that of the stream.
+    pub fn for_each<E: From<ArchiveError>>(
         &mut self,
-        mut each: impl FnMut(Member<'_, '_, R>) -> Result<()>,
-    ) -> Result<()> {
-        let mut entries = self.archive.entries().map_err(broken)?;
+        mut each: impl FnMut(Member<'_, '_, R>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut entries = self.archive.entries().map_err(ArchiveError::read)?;
         loop {
             self.tap.start();
             let Some(entry) = entries.next() else {
                 return Ok(());
             };
-            let mut entry = entry.map_err(broken)?;
+            let mut entry = entry.map_err(ArchiveError::read)?;
             let records = self.tap.stop()?;
             if entry.header().entry_type() != EntryType::XGlobalHeader {
                 let member = Member::read(&mut entry, &records)?;
                 each(member)?;
             }
             // What is left of it must not be taken for headers.
-            io::copy(&mut entry, &mut io::sink()).map_err(broken)?;
+            io::copy(&mut entry, &mut io::sink()).map_err(ArchiveError::read)?;
         }
     }
 }
@@ -177,7 +194,9 @@ impl<'m, 'a, R: Read> Member<'m, 'a, R> {
             && size != entry.size()
             && kind != EntryType::GNUSparse
         {
-            return Err(ImageError::Layer("one of its entries has two sizes".into()));
+            return Err(ArchiveError::Malformed(
+                "one of its entries has two sizes".into(),
+            ));
         }
         let attributes = attributes(header, records)?;
         let sparse = if matches!(kind, EntryType::Regular) {
@@ -189,7 +208,7 @@ impl<'m, 'a, R: Read> Member<'m, 'a, R> {
             path = name.to_vec();
         }
         if path.contains(&0) || link.contains(&0) {
-            return Err(ImageError::Layer(
+            return Err(ArchiveError::Malformed(
                 "one of its names has a NUL byte in it".into(),
             ));
         }
@@ -210,7 +229,7 @@ fn number<T: Default>(field: &[u8], parsed: io::Result<T>) -> Result<T> {
     if field.iter().all(|b| matches!(b, 0 | b' ')) {
         return Ok(T::default());
     }
-    parsed.map_err(broken)
+    parsed.map_err(ArchiveError::read)
 }
 
 fn device(header: &Header) -> Result<(u32, u32)> {
@@ -236,7 +255,9 @@ fn attributes(header: &Header, records: &Records) -> Result<Attributes> {
         u32::try_from(id)
             .ok()
             .filter(|id| *id != u32::MAX)
-            .ok_or_else(|| ImageError::Layer(format!("one of its entries has the {key} {id}")))
+            .ok_or_else(|| {
+                ArchiveError::Malformed(format!("one of its entries has the {key} {id}"))
+            })
     };
     let modified = match records.get("mtime").and_then(pax::time) {
         Some((tv_sec, tv_nsec)) => Timespec { tv_sec, tv_nsec },
@@ -258,7 +279,9 @@ fn attributes(header: &Header, records: &Records) -> Result<Attributes> {
             continue;
         }
         let name = CString::new(name).map_err(|_| {
-            ImageError::Layer("one of its extended attributes has a NUL byte in its name".into())
+            ArchiveError::Malformed(
+                "one of its extended attributes has a NUL byte in its name".into(),
+            )
         })?;
         xattrs.push((name, value.to_vec()));
     }
@@ -270,12 +293,6 @@ fn attributes(header: &Header, records: &Records) -> Result<Attributes> {
         accessed,
         xattrs,
     })
-}
-
-/// An error of the tar library: the archive's fault, unless it came from the stream below.
-fn broken(e: io::Error) -> ImageError {
-    ImageError::carried(e)
-        .unwrap_or_else(|e| ImageError::Layer(format!("its archive can't be read: {e}")))
 }
 
 struct TapState {
@@ -310,7 +327,7 @@ impl TapState {
             if !extension {
                 break;
             }
-            let size = header.entry_size().map_err(broken)?;
+            let size = header.entry_size().map_err(ArchiveError::read)?;
             let start = BLOCK as usize;
             let end = start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
             let body = blocks.get(start..end).unwrap_or_default();
@@ -338,7 +355,7 @@ impl<R: Read> Read for Tap<R> {
         if state.tapping.get() {
             let mut taken = state.taken.borrow_mut();
             if taken.len() as u64 + n as u64 > state.limit {
-                return Err(io::Error::other(ImageError::Layer(format!(
+                return Err(io::Error::other(ArchiveError::Malformed(format!(
                     "the headers of one of its entries are larger than {} bytes",
                     state.limit
                 ))));

@@ -5,9 +5,9 @@
 use std::fs::File;
 use std::io::Read;
 
-use super::pax::{self, Records};
-use super::{copy, io_error};
-use crate::error::{ImageError, Result};
+use crate::copy;
+use crate::error::{ArchiveError, Result};
+use crate::pax::{self, Records};
 
 const BLOCK: usize = 512;
 /// More segments than any file system makes of a file that fits a layer.
@@ -70,9 +70,9 @@ impl Map {
 
     pub fn write(&self, contents: &mut impl Read, file: &File, buffer: &mut [u8]) -> Result<()> {
         for (offset, length) in &self.segments {
-            copy::exactly(contents, file, *offset, *length, buffer).map_err(io_error)?;
+            copy::exactly(contents, file, *offset, *length, buffer).map_err(ArchiveError::Copy)?;
         }
-        file.set_len(self.real_size).map_err(io_error)
+        file.set_len(self.real_size).map_err(ArchiveError::Copy)
     }
 }
 
@@ -107,6 +107,6 @@ fn read_front(contents: &mut impl Read) -> Result<Vec<u64>> {
     }
 }
 
-fn malformed() -> ImageError {
-    ImageError::Layer("the map of one of its sparse files is malformed".into())
+fn malformed() -> ArchiveError {
+    ArchiveError::Malformed("the map of one of its sparse files is malformed".into())
 }

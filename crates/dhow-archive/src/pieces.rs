@@ -1,0 +1,134 @@
+//! Archives in pieces, on their way between the thread that reads or writes files and a stream that must not be
+//! held up by it.
+
+use std::io::{self, Read};
+
+use crate::copy::CHUNK;
+
+/// Takes bytes, and hands them on in pieces of [`CHUNK`].
+pub struct Chunks<F> {
+    buffer: Vec<u8>,
+    filled: usize,
+    send: F,
+}
+
+impl<F: FnMut(Vec<u8>) -> io::Result<()>> Chunks<F> {
+    pub fn new(send: F) -> Chunks<F> {
+        Chunks {
+            buffer: Vec::new(),
+            filled: 0,
+            send,
+        }
+    }
+
+    /// Room for at least one byte more.
+    pub(crate) fn room(&mut self) -> io::Result<&mut [u8]> {
+        if self.filled == self.buffer.len() {
+            self.flush()?;
+            self.buffer.resize(CHUNK, 0);
+        }
+        Ok(&mut self.buffer[self.filled..])
+    }
+
+    /// So many bytes of the room were used.
+    pub(crate) fn used(&mut self, bytes: usize) {
+        self.filled += bytes;
+    }
+
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let room = self.room()?;
+            let n = room.len().min(bytes.len());
+            room[..n].copy_from_slice(&bytes[..n]);
+            self.used(n);
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    pub(crate) fn zeros(&mut self, mut count: u64) -> io::Result<()> {
+        while count > 0 {
+            let room = self.room()?;
+            let n = usize::try_from(count).unwrap_or(usize::MAX).min(room.len());
+            room[..n].fill(0);
+            self.used(n);
+            count -= n as u64;
+        }
+        Ok(())
+    }
+
+    /// Hands on what there is.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let mut piece = std::mem::take(&mut self.buffer);
+        piece.truncate(std::mem::take(&mut self.filled));
+        if piece.is_empty() {
+            return Ok(());
+        }
+        (self.send)(piece)
+    }
+}
+
+/// Reads what comes in pieces.
+pub struct Pieces<F, B> {
+    next: F,
+    piece: Option<B>,
+    taken: usize,
+}
+
+impl<B: AsRef<[u8]>, F: FnMut() -> Option<io::Result<B>>> Pieces<F, B> {
+    pub fn new(next: F) -> Pieces<F, B> {
+        Pieces {
+            next,
+            piece: None,
+            taken: 0,
+        }
+    }
+}
+
+impl<B: AsRef<[u8]>, F: FnMut() -> Option<io::Result<B>>> Read for Pieces<F, B> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(piece) = &self.piece {
+                let rest = &piece.as_ref()[self.taken..];
+                if !rest.is_empty() {
+                    let n = rest.len().min(buffer.len());
+                    buffer[..n].copy_from_slice(&rest[..n]);
+                    self.taken += n;
+                    return Ok(n);
+                }
+            }
+            self.taken = 0;
+            self.piece = match (self.next)() {
+                Some(piece) => Some(piece?),
+                None => return Ok(0),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_come_out_as_they_went_in() {
+        let mut sent = Vec::new();
+        let mut chunks = Chunks::new(|piece| {
+            sent.push(piece);
+            Ok(())
+        });
+        chunks.write(&[7; CHUNK + 5]).unwrap();
+        chunks.zeros(CHUNK as u64 * 2).unwrap();
+        chunks.write(b"end").unwrap();
+        chunks.flush().unwrap();
+        assert!(sent.iter().all(|piece| piece.len() <= CHUNK));
+        assert_eq!(sent.len(), 4);
+        let mut left = sent.into_iter();
+        let mut all = Vec::new();
+        Pieces::new(|| left.next().map(Ok))
+            .read_to_end(&mut all)
+            .unwrap();
+        assert_eq!(all.len(), CHUNK * 3 + 8);
+        assert_eq!(&all[all.len() - 4..], b"\0end");
+    }
+}
