@@ -19,6 +19,7 @@ mod shim;
 mod spawner;
 mod sys;
 mod title;
+pub mod view;
 
 pub use client::{Reach, Shim, Spawner, SpawnerProcess, end_shim, fork_spawner, reach};
 pub use protocol::{
@@ -27,3 +28,4 @@ pub use protocol::{
 };
 pub use record::read_exit_record;
 pub use spawner::main as spawner_main;
+pub use view::{View, ViewError};
