@@ -2,10 +2,12 @@
 
 use axum::response::{IntoResponse, Response};
 use dhow_api::ErrorResponse;
+use dhow_archive::ArchiveError;
 use dhow_distribution::DistributionError;
 use dhow_engine::EngineError;
 use dhow_image::ImageError;
 use http::StatusCode;
+use rustix::io::Errno;
 
 use crate::json::Json;
 
@@ -72,6 +74,7 @@ fn engine_status(e: &EngineError) -> StatusCode {
         | E::NoSuchVolume(_)
         | E::NoSuchNetwork(_)
         | E::NoSuchVolumeDriver(_)
+        | E::NoSuchFile { .. }
         | E::OtherPlatform { .. } => StatusCode::NOT_FOUND,
         E::NameTaken { .. }
         | E::VolumeInUse { .. }
@@ -94,12 +97,31 @@ fn engine_status(e: &EngineError) -> StatusCode {
             exit_code: 126 | 127,
             ..
         } => StatusCode::BAD_REQUEST,
+        E::Archive(e) => archive_status(e),
         E::Image(e) => image_status(e),
         E::Distribution(e) => distribution_status(e),
         E::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
         E::Start { .. } | E::NoEnd | E::Io { .. } | E::Internal(_) | E::Store(_) | E::Net(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
+    }
+}
+
+/// What is in the way of an archive is the client's to know; a disk that is full or broken is not.
+fn archive_status(e: &ArchiveError) -> StatusCode {
+    let code = e.code().map(Errno::from_raw_os_error);
+    let own = [
+        Errno::IO,
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::NOMEM,
+        Errno::NFILE,
+        Errno::MFILE,
+    ];
+    match e {
+        ArchiveError::Write(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        _ if code.is_some_and(|code| own.contains(&code)) => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 

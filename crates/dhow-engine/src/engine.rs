@@ -14,6 +14,7 @@ use crate::containers::{self, Containers, Notices};
 use crate::error::{EngineError, Result};
 use crate::events::EventBus;
 use crate::execs::Execs;
+use crate::files::Files;
 use crate::host::HostFacts;
 use crate::images::Images;
 use crate::info::EngineInfo;
@@ -38,6 +39,7 @@ struct Inner {
     volumes: Volumes,
     containers: Containers,
     execs: Execs,
+    files: Files,
     streams: Streams,
     events: EventBus,
     host: Arc<HostFacts>,
@@ -127,6 +129,7 @@ impl Engine {
                 distribution,
                 networks,
                 volumes,
+                files: Files::new(containers.clone()),
                 streams: Streams::new(containers.clone(), background.clone()),
                 containers,
                 execs,
@@ -146,6 +149,10 @@ impl Engine {
 
     pub fn execs(&self) -> &Execs {
         &self.inner.execs
+    }
+
+    pub fn files(&self) -> &Files {
+        &self.inner.files
     }
 
     pub fn streams(&self) -> &Streams {

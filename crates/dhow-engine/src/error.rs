@@ -23,6 +23,8 @@ pub enum EngineError {
     NoSuchNetwork(String),
     #[error("error looking up volume plugin {0}: plugin \"{0}\" not found")]
     NoSuchVolumeDriver(String),
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile { path: String, container: String },
     #[error(
         "image with reference {image} was found but its platform ({has}) does not match the specified platform ({wanted})"
     )]
@@ -108,6 +110,10 @@ pub enum EngineError {
     /// A container's process could not be started; the client derives its exit code from the words.
     #[error("{message}")]
     Start { exit_code: i32, message: String },
+
+    /// An archive, or the files in a container that it is made of or becomes.
+    #[error(transparent)]
+    Archive(#[from] dhow_archive::ArchiveError),
 
     // What the client can't help.
     #[error("tried to kill container, but did not receive an exit event")]

@@ -1,5 +1,6 @@
 //! The API's routes, a file for each noun.
 
+pub mod archive;
 pub mod attach;
 pub mod containers;
 pub mod create;
@@ -86,6 +87,7 @@ pub fn router(state: AppState) -> Router {
         .merge(events::router())
         .merge(containers::router())
         .merge(snapshot::router())
+        .merge(archive::router())
         .merge(stats::router())
         .merge(attach::router())
         .merge(exec::router())

@@ -18,6 +18,7 @@ use super::definition::Definition;
 use super::health::Health;
 use super::restart::Backoff;
 use super::state::{Ended, Event, Refusal, State};
+use super::views::Views;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 use crate::networks::{EndpointRecord, EtcFiles};
@@ -96,6 +97,8 @@ pub struct Container {
     pub ops: tokio::sync::Mutex<()>,
     /// Held over a change of the state, see [`super::turn::Turn`].
     pub(super) changes: tokio::sync::Mutex<()>,
+    /// Those who read or write its files from outside.
+    pub views: Views,
     view: Mutex<View>,
     progress: watch::Sender<Progress>,
 }
@@ -123,6 +126,7 @@ impl Container {
             dir,
             ops: tokio::sync::Mutex::new(()),
             changes: tokio::sync::Mutex::new(()),
+            views: Views::default(),
             view: Mutex::new(View {
                 name: name.into(),
                 definition: Arc::new(definition),

@@ -34,6 +34,8 @@ mod update;
 mod usage;
 pub mod user;
 pub mod validate;
+pub mod view;
+mod views;
 pub mod wait;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! Removing a container: its process, its record, its directory, its anonymous volumes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::container::Container;
 use super::signal::SIGKILL;
@@ -60,6 +61,7 @@ impl Containers {
 
     async fn take_apart(&self, container: &Arc<Container>, options: &RemoveOptions) -> Result<()> {
         let definition = container.definition();
+        container.views.end(Duration::ZERO).await;
         // The record goes first: a directory without one is removed by the next start.
         records::delete_container(
             &self.inner.store,

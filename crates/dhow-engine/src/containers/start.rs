@@ -14,14 +14,16 @@ use super::create::with_init_layer;
 use super::definition::Definition;
 use super::prepare::make_bind_sources;
 use super::state::Event;
-use super::{Containers, Notice, records};
+use super::{Containers, Notice};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
-use crate::volumes::{Wanted, new_record};
 
 /// How long the shim of the last run may take to clear away.
 const SHIM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a start waits for those who copy files out of a container, or into it, before it cuts them off.
+const COPY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who asks for a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ impl Containers {
         {
             tracing::warn!(container = %container.id, "the last run's shim does not end");
         }
+        // Its root filesystem must not be mounted twice.
+        container.views.end(COPY_PATIENCE).await;
         if let Err(e) = self.clear_last_run(container).await {
             return Err(self.start_failed(container, cause, None, e).await);
         }
@@ -189,15 +193,7 @@ impl Containers {
             blocking(move || make_bind_sources(&definition)).await??;
         }
         self.check_subpaths(&definition)?;
-        // A named volume whose record was lost comes back empty.
-        for (name, anonymous) in definition.volumes() {
-            let wanted = Wanted {
-                record: new_record(name, Default::default(), anonymous),
-                filling: None,
-                durability: records::volume_durability(&definition, anonymous),
-            };
-            self.inner.volumes.ensure(wanted).await?;
-        }
+        self.ensure_volumes(&definition).await?;
         self.ensure_init_layer(container).await?;
         let request = self.start_request(container, &definition, &sandbox)?;
 

@@ -7,8 +7,9 @@ use dhow_api::HostConfig;
 use oci_spec::runtime::{Mount, MountBuilder};
 
 use super::{SpecInput, built};
-use crate::containers::definition::{MountKind, MountRecord};
+use crate::containers::definition::{Definition, MountKind, MountRecord};
 use crate::error::Result;
+use crate::networks::EtcFiles;
 
 /// `ShmSize` where none is asked for.
 pub const DEFAULT_SHM_SIZE: i64 = 64 << 20;
@@ -16,31 +17,12 @@ pub const DEFAULT_SHM_SIZE: i64 = 64 << 20;
 pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
     let host = &input.definition.host_config;
     let mut wanted = Vec::new();
-    for file in [
-        ("/etc/resolv.conf", &input.files.resolv_conf),
-        ("/etc/hostname", &input.files.hostname),
-        ("/etc/hosts", &input.files.hosts),
-    ] {
-        // A mount of the user's own at the same place takes its stead.
-        if !input
-            .definition
-            .mounts
-            .iter()
-            .any(|m| m.destination == file.0)
-        {
-            wanted.push(bind(
-                file.0,
-                file.1,
-                &[
-                    "rbind",
-                    if host.readonly_rootfs { "ro" } else { "rw" },
-                    "rprivate",
-                ],
-            )?);
-        }
+    let mode = if host.readonly_rootfs { "ro" } else { "rw" };
+    for (place, file) in etc_files(input.definition, input.files) {
+        wanted.push(bind(place, file, &["rbind", mode, "rprivate"])?);
     }
     for record in &input.definition.mounts {
-        wanted.push(from_record(record, input)?);
+        wanted.push(from_record(record, input.volumes_dir)?);
     }
     for (destination, options) in &host.tmpfs {
         let options: Vec<String> = options
@@ -63,6 +45,50 @@ pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
     });
     mounts.extend(wanted);
     Ok(mounts)
+}
+
+/// What of a container's files is not in its own root filesystem, for one that does not run: no tmpfs, whose
+/// contents are gone, and nothing that the kernel shows of itself. What is mounted so is seen by nobody else.
+pub fn at_rest(
+    definition: &Definition,
+    files: &EtcFiles,
+    volumes_dir: &Path,
+) -> Result<Vec<Mount>> {
+    let mut wanted = Vec::new();
+    for (place, file) in etc_files(definition, files) {
+        // There are none before the first start.
+        if file.exists() {
+            wanted.push(bind(place, file, &["rbind", "rw", "rprivate"])?);
+        }
+    }
+    for record in &definition.mounts {
+        if matches!(record.kind, MountKind::Tmpfs { .. }) {
+            continue;
+        }
+        let private = MountRecord {
+            propagation: String::new(),
+            ..record.clone()
+        };
+        wanted.push(from_record(&private, volumes_dir)?);
+    }
+    wanted.sort_by_key(|m| depth(m.destination()));
+    Ok(wanted)
+}
+
+/// Where the files are that the engine writes for a container. A mount of the user's own at the same place takes
+/// its stead.
+pub fn etc_files<'a>(
+    definition: &'a Definition,
+    files: &'a EtcFiles,
+) -> impl Iterator<Item = (&'static str, &'a Path)> {
+    [
+        ("/etc/resolv.conf", &files.resolv_conf),
+        ("/etc/hostname", &files.hostname),
+        ("/etc/hosts", &files.hosts),
+    ]
+    .into_iter()
+    .filter(|(place, _)| !definition.mounts.iter().any(|m| m.destination == *place))
+    .map(|(place, file)| (place, file.as_path()))
 }
 
 fn depth(path: &Path) -> usize {
@@ -147,7 +173,7 @@ fn defaults(host: &HostConfig) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn from_record(record: &MountRecord, input: &SpecInput<'_>) -> Result<Mount> {
+fn from_record(record: &MountRecord, volumes_dir: &Path) -> Result<Mount> {
     let mut beneath = None;
     let source = match &record.kind {
         MountKind::Tmpfs { options } => {
@@ -155,7 +181,7 @@ fn from_record(record: &MountRecord, input: &SpecInput<'_>) -> Result<Mount> {
         }
         MountKind::Bind { source, .. } => PathBuf::from(source),
         MountKind::Volume { name, subpath, .. } => {
-            let data = input.volumes_dir.join(name).join("_data");
+            let data = volumes_dir.join(name).join("_data");
             if subpath.is_empty() {
                 data
             } else {
