@@ -137,6 +137,7 @@ pub const COMMANDS: &[Command] = commands! {
     ["diff", "container diff"], [], "CONTAINER", "Show what a container has changed of its image's files", Arity::Exactly(1), false, [], container::diff::run;
     ["export", "container export"], [], "[OPTIONS] CONTAINER", "Write a container's files as a tar archive", Arity::Exactly(1), false, [container::export::EXPORT], container::export::run;
     ["commit", "container commit"], [], "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", "Make an image of a container's changes", Arity::Between(1, 2), true, [container::commit::COMMIT], container::commit::run;
+    ["cp", "container cp"], [], "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", "Copy files between a container and this machine", Arity::Exactly(2), false, [container::cp::CP], container::cp::run;
     ["container inspect"], [], OPTIONS_CONTAINERS, "Show all about one or more containers", ONE, false, [inspect::CONTAINER], inspect::container;
     ["container prune"], [], "[OPTIONS]", "Remove all stopped containers", Arity::None, false, [container::prune::PRUNE], container::prune::run;
     ["inspect"], [], "[OPTIONS] NAME|ID [NAME|ID...]", "Show all about containers, images, networks or volumes", ONE, false, [inspect::INSPECT], inspect::any;

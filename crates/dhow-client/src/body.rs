@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -24,18 +23,26 @@ impl BodyReader {
     }
 
     /// What comes next, as it comes; `None` at the body's end. A body that is cut off is an error.
-    pub async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+    pub async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        std::future::poll_fn(|cx| self.poll_piece(cx)).await
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         if !self.rest.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.rest)));
+            return Poll::Ready(Ok(Some(std::mem::take(&mut self.rest))));
         }
-        while let Some(frame) = self.body.frame().await {
-            if let Ok(data) = frame.map_err(io::Error::other)?.into_data()
-                && !data.is_empty()
-            {
-                return Ok(Some(data));
+        loop {
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(frame) => {
+                    if let Ok(data) = frame.map_err(io::Error::other)?.into_data()
+                        && !data.is_empty()
+                    {
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
+                None => return Poll::Ready(Ok(None)),
             }
         }
-        Ok(None)
     }
 }
 
@@ -45,13 +52,9 @@ impl AsyncRead for BodyReader {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(frame) => {
-                    if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
-                        self.rest = data;
-                    }
-                }
+        if self.rest.is_empty() {
+            match std::task::ready!(self.poll_piece(cx))? {
+                Some(data) => self.rest = data,
                 None => return Poll::Ready(Ok(())),
             }
         }

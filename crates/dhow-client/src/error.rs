@@ -50,6 +50,9 @@ pub enum Error {
         source: serde_json::Error,
     },
 
+    #[error("unable to decode container path stat header of {path}")]
+    NoStat { path: String },
+
     /// A stream of messages ended with one that says why.
     #[error("{0}")]
     Stream(String),

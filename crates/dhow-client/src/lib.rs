@@ -6,6 +6,7 @@
 //!
 //! This crate must never know how answers are shown to people.
 
+mod archives;
 mod body;
 mod call;
 mod client;

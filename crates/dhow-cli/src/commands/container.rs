@@ -3,6 +3,7 @@
 pub mod attach;
 mod attachment;
 pub mod commit;
+pub mod cp;
 mod detach;
 pub mod diff;
 pub mod exec;

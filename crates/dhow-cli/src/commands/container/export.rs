@@ -48,7 +48,7 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
 
 /// An archive that was cut off is an error.
 async fn copy(mut archive: BodyReader, mut to: impl Write) -> Result<()> {
-    while let Some(chunk) = archive.chunk().await? {
+    while let Some(chunk) = archive.piece().await? {
         to.write_all(&chunk)?;
     }
     Ok(to.flush()?)
