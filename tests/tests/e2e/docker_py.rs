@@ -131,6 +131,58 @@ v.remove()
 }
 
 #[test]
+fn archives() {
+    let host = TestHost::start();
+    python(
+        &host,
+        r#"
+import tarfile
+def packed(name, data, **how):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, **how) as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+made = client.containers.create("busybox", "true")
+running = client.containers.run("busybox", "sleep 1000", detach=True)
+for c in made, running:
+    for mode in "w", "w:gz":
+        assert c.put_archive("/root", packed("file-" + mode[-1], b"cargo" * 1000, mode=mode))
+    assert c.put_archive("/root", iter([packed("piece", b"x", mode="w")]))
+    for encode in False, True:
+        pieces, stat = c.get_archive("/root/file-z", chunk_size=2048, encode_stream=encode)
+        assert stat["name"] == "file-z" and stat["size"] == 5000 and stat["linkTarget"] == "", stat
+        assert not stat["mode"] >> 31, stat
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+            assert archive.getnames() == ["file-z"]
+            assert archive.extractfile("file-z").read() == b"cargo" * 1000
+    pieces, stat = c.get_archive("/root")
+    assert stat["mode"] >> 31 == 1, stat
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+        assert archive.getnames() == ["root", "root/file-w", "root/file-z", "root/piece"], archive.getnames()
+    for path in "/none", "/etc/passwd/x":
+        try:
+            c.put_archive(path, packed("f", b"x", mode="w"))
+            assert False
+        except docker.errors.APIError:
+            pass
+    try:
+        c.get_archive("/none")
+        assert False
+    except docker.errors.NotFound as e:
+        assert "Could not find the file /none in container " + c.id in str(e), e
+    try:
+        c.put_archive("/root", b"no archive" * 100)
+        assert False
+    except docker.errors.APIError:
+        pass
+    c.remove(force=True)
+"#,
+    );
+}
+
+#[test]
 fn changes_commits_and_exports() {
     let host = TestHost::start();
     python(

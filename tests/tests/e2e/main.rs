@@ -1,11 +1,13 @@
 //! What a user sees, end to end: a file for each noun. Run them with `cargo xtask test`.
 
+mod archive;
 mod archive_platforms;
 mod bad_archives;
 mod chaos;
 mod commit;
 mod confinement;
 mod conformance;
+mod cp;
 mod docker_py;
 mod events;
 mod exec;
