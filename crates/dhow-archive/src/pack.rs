@@ -10,7 +10,6 @@ mod head;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -40,10 +39,7 @@ const BLOCK: u64 = 512;
 /// Writes an archive of what is at `path`, a directory with all that is in it, under the name `name`; of the
 /// root's own contents the name is empty. A path that ends in a slash is that of a directory, though a link lead
 /// there.
-pub fn pack<F>(root: &Root, path: &Path, name: &[u8], to: Chunks<F>) -> Result<()>
-where
-    F: FnMut(Vec<u8>) -> io::Result<()>,
-{
+pub fn pack(root: &Root, path: &Path, name: &[u8], to: Chunks<'_>) -> Result<()> {
     let mut packer = Packer {
         root,
         out: to,
@@ -58,9 +54,9 @@ where
     packer.out.flush().map_err(ArchiveError::Write)
 }
 
-struct Packer<'a, F> {
+struct Packer<'a> {
     root: &'a Root,
-    out: Chunks<F>,
+    out: Chunks<'a>,
     head: Head,
     /// Files that have names still to come: the first name, and how many follow.
     links: HashMap<(u64, u64), (Vec<u8>, u64)>,
@@ -80,7 +76,7 @@ struct Level {
     whole: bool,
 }
 
-impl<F: FnMut(Vec<u8>) -> io::Result<()>> Packer<'_, F> {
+impl Packer<'_> {
     fn tree(&mut self, found: OwnedFd, name: &[u8]) -> Result<()> {
         let mut path = name.to_vec();
         let mut levels: Vec<Level> = Vec::new();

@@ -1,23 +1,28 @@
 //! Archives in pieces, on their way between the thread that reads or writes files and a stream that must not be
 //! held up by it.
 
+//!
+//! Neither end is generic over who uses it: the code is this crate's, and optimized, also where its user's is not.
+
 use std::io::{self, Read};
+
+use bytes::Bytes;
 
 use crate::copy::CHUNK;
 
 /// Takes bytes, and hands them on in pieces of [`CHUNK`].
-pub struct Chunks<F> {
+pub struct Chunks<'a> {
     buffer: Vec<u8>,
     filled: usize,
-    send: F,
+    send: Box<dyn FnMut(Bytes) -> io::Result<()> + 'a>,
 }
 
-impl<F: FnMut(Vec<u8>) -> io::Result<()>> Chunks<F> {
-    pub fn new(send: F) -> Chunks<F> {
+impl<'a> Chunks<'a> {
+    pub fn new(send: impl FnMut(Bytes) -> io::Result<()> + 'a) -> Chunks<'a> {
         Chunks {
             buffer: Vec::new(),
             filled: 0,
-            send,
+            send: Box::new(send),
         }
     }
 
@@ -25,7 +30,7 @@ impl<F: FnMut(Vec<u8>) -> io::Result<()>> Chunks<F> {
     pub(crate) fn room(&mut self) -> io::Result<&mut [u8]> {
         if self.filled == self.buffer.len() {
             self.flush()?;
-            self.buffer.resize(CHUNK, 0);
+            self.buffer = vec![0; CHUNK];
         }
         Ok(&mut self.buffer[self.filled..])
     }
@@ -64,45 +69,36 @@ impl<F: FnMut(Vec<u8>) -> io::Result<()>> Chunks<F> {
         if piece.is_empty() {
             return Ok(());
         }
-        (self.send)(piece)
+        (self.send)(piece.into())
     }
 }
 
 /// Reads what comes in pieces.
-pub struct Pieces<F, B> {
-    next: F,
-    piece: Option<B>,
-    taken: usize,
+pub struct Pieces<'a> {
+    next: Box<dyn FnMut() -> Option<io::Result<Bytes>> + 'a>,
+    piece: Bytes,
 }
 
-impl<B: AsRef<[u8]>, F: FnMut() -> Option<io::Result<B>>> Pieces<F, B> {
-    pub fn new(next: F) -> Pieces<F, B> {
+impl<'a> Pieces<'a> {
+    pub fn new(next: impl FnMut() -> Option<io::Result<Bytes>> + 'a) -> Pieces<'a> {
         Pieces {
-            next,
-            piece: None,
-            taken: 0,
+            next: Box::new(next),
+            piece: Bytes::new(),
         }
     }
 }
 
-impl<B: AsRef<[u8]>, F: FnMut() -> Option<io::Result<B>>> Read for Pieces<F, B> {
+impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(piece) = &self.piece {
-                let rest = &piece.as_ref()[self.taken..];
-                if !rest.is_empty() {
-                    let n = rest.len().min(buffer.len());
-                    buffer[..n].copy_from_slice(&rest[..n]);
-                    self.taken += n;
-                    return Ok(n);
-                }
-            }
-            self.taken = 0;
-            self.piece = match (self.next)() {
-                Some(piece) => Some(piece?),
+        while self.piece.is_empty() {
+            match (self.next)() {
+                Some(piece) => self.piece = piece?,
                 None => return Ok(0),
-            };
+            }
         }
+        let n = self.piece.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
     }
 }
 
@@ -121,6 +117,7 @@ mod tests {
         chunks.zeros(CHUNK as u64 * 2).unwrap();
         chunks.write(b"end").unwrap();
         chunks.flush().unwrap();
+        drop(chunks);
         assert!(sent.iter().all(|piece| piece.len() <= CHUNK));
         assert_eq!(sent.len(), 4);
         let mut left = sent.into_iter();

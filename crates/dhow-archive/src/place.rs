@@ -55,7 +55,7 @@ pub struct Placement<'a> {
 }
 
 /// Puts what is in an archive in place. What was put there stays when a later entry fails.
-pub fn place(from: impl Read, placement: &Placement<'_>) -> Result<()> {
+pub fn place(from: &mut dyn Read, placement: &Placement<'_>) -> Result<()> {
     let mut placer = Placer {
         to: placement,
         last: None,

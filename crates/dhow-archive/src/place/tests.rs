@@ -42,7 +42,7 @@ impl Place {
             renames: &[],
         };
         change(&mut placement);
-        place(archive, &placement)
+        place(&mut &archive[..], &placement)
     }
 }
 

@@ -68,7 +68,7 @@ impl Files {
                 // Cut off, or the client is gone.
                 _ => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
             };
-            let to = Chunks::new(|piece| send(Ok(Part::Data(piece.into()))));
+            let to = Chunks::new(|piece| send(Ok(Part::Data(piece))));
             let packed = pack(&desk.root, Path::new(&wanted), name.as_bytes(), to);
             let last = match packed {
                 Ok(()) => Ok(Part::End),

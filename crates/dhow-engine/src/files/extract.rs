@@ -96,9 +96,9 @@ fn extract(
         Some(None) => Some(Err(io::Error::other("the archive has broken off"))),
         None => Some(Err(io::ErrorKind::ConnectionAborted.into())),
     });
-    let plain = Decoder::new(BufReader::new(pieces)).map_err(ArchiveError::Read)?;
+    let mut plain = Decoder::new(BufReader::new(pieces)).map_err(ArchiveError::Read)?;
     place(
-        plain,
+        &mut plain,
         &Placement {
             root: &desk.root,
             at: &at,

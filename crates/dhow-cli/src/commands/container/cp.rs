@@ -5,6 +5,7 @@ mod local;
 mod plan;
 mod summary;
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -98,9 +99,9 @@ impl Copy<'_> {
             let target = beside(&path, &stat.link_target);
             (path, rename) = words::followed(&path, target);
         }
-        let (stat, mut body) = self.client.container_archive(container, &path).await?;
+        let (stat, body) = self.client.container_archive(container, &path).await?;
         let Some(to) = to else {
-            return to_stdout(&mut body).await;
+            return receive(body, None, to_stdout).await;
         };
         let mut renames = Vec::new();
         if let Some(name) = &rename {
@@ -116,7 +117,8 @@ impl Copy<'_> {
         let (directory, last) = prepare(&source, &destination)?;
         renames.extend(last);
         let counted = progress.counter();
-        unpack(body, directory, renames, counted).await?;
+        let work = move |archive| unpack(archive, &directory, &renames);
+        receive(body, Some(counted), work).await?;
         let contents = match source.is_directory {
             true => None,
             false => u64::try_from(stat.size).ok(),
@@ -208,50 +210,40 @@ fn beside(path: &str, target: &str) -> String {
     }
 }
 
-async fn to_stdout(body: &mut BodyReader) -> Result<()> {
-    while let Some(piece) = body.piece().await? {
-        tokio::task::spawn_blocking(move || io::stdout().lock().write_all(&piece))
-            .await
-            .map_err(io::Error::other)??;
-    }
-    Ok(io::stdout().lock().flush()?)
-}
-
 /// What comes of an archive, or that all of it has come.
 enum Part {
     Data(Bytes),
     End,
 }
 
-/// Puts an archive that comes into a directory.
-async fn unpack(
-    mut body: BodyReader,
-    directory: String,
-    renames: Vec<Rename>,
-    counter: Arc<AtomicU64>,
-) -> Result<()> {
-    let (sender, mut parts) = mpsc::channel(PIECES);
-    let work = tokio::task::spawn_blocking(move || {
-        let pieces = Pieces::new(|| match parts.blocking_recv() {
+/// An archive that comes, on the thread that has the files.
+struct Incoming(mpsc::Receiver<io::Result<Part>>);
+
+impl Incoming {
+    fn next(&mut self) -> Option<io::Result<Bytes>> {
+        match self.0.blocking_recv() {
             Some(Ok(Part::Data(piece))) => Some(Ok(piece)),
             Some(Ok(Part::End)) => None,
             Some(Err(e)) => Some(Err(e)),
             None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
-        });
-        let root = Root::own().map_err(ArchiveError::Read)?;
-        let placement = Placement {
-            root: &root,
-            at: Path::new(&directory),
-            owner: Owner::Own,
-            overwrite: false,
-            renames: &renames,
-        };
-        place(pieces, &placement)
-    });
+        }
+    }
+}
+
+/// Hands an archive to a thread that does something with it.
+async fn receive(
+    mut body: BodyReader,
+    counter: Option<Arc<AtomicU64>>,
+    work: impl FnOnce(Incoming) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let (sender, parts) = mpsc::channel(PIECES);
+    let work = tokio::task::spawn_blocking(move || work(Incoming(parts)));
     loop {
         let part = match body.piece().await {
             Ok(Some(piece)) => {
-                counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                if let Some(counter) = &counter {
+                    counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                }
                 Ok(Part::Data(piece))
             }
             Ok(None) => Ok(Part::End),
@@ -262,9 +254,29 @@ async fn unpack(
             break;
         }
     }
-    work.await
-        .map_err(|e| Error::Io(io::Error::other(e)))?
-        .map_err(|e| message(e.to_string()))
+    work.await.map_err(|e| Error::Io(io::Error::other(e)))?
+}
+
+/// As it comes, past the buffer that is meant for lines.
+fn to_stdout(mut archive: Incoming) -> Result<()> {
+    let mut out = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
+    while let Some(piece) = archive.next() {
+        out.write_all(&piece?)?;
+    }
+    Ok(())
+}
+
+fn unpack(mut archive: Incoming, directory: &str, renames: &[Rename]) -> Result<()> {
+    let root = Root::own()?;
+    let placement = Placement {
+        root: &root,
+        at: Path::new(directory),
+        owner: Owner::Own,
+        overwrite: false,
+        renames,
+    };
+    let mut pieces = Pieces::new(|| archive.next());
+    place(&mut pieces, &placement).map_err(|e| message(e.to_string()))
 }
 
 type Pieced = mpsc::Receiver<io::Result<Bytes>>;
@@ -287,10 +299,10 @@ fn packed(
     let (sender, pieces) = mpsc::channel(PIECES);
     let work = tokio::task::spawn_blocking(move || {
         let root = Root::own().map_err(ArchiveError::Read)?;
-        let to = Chunks::new(|piece: Vec<u8>| {
+        let to = Chunks::new(|piece| {
             counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
             sender
-                .blocking_send(Ok(piece.into()))
+                .blocking_send(Ok(piece))
                 .map_err(|_| io::ErrorKind::BrokenPipe.into())
         });
         let packed = pack(&root, Path::new(&path), &name, to);
