@@ -1,5 +1,7 @@
 //! Files into and out of containers: an archive of a path, and one put there.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -20,6 +22,7 @@ use crate::query::Params;
 /// So much of an archive is read on when its fate is decided: a client that is cut off while it sends does not
 /// read why.
 const READ_ON: usize = 64 << 20;
+const READ_ON_FOR: Duration = Duration::from_secs(2);
 
 pub fn router() -> Router<AppState> {
     Router::new().route(
@@ -92,10 +95,16 @@ async fn extract(
     };
     let (sender, parts) = Files::parts();
     let files = state.engine.files();
-    let (done, ()) = tokio::join!(
-        files.extract(&id, path(&params)?, options, parts),
-        send(body, sender)
-    );
+    let mut sending = std::pin::pin!(send(body, sender));
+    let mut extracting = std::pin::pin!(files.extract(&id, path(&params)?, options, parts));
+    let done = tokio::select! {
+        done = &mut extracting => {
+            // One that sends nothing more reads the answer already.
+            let _ = tokio::time::timeout(READ_ON_FOR, sending).await;
+            done
+        }
+        () = &mut sending => extracting.await,
+    };
     done?;
     Ok(StatusCode::OK)
 }
