@@ -190,7 +190,7 @@ fn copy_attributes(path: &Path, like: &OwnedFd) -> io::Result<()> {
             continue;
         };
         let of_overlay = |prefix: &&str| name.to_bytes().starts_with(prefix.as_bytes());
-        if OVERLAY.iter().any(|prefix| of_overlay(&prefix)) {
+        if OVERLAY.iter().any(of_overlay) {
             continue;
         }
         let mut value = vec![0u8; XATTR_MAX];
