@@ -57,7 +57,7 @@ fn commands_that_can_not_run(host: &Host, runtime: &Runtime) {
         let error = running.exec("a", |request| request.process = process(&["/etc/text"])).await.unwrap_err();
         assert!(matches!(error, StartError::NotExecutable(m) if m == "exec: \"/etc/text\": permission denied"));
         let error = running.exec("a", |request| { request.process.set_cwd("/nowhere".into()); }).await.unwrap_err();
-        assert!(matches!(error, StartError::Other(m) if m == "chdir to cwd (\"/nowhere\") set in config.json failed: no such file or directory"));
+        assert!(matches!(error, StartError::NotFound(m) if m == "chdir to cwd (\"/nowhere\") set in config.json failed: no such file or directory"));
         assert_eq!(running.exec("a", |_| {}).await.unwrap().0, 0, "the name is free again");
         running.shim.signal(Target::Init, 9).await.unwrap();
         running.exit().await;
