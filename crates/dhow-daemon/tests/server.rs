@@ -172,7 +172,7 @@ async fn bodies_follow_dockers_rules() {
             "{}",
             "unsupported Content-Type header (text/plain): must be 'application/json'",
         ),
-        (json, "{", "invalid JSON: EOF while parsing"),
+        (json, "{", "invalid JSON: unexpected EOF"),
         (
             json,
             "{\"a\":}",

@@ -237,7 +237,7 @@ impl Containers {
     }
 
     /// A container that was made before there were init layers, or whose layers were lost and unpacked again.
-    async fn ensure_init_layer(&self, container: &Container) -> Result<()> {
+    pub(super) async fn ensure_init_layer(&self, container: &Container) -> Result<()> {
         let missing = {
             let view = container.view();
             let pin = view.pin.as_ref().filter(|pin| pin.init_layer().is_none());

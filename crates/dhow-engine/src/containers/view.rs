@@ -43,11 +43,12 @@ impl Containers {
                         at: container.upper_dir(),
                         places: places(&definition, &container),
                     },
-                    viewing: container.views.enter(),
+                    viewing: container.views.enter(None),
                     container,
                     running: true,
                 });
             }
+            let turn = container.views.turn().await;
             let _ops = container.ops.lock().await;
             if container.watch().borrow().removed {
                 return Err(EngineError::NoSuchContainer(name.to_owned()));
@@ -56,7 +57,7 @@ impl Containers {
                 // Started since.
                 continue;
             }
-            let viewing = container.views.enter();
+            let viewing = container.views.enter(Some(turn));
             let view = self.view_at_rest(&container).await?;
             return Ok(Viewed {
                 container: container.clone(),
@@ -102,6 +103,7 @@ impl Containers {
         }
         self.check_subpaths(&definition)?;
         self.ensure_volumes(&definition).await?;
+        self.ensure_init_layer(container).await?;
         let (files, volumes) = (container.etc_files(), self.inner.volumes.dir());
         Ok(View::Stopped {
             rootfs: Rootfs::Overlay {

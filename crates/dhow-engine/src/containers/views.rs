@@ -1,9 +1,10 @@
 //! Who has a container's filesystem open from outside, so that it can be told to let go: what a start mounts must
 //! not be mounted already, and what a removal takes away must not be held.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -15,7 +16,11 @@ const CUT_OFF: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Views {
     open: Mutex<Open>,
+    at_rest: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// The right to mount a container that does not run: overlayfs does not have two mounts of one upper directory.
+pub type Turn = OwnedMutexGuard<()>;
 
 #[derive(Default)]
 struct Open {
@@ -28,14 +33,22 @@ pub struct Viewing {
     /// Cancelled when it has to end, whatever it is at.
     pub cut_off: CancellationToken,
     _open: TaskTrackerToken,
+    _turn: Option<Turn>,
 }
 
 impl Views {
-    pub fn enter(&self) -> Viewing {
+    /// Waits until nobody else has the container mounted. Not to be waited for by who holds its operation lock.
+    pub async fn turn(&self) -> Turn {
+        self.at_rest.clone().lock_owned().await
+    }
+
+    /// The turn is given for a container that does not run.
+    pub fn enter(&self, turn: Option<Turn>) -> Viewing {
         let open = self.lock();
         Viewing {
             cut_off: open.cut_off.clone(),
             _open: open.views.token(),
+            _turn: turn,
         }
     }
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
-/// A nice value, the highest: nobody waits for what is deleted.
-const LEAST_URGENT: i32 = 19;
+/// A nice value, with a tenth of the usual share where processors are short: nobody waits for what is deleted, but it is to be
+/// gone some day.
+const NOT_URGENT: i32 = 10;
 
 pub struct Trash {
     dir: PathBuf,
@@ -27,7 +28,7 @@ impl Trash {
             .name("trash".into())
             .spawn(move || {
                 // Of this thread, on Linux. Where it may not be changed it stays.
-                let _ = rustix::process::setpriority_process(None, LEAST_URGENT);
+                let _ = rustix::process::setpriority_process(None, NOT_URGENT);
                 for path in jobs {
                     if let Err(e) = remove(&path) {
                         tracing::warn!(path = %path.display(), error = %e, "left for the next start to delete");
