@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::exec::Underway;
 use super::launch::{self, Launched, Progress};
 use super::poller::Poller;
-use super::{Process, Shim, now, trim_memory};
+use super::{Process, Shim, now};
 use crate::init;
 use crate::protocol::{AttachStreams, ExecRequest, Failure, Reply, StartError, Started, Target};
 
@@ -192,7 +192,7 @@ impl Shim {
         }
         if self.launches.ended && self.launches.all.is_empty() {
             self.launches.ended = false;
-            trim_memory();
+            self.trim_soon();
         }
     }
 

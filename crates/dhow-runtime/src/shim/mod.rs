@@ -24,7 +24,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::connection::Connection;
 use self::launches::Launches;
@@ -41,6 +41,9 @@ use crate::title;
 
 /// Ends of execs that no daemon has been told of are kept up to this number.
 const MAX_UNTOLD: usize = 1024;
+
+/// How long after a start or an exec memory is given back: one that is short has ended by then, and nobody waits.
+const TRIM_AFTER: Duration = Duration::from_millis(50);
 
 struct Process {
     target: Target,
@@ -77,6 +80,8 @@ struct Shim {
     released: bool,
     /// Read buffer, made when there is something to read.
     piece: Vec<u8>,
+    /// When memory is to be given back.
+    trim: Option<Instant>,
 }
 
 /// A shim's name in process lists.
@@ -152,7 +157,7 @@ fn live(daemon: OwnedFd) -> io::Result<()> {
         shim.add_connection(connection)?;
     }
     shim.watch_memory();
-    trim_memory();
+    shim.trim_soon();
     shim.serve()
 }
 
@@ -168,7 +173,7 @@ fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the memory that reading the request took back to the kernel.
+/// Gives the memory that reading requests took back to the kernel.
 fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: releases free memory only.
@@ -217,12 +222,14 @@ impl Shim {
             recorded: false,
             released: false,
             piece: Vec::new(),
+            trim: None,
         }
     }
 
     fn serve(mut self) -> io::Result<()> {
         while !self.is_over() {
-            for (token, flags) in self.poller.wait(self.launches.deadline())? {
+            let deadline = self.launches.deadline().into_iter().chain(self.trim).min();
+            for (token, flags) in self.poller.wait(deadline)? {
                 match self.poller.source(token) {
                     Some(Source::Signals) => self.reap()?,
                     Some(Source::Listener) => self.accept()?,
@@ -243,11 +250,23 @@ impl Shim {
             }
             self.tend_launches();
             self.forget_execs();
+            self.trim_when_due();
             if self.init_ended() && self.connections.is_empty() {
                 self.clear_away();
             }
         }
         Ok(())
+    }
+
+    fn trim_soon(&mut self) {
+        self.trim = Some(Instant::now() + TRIM_AFTER);
+    }
+
+    fn trim_when_due(&mut self) {
+        if self.trim.is_some_and(|due| Instant::now() >= due) {
+            self.trim = None;
+            trim_memory();
+        }
     }
 
     fn with(&mut self, number: u64, act: impl FnOnce(&mut Process, &mut Poller, &mut [u8])) {
