@@ -15,9 +15,9 @@ use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::mpsc;
 
-use super::AppState;
 use crate::error::{ApiError, Result};
 use crate::query::Params;
+use crate::routes::AppState;
 
 /// So much of an archive is read on when its fate is decided: a client that is cut off while it sends does not
 /// read why.

@@ -13,12 +13,12 @@ use dhow_image::Archive;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::AppState;
 use crate::error::{ApiError, Result};
 use crate::outbox::Told;
 use crate::platforms;
 use crate::progress;
 use crate::query::Params;
+use crate::routes::AppState;
 use crate::version::Api;
 
 pub async fn load(

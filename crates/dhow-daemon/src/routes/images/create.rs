@@ -8,10 +8,10 @@ use dhow_image::{ImageError, ImportOptions, LayerSpec};
 use dhow_oci::{Platform, Reference};
 use futures_util::StreamExt;
 
-use super::{AppState, images, registry};
 use crate::error::{ApiError, Result};
 use crate::progress;
 use crate::query::Params;
+use crate::routes::{AppState, images, registry};
 
 pub async fn create(
     State(state): State<AppState>,

@@ -4,10 +4,10 @@ use axum::response::Response;
 use dhow_image::Image;
 use http::HeaderMap;
 
-use super::{AppState, images, registry};
 use crate::error::{ApiError, Result};
 use crate::progress;
 use crate::query::Params;
+use crate::routes::{AppState, images, registry};
 
 /// Pushes one tag; without one, all that the repository has here.
 pub async fn push(

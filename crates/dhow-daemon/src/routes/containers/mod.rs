@@ -1,5 +1,11 @@
 //! Containers: everything that is asked and answered at once, and the streams of logs, wait and stats.
 
+mod archive;
+mod attach;
+mod create;
+mod snapshot;
+mod stats;
+
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -24,7 +30,7 @@ use crate::version::Api;
 pub fn router() -> Router<AppState> {
     Router::new()
         .route("/containers/json", get(list))
-        .route("/containers/create", post(super::create::create))
+        .route("/containers/create", post(create::create))
         .route("/containers/prune", post(prune))
         .route("/containers/{id}", delete(remove))
         .route("/containers/{id}/json", get(inspect))
@@ -40,6 +46,10 @@ pub fn router() -> Router<AppState> {
         .route("/containers/{id}/resize", post(resize))
         .route("/containers/{id}/update", post(update))
         .route("/containers/{id}/wait", post(wait))
+        .merge(snapshot::router())
+        .merge(archive::router())
+        .merge(stats::router())
+        .merge(attach::router())
 }
 
 async fn list(

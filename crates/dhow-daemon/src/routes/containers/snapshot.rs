@@ -12,10 +12,10 @@ use futures_util::{Stream, StreamExt, future, stream};
 use http::{HeaderValue, StatusCode, header};
 use tokio_util::sync::CancellationToken;
 
-use super::{AppState, images};
 use crate::error::{ApiError, Result};
 use crate::json::{Json, JsonBody};
 use crate::query::Params;
+use crate::routes::{AppState, images};
 
 pub fn router() -> Router<AppState> {
     Router::new()

@@ -1,6 +1,11 @@
 //! Images: list, inspect, history, tag, remove, prune. A name may have slashes in it, and clients send
 //! them as they are: what is done is told by the end of the path.
 
+mod create;
+mod load;
+mod push;
+mod save;
+
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -10,7 +15,7 @@ use dhow_image::ImageError;
 use dhow_oci::Reference;
 use http::{HeaderMap, StatusCode};
 
-use super::{AppState, image_create, image_load, image_push, image_save, registry};
+use super::{AppState, registry};
 use crate::error::{ApiError, Result};
 use crate::json::Json;
 use crate::legacy;
@@ -20,9 +25,9 @@ use crate::version::Api;
 pub fn router() -> Router<AppState> {
     Router::new()
         .route("/images/json", get(list))
-        .route("/images/create", post(image_create::create))
-        .route("/images/get", get(image_save::several))
-        .route("/images/load", post(image_load::load))
+        .route("/images/create", post(create::create))
+        .route("/images/get", get(save::several))
+        .route("/images/load", post(load::load))
         .route("/images/prune", post(prune))
         .route("/images/search", get(registry::search))
         .route(
@@ -60,7 +65,7 @@ async fn get_one(
     params: Params,
 ) -> Result<Response> {
     if let Some(name) = path.strip_suffix("/get") {
-        return image_save::save(state, vec![name.to_owned()], version, &params).await;
+        return save::save(state, vec![name.to_owned()], version, &params).await;
     }
     let images = state.engine.images();
     if let Some(name) = path.strip_suffix("/json") {
@@ -83,7 +88,7 @@ async fn post_one(
         return Ok(tag(state, name, &params).await?.into_response());
     }
     if let Some(name) = path.strip_suffix("/push") {
-        return image_push::push(state, name, &params, &headers).await;
+        return push::push(state, name, &params, &headers).await;
     }
     Err(ApiError::NoSuchPage)
 }

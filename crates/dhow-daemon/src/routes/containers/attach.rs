@@ -7,10 +7,10 @@ use axum::routing::post;
 use dhow_engine::AttachOptions;
 use http::HeaderMap;
 
-use super::{AppState, session};
 use crate::error::Result;
 use crate::json;
 use crate::query::Params;
+use crate::routes::{AppState, session};
 use crate::version::Api;
 
 pub fn router() -> Router<AppState> {

@@ -7,10 +7,10 @@ use dhow_api::{
 };
 use http::StatusCode;
 
-use super::AppState;
 use crate::error::{ApiError, Result};
 use crate::json::{Json, JsonBody};
 use crate::query::Params;
+use crate::routes::AppState;
 use crate::version::Api;
 
 pub async fn create(

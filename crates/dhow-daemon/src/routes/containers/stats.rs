@@ -14,10 +14,10 @@ use dhow_api::{Stats, media_type};
 use dhow_engine::EngineError;
 use futures_util::stream;
 
-use super::AppState;
 use crate::error::Result;
 use crate::json::Json;
 use crate::query::Params;
+use crate::routes::AppState;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 

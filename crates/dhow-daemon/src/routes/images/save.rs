@@ -7,10 +7,10 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use super::{AppState, images};
 use crate::error::Result;
 use crate::platforms;
 use crate::query::Params;
+use crate::routes::{AppState, images};
 use crate::version::Api;
 
 /// What goes out at once, and how much of it waits for the client.
