@@ -5,11 +5,9 @@
 //! out, for tar has none. What disappears while it is looked for is left out as well; a file that becomes shorter
 //! while it is read ends the archive in an error.
 
-mod head;
-
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,9 +17,10 @@ use rustix::io::Errno;
 use tar::EntryType;
 
 use crate::error::{ArchiveError, Of, Result};
+use crate::head::{Head, HeadWriter, Times, portable_capabilities};
+use crate::links::Links;
 use crate::pieces::Chunks;
 use crate::root::{Root, look_in, read_link};
-use head::{Head, Link};
 
 /// Deeper trees than this are refused: each level has a descriptor open.
 const DEPTH_MAX: usize = 2048;
@@ -29,11 +28,6 @@ const DEPTH_MAX: usize = 2048;
 const NAMES_MAX: usize = 128 * 1024;
 /// Of one directory at least this many are put in order.
 const NAMES_AT_ONCE: usize = 256;
-/// Bytes of names of files that have further links, which are kept to be told again. Beyond that each link is a
-/// file of its own.
-const LINKS_MAX: usize = 64 << 20;
-/// What a name takes beside its bytes in there.
-const LINK_OVERHEAD: usize = 96;
 const BLOCK: u64 = 512;
 
 /// Writes an archive of what is at `path`, a directory with all that is in it, under the name `name`; of the
@@ -43,9 +37,8 @@ pub fn pack(root: &Root, path: &Path, name: &[u8], to: Chunks<'_>) -> Result<()>
     let mut packer = Packer {
         root,
         out: to,
-        head: Head::default(),
-        links: HashMap::new(),
-        link_bytes: 0,
+        heads: HeadWriter::new(Times::Seconds),
+        links: Links::default(),
         names: 0,
     };
     let found = root.look(path).of(|| format!("open {}", path.display()))?;
@@ -57,10 +50,8 @@ pub fn pack(root: &Root, path: &Path, name: &[u8], to: Chunks<'_>) -> Result<()>
 struct Packer<'a> {
     root: &'a Root,
     out: Chunks<'a>,
-    head: Head,
-    /// Files that have names still to come: the first name, and how many follow.
-    links: HashMap<(u64, u64), (Vec<u8>, u64)>,
-    link_bytes: usize,
+    heads: HeadWriter,
+    links: Links,
     /// How many names all levels hold.
     names: usize,
 }
@@ -132,7 +123,7 @@ impl Packer<'_> {
                 };
                 let mut name = path.to_vec();
                 name.push(b'/');
-                self.header(&name, &stat, EntryType::Directory, Link::None, None)?;
+                self.header(&name, &stat, EntryType::Directory, &[], &[])?;
                 let dir = Dir::new(opened).of(|| format!("open {}", shown(path)))?;
                 return Ok(Some(Level {
                     dir,
@@ -145,8 +136,7 @@ impl Packer<'_> {
             FileType::Symlink => {
                 let target = read_link(found).of(|| format!("readlink {}", shown(path)))?;
                 if !self.linked(path, &stat)? {
-                    let link = Link::To(&target);
-                    self.header(path, &stat, EntryType::Symlink, link, None)?;
+                    self.header(path, &stat, EntryType::Symlink, &target, &[])?;
                 }
                 return Ok(None);
             }
@@ -160,7 +150,7 @@ impl Packer<'_> {
         };
         if kind != EntryType::Regular {
             if !self.linked(path, &stat)? {
-                self.header(path, &stat, kind, Link::None, None)?;
+                self.header(path, &stat, kind, &[], &[])?;
             }
             return Ok(None);
         }
@@ -172,51 +162,41 @@ impl Packer<'_> {
         }
         // As of now, not of when it was looked for.
         let stat = rustix::fs::fstat(&file).of(|| format!("stat {}", shown(path)))?;
-        let capabilities = head::capabilities(&file);
-        self.header(path, &stat, kind, Link::None, capabilities.as_deref())?;
+        self.header(path, &stat, kind, &[], &capabilities(&file))?;
         self.contents(&file, &stat, path)?;
         Ok(None)
     }
 
     /// Writes a further name of a file that the archive has already; false if it is the first.
     fn linked(&mut self, path: &[u8], stat: &Stat) -> Result<bool> {
-        if stat.st_nlink < 2 {
+        let Some(first) = self.links.first_name(path, stat) else {
             return Ok(false);
-        }
-        let key = (stat.st_dev, stat.st_ino);
-        if let Some((first, left)) = self.links.get_mut(&key) {
-            *left -= 1;
-            let last = *left == 0;
-            let first = first.clone();
-            if last {
-                self.links.remove(&key);
-                self.link_bytes -= first.len() + LINK_OVERHEAD;
-            }
-            self.header(path, stat, EntryType::Link, Link::To(&first), None)?;
-            return Ok(true);
-        }
-        let bytes = path.len() + LINK_OVERHEAD;
-        if self.link_bytes + bytes <= LINKS_MAX {
-            self.link_bytes += bytes;
-            let links: u64 = stat.st_nlink as _;
-            self.links.insert(key, (path.to_vec(), links - 1));
-        }
-        Ok(false)
+        };
+        self.header(path, stat, EntryType::Link, &first, &[])?;
+        Ok(true)
     }
 
     fn header(
         &mut self,
-        path: &[u8],
+        name: &[u8],
         stat: &Stat,
         kind: EntryType,
-        link: Link<'_>,
-        capabilities: Option<&[u8]>,
+        link: &[u8],
+        xattrs: &[(String, Vec<u8>)],
     ) -> Result<()> {
-        let head = self
-            .head
-            .write(path, stat, kind, link, capabilities)
-            .map_err(ArchiveError::Write)?;
-        self.out.write(head).map_err(ArchiveError::Write)
+        let head = Head {
+            kind,
+            name,
+            link,
+            stat: Some(stat),
+            size: match kind {
+                EntryType::Regular => stat.st_size as u64,
+                _ => 0,
+            },
+            xattrs,
+        };
+        let head = self.heads.write(&head).map_err(ArchiveError::Write)?;
+        self.out.write_all(head).map_err(ArchiveError::Write)
     }
 
     fn contents(&mut self, file: &File, stat: &Stat, path: &[u8]) -> Result<()> {
@@ -253,6 +233,19 @@ impl Packer<'_> {
             at += n as u64;
         }
         Ok(())
+    }
+}
+
+/// Of extended attributes, those that Docker's archives have.
+fn capabilities(file: &File) -> Vec<(String, Vec<u8>)> {
+    let mut value = [0; 64];
+    match rustix::fs::fgetxattr(file, c"security.capability", &mut value[..]) {
+        Ok(size) => vec![(
+            "security.capability".to_owned(),
+            portable_capabilities(value[..size].to_vec()),
+        )],
+        // It has none, or its file system has no attributes.
+        Err(_) => Vec::new(),
     }
 }
 

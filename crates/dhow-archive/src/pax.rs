@@ -65,7 +65,7 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// Seconds since the epoch with a fraction, as `(seconds, nanoseconds)`.
-pub fn time(value: &[u8]) -> Option<(i64, i64)> {
+pub(crate) fn time(value: &[u8]) -> Option<(i64, i64)> {
     let text = std::str::from_utf8(value).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let negative = whole.starts_with('-');

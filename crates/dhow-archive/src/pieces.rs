@@ -1,16 +1,16 @@
 //! Archives in pieces, on their way between the thread that reads or writes files and a stream that must not be
 //! held up by it.
-
 //!
 //! Neither end is generic over who uses it: the code is this crate's, and optimized, also where its user's is not.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 
 use crate::copy::CHUNK;
 
-/// Takes bytes, and hands them on in pieces of [`CHUNK`].
+/// Takes bytes, and hands them on in pieces of [`CHUNK`]; what is left of them when it is flushed. Its errors are those
+/// of whoever takes the pieces.
 pub struct Chunks<'a> {
     buffer: Vec<u8>,
     filled: usize,
@@ -40,17 +40,6 @@ impl<'a> Chunks<'a> {
         self.filled += bytes;
     }
 
-    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let room = self.room()?;
-            let n = room.len().min(bytes.len());
-            room[..n].copy_from_slice(&bytes[..n]);
-            self.used(n);
-            bytes = &bytes[n..];
-        }
-        Ok(())
-    }
-
     pub(crate) fn zeros(&mut self, mut count: u64) -> io::Result<()> {
         while count > 0 {
             let room = self.room()?;
@@ -61,9 +50,22 @@ impl<'a> Chunks<'a> {
         }
         Ok(())
     }
+}
+
+impl Write for Chunks<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let room = self.room()?;
+        let n = room.len().min(bytes.len());
+        room[..n].copy_from_slice(&bytes[..n]);
+        self.used(n);
+        Ok(n)
+    }
 
     /// Hands on what there is.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         let mut piece = std::mem::take(&mut self.buffer);
         piece.truncate(std::mem::take(&mut self.filled));
         if piece.is_empty() {
@@ -113,9 +115,9 @@ mod tests {
             sent.push(piece);
             Ok(())
         });
-        chunks.write(&[7; CHUNK + 5]).unwrap();
+        chunks.write_all(&[7; CHUNK + 5]).unwrap();
         chunks.zeros(CHUNK as u64 * 2).unwrap();
-        chunks.write(b"end").unwrap();
+        chunks.write_all(b"end").unwrap();
         chunks.flush().unwrap();
         drop(chunks);
         assert!(sent.iter().all(|piece| piece.len() <= CHUNK));

@@ -1,5 +1,8 @@
 //! An image that is another one and a layer more, or only another configuration: what a commit makes of a container.
 
+use std::io;
+
+use dhow_archive::Chunks;
 use dhow_oci::{Digest, History, ImageConfig, Platform, Reference, RunConfig};
 use jiff::Timestamp;
 
@@ -7,7 +10,7 @@ use crate::error::{ImageError, Result};
 use crate::images::Images;
 use crate::ingest::{Committed, Ingest};
 use crate::layer_stream::{LayerSpec, NewLayer};
-use crate::snapshot::{Feed, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// What there is to say of a new image beside what it has of the one below.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +33,11 @@ impl Ingest {
     /// Takes in what a container has changed; `None` if that is nothing. Blocks.
     pub fn layer_of(&self, snapshot: &Snapshot) -> Result<Option<NewLayer>> {
         let sink = self.layer(LayerSpec::unknown())?;
-        match snapshot.write_layer(Feed::new(&sink)) {
+        let to = Chunks::new(|piece| match sink.send_blocking(piece) {
+            true => Ok(()),
+            false => Err(io::Error::other(ImageError::Abandoned)),
+        });
+        match snapshot.write_layer(to) {
             Ok(0) => {
                 sink.abandon_blocking();
                 Ok(None)

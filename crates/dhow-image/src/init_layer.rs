@@ -6,19 +6,18 @@
 //! makes nothing in it. Invariant: it is whole or not there, and hides nothing that the image has. A directory that
 //! the image has, too, has the image's mode, owner, times and attributes, for overlayfs shows the topmost ones.
 
-use std::ffi::CStr;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Gid, Timespec, Timestamps, Uid, XattrFlags};
-use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 use crate::layered::{LayeredRoot, Node};
 use crate::pin::Pin;
+use crate::snapshot::xattrs;
 
 /// What is to be at a path, if nothing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +28,6 @@ pub enum Place {
     /// A link to this.
     Link(&'static str),
 }
-
-/// Attributes that say something to overlayfs about the layer they are in.
-const OVERLAY: [&str; 2] = ["trusted.overlay.", "user.overlay."];
-/// The kernel's bound for the names of all attributes, and for one value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
-const XATTR_MAX: usize = 64 << 10;
 
 impl Pin {
     /// The init layer of these layers, if it has been made.
@@ -179,23 +173,8 @@ fn copy_attributes(path: &Path, like: &OwnedFd) -> io::Result<()> {
         Some(Gid::from_raw(stat.st_gid)),
     )?;
     set_mode(path, stat.st_mode & 0o7777)?;
-    let mut names = vec![0u8; XATTR_MAX];
-    let length = match rustix::fs::flistxattr(like.as_fd(), &mut names[..]) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP) => 0,
-        Err(e) => return Err(e.into()),
-    };
-    for name in names[..length].split_inclusive(|byte| *byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else {
-            continue;
-        };
-        let of_overlay = |prefix: &&str| name.to_bytes().starts_with(prefix.as_bytes());
-        if OVERLAY.iter().any(of_overlay) {
-            continue;
-        }
-        let mut value = vec![0u8; XATTR_MAX];
-        let length = rustix::fs::fgetxattr(like, name, &mut value[..])?;
-        rustix::fs::setxattr(path, name, &value[..length], XattrFlags::empty())?;
+    for (name, value) in xattrs::of(like)? {
+        rustix::fs::setxattr(path, name, &value, XattrFlags::empty())?;
     }
     let times = Timestamps {
         last_access: Timespec {

@@ -1,5 +1,6 @@
 //! What leaves a container as files: the list of its changes, an image's layer, an archive of its root.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -328,9 +329,15 @@ fn an_archive_that_is_cut_off_does_not_look_whole() {
     let under_way = export_to_pipe(&host, "removed");
     host.sh("docker rm -f removed").ok();
     is_cut_off(under_way);
+    host.sh("docker commit stopped kept && mkfifo kept.pipe")
+        .ok();
+    let saving = host.spawn("docker save kept > kept.pipe");
+    let mut archive = std::fs::File::open(host.path("kept.pipe")).unwrap();
+    archive.read_exact(&mut [0]).unwrap();
     let under_way = export_to_pipe(&host, "stopped");
     host.stop_daemon();
     is_cut_off(under_way);
+    is_cut_off((saving, archive));
     host.start_daemon();
     host.sh("docker export stopped | tar tf - big").ok();
 }

@@ -20,7 +20,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use dhow_engine::Engine;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use http::{HeaderValue, header};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -64,6 +64,32 @@ impl AppState {
     {
         let stream = stream.take_until(self.stop.clone().cancelled_owned());
         let mut response = Response::new(Body::from_stream(stream));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    }
+
+    /// An answer that is whole when its stream has ended. One that fails, or that the daemon's end cuts off, breaks off
+    /// and does not look whole.
+    pub fn archive<S, E>(&self, content_type: &'static str, archive: S) -> Response
+    where
+        S: Stream<Item = std::result::Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let stop = self.stop.clone();
+        let cut_off = stream::once(async move {
+            stop.cancelled_owned().await;
+            Err(Into::<Box<dyn std::error::Error + Send + Sync>>::into(
+                "the daemon ends",
+            ))
+        });
+        let pieces = archive.map_err(Into::into).map(Some);
+        let ended = pieces.chain(stream::once(future::ready(None)));
+        let body = stream::select(ended, cut_off.map(Some))
+            .take_while(|piece| future::ready(piece.is_some()))
+            .filter_map(future::ready);
+        let mut response = Response::new(Body::from_stream(body));
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -1,9 +1,10 @@
 //! What leaves a container: the list of its changes, and its root as an archive.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use dhow_archive::Chunks;
 use dhow_image::{Change, Pin, Snapshot};
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
@@ -14,18 +15,6 @@ use super::state::State;
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 
-/// What a start makes to mount on where neither the image nor its init layer has it.
-const MADE_BY_STARTS: [&str; 7] = [
-    "dev",
-    "etc",
-    "etc/hostname",
-    "etc/hosts",
-    "etc/resolv.conf",
-    "proc",
-    "sys",
-];
-/// Of an archive, handed over at once.
-const CHUNK: usize = 256 << 10;
 /// How many chunks the archive may be ahead of its reader.
 const AHEAD: usize = 2;
 
@@ -48,7 +37,6 @@ impl Containers {
         let snapshot = Snapshot {
             upper: container.upper_dir(),
             lower,
-            made: &MADE_BY_STARTS,
         };
         Ok(Held { snapshot, pin })
     }
@@ -104,7 +92,12 @@ impl Containers {
         held: &Held,
         sender: &mpsc::Sender<Piece>,
     ) -> Piece {
-        held.snapshot.write_root(Pieces::new(sender))?;
+        let to = Chunks::new(|piece| {
+            sender
+                .blocking_send(Ok(Some(piece)))
+                .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        });
+        held.snapshot.write_root(to)?;
         // What went with it meanwhile was left out.
         stays(container, "export")?;
         self.tell(container, "export", &[]);
@@ -131,40 +124,4 @@ type Piece = Result<Option<Bytes>>;
 async fn next(pieces: &mut mpsc::Receiver<Piece>) -> Piece {
     let cut_off = || EngineError::Internal("the archive's writer is gone".into());
     pieces.recv().await.unwrap_or_else(|| Err(cut_off()))
-}
-
-/// An archive on its way to its reader. Blocks while that is behind.
-struct Pieces<'a> {
-    sender: &'a mpsc::Sender<Piece>,
-    buffer: BytesMut,
-}
-
-impl Pieces<'_> {
-    fn new(sender: &mpsc::Sender<Piece>) -> Pieces<'_> {
-        Pieces {
-            sender,
-            buffer: BytesMut::with_capacity(CHUNK),
-        }
-    }
-}
-
-impl Write for Pieces<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(CHUNK - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..taken]);
-        if self.buffer.len() == CHUNK {
-            self.flush()?;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK));
-        self.sender
-            .blocking_send(Ok(Some(full.freeze())))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
 }

@@ -1,52 +1,47 @@
 //! Writing an archive (POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header"): owners by number,
 //! times to the nanosecond, extended attributes as other engines write them. The same tree makes the same archive.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use dhow_archive::{CHUNK, Head, HeadWriter, Links, Times};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use tar::EntryType;
 
-use super::head::Head;
 use super::walk::{Place, has_vanished};
-use super::xattrs::{self, Xattrs};
+use super::xattrs;
 use crate::error::{Context, ImageError, Result};
 
-/// Read of a file at once.
-const CHUNK: usize = 256 << 10;
 const BLOCK: u64 = 512;
-/// Bytes of names that are kept to know further names of the same file by. Beyond that a file with several names is
-/// written as several.
-const MOST_LINKED: usize = 64 << 20;
 
 /// An archive that is being written.
 pub(super) struct Archive<W: Write> {
-    builder: tar::Builder<W>,
+    out: W,
+    heads: HeadWriter,
     entries: u64,
-    linked: Linked,
+    links: Links,
     buffer: Vec<u8>,
 }
 
 impl<W: Write> Archive<W> {
     pub fn new(to: W) -> Archive<W> {
         Archive {
-            builder: tar::Builder::new(to),
+            out: to,
+            heads: HeadWriter::new(Times::Nanoseconds),
             entries: 0,
-            linked: Linked::default(),
+            links: Links::default(),
             buffer: vec![0; CHUNK],
         }
     }
 
     /// Ends the archive, and returns how many entries it has.
     pub fn finish(mut self) -> Result<u64> {
-        self.builder
-            .finish()
-            .and_then(|()| self.builder.get_mut().flush())
+        self.out
+            .write_all(&[0; 2 * BLOCK as usize])
+            .and_then(|()| self.out.flush())
             .map_err(writing)?;
         Ok(self.entries)
     }
@@ -57,21 +52,26 @@ impl<W: Write> Archive<W> {
         let xattrs = xattrs::of(directory).context(looking)?;
         let mut name = path.as_os_str().as_bytes().to_vec();
         name.push(b'/');
-        self.head(Head::new(EntryType::Directory, name, &stat), xattrs)
+        self.head(&Head {
+            kind: EntryType::Directory,
+            name: &name,
+            link: &[],
+            stat: Some(&stat),
+            size: 0,
+            xattrs: &xattrs,
+        })
     }
 
     /// An empty file that stands for something else.
     pub fn marker(&mut self, path: &Path) -> Result<()> {
-        self.head(
-            Head {
-                kind: EntryType::Regular,
-                name: path.as_os_str().as_bytes().to_vec(),
-                link: Vec::new(),
-                stat: None,
-                size: 0,
-            },
-            Xattrs::new(),
-        )
+        self.head(&Head {
+            kind: EntryType::Regular,
+            name: path.as_os_str().as_bytes(),
+            link: &[],
+            stat: None,
+            size: 0,
+            xattrs: &[],
+        })
     }
 
     /// Anything but a directory. A socket is left out, as is what is not there any more.
@@ -93,17 +93,24 @@ impl<W: Write> Archive<W> {
         if self.link(path, &stat)? {
             return Ok(());
         }
-        let mut head = Head::new(kind, path.as_os_str().as_bytes().to_vec(), &stat);
-        if kind == EntryType::Symlink {
-            head.link = match readlinkat(place.parent, place.name, Vec::new()) {
+        let link = match kind {
+            EntryType::Symlink => match readlinkat(place.parent, place.name, Vec::new()) {
                 Ok(target) => target.into_bytes(),
                 // It became something that is no link.
                 Err(e) if has_vanished(e) || e == rustix::io::Errno::INVAL => return Ok(()),
                 Err(e) => return Err(e).context(looking),
-            };
-        }
+            },
+            _ => Vec::new(),
+        };
         let xattrs = xattrs::at(place.parent, place.name).context(looking)?;
-        self.head(head, xattrs)
+        self.head(&Head {
+            kind,
+            name: path.as_os_str().as_bytes(),
+            link: &link,
+            stat: Some(&stat),
+            size: 0,
+            xattrs: &xattrs,
+        })
     }
 
     fn file(&mut self, path: &Path, place: Place<'_>) -> Result<()> {
@@ -122,21 +129,22 @@ impl<W: Write> Archive<W> {
             return Ok(());
         }
         let xattrs = xattrs::of(&fd).context(looking)?;
-        let mut head = Head::new(
-            EntryType::Regular,
-            path.as_os_str().as_bytes().to_vec(),
-            &stat,
-        );
-        head.size = u64::try_from(stat.st_size).unwrap_or(0);
-        let size = head.size;
-        self.head(head, xattrs)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        self.head(&Head {
+            kind: EntryType::Regular,
+            name: path.as_os_str().as_bytes(),
+            link: &[],
+            stat: Some(&stat),
+            size,
+            xattrs: &xattrs,
+        })?;
         self.contents(File::from(fd), size, path)
     }
 
     /// Exactly as many bytes as the header says: what a file has grown by since is left out, and what it has shrunk
     /// by is zeros.
     fn contents(&mut self, mut file: File, size: u64, path: &Path) -> Result<()> {
-        let out = self.builder.get_mut();
+        let out = &mut self.out;
         let mut left = size;
         let mut ended = false;
         while left > 0 {
@@ -164,64 +172,26 @@ impl<W: Write> Archive<W> {
 
     /// Writes a further name of a file that is in the archive; false if it is not.
     fn link(&mut self, path: &Path, stat: &Stat) -> Result<bool> {
-        let name = path.as_os_str();
-        let Some(first) = self.linked.first_name(name, stat) else {
+        let name = path.as_os_str().as_bytes();
+        let Some(first) = self.links.first_name(name, stat) else {
             return Ok(false);
         };
-        let mut head = Head::new(EntryType::Link, name.as_bytes().to_vec(), stat);
-        head.link = first;
-        self.head(head, Xattrs::new())?;
+        self.head(&Head {
+            kind: EntryType::Link,
+            name,
+            link: &first,
+            stat: Some(stat),
+            size: 0,
+            xattrs: &[],
+        })?;
         Ok(true)
     }
 
-    fn head(&mut self, head: Head<'_>, xattrs: Xattrs) -> Result<()> {
-        let (header, mut records) = head.header().map_err(writing)?;
-        records.extend(
-            xattrs
-                .into_iter()
-                .map(|(name, value)| (format!("SCHILY.xattr.{name}"), value)),
-        );
-        let records = records.iter().map(|(k, v)| (k.as_str(), v.as_slice()));
-        self.builder
-            .append_pax_extensions(records)
-            .and_then(|()| self.builder.append(&header, io::empty()))
-            .map_err(writing)?;
+    fn head(&mut self, head: &Head<'_>) -> Result<()> {
+        let head = self.heads.write(head).map_err(writing)?;
+        self.out.write_all(head).map_err(writing)?;
         self.entries += 1;
         Ok(())
-    }
-}
-
-/// The first names of files that have further ones.
-#[derive(Default)]
-struct Linked {
-    /// By device and inode.
-    files: HashMap<(u64, u64), (Vec<u8>, u32)>,
-    bytes: usize,
-}
-
-impl Linked {
-    /// The name under which a file is in the archive; `None` if it is not, and comes in under this one.
-    fn first_name(&mut self, name: &OsStr, stat: &Stat) -> Option<Vec<u8>> {
-        let links = u32::try_from(stat.st_nlink).unwrap_or(u32::MAX);
-        if links < 2 {
-            return None;
-        }
-        let file = (stat.st_dev, stat.st_ino);
-        if let Some((first, left)) = self.files.get_mut(&file) {
-            *left -= 1;
-            if *left > 0 {
-                return Some(first.clone());
-            }
-            let (first, _) = self.files.remove(&file)?;
-            self.bytes -= first.len();
-            return Some(first);
-        }
-        if self.bytes + name.len() <= MOST_LINKED {
-            self.bytes += name.len();
-            self.files
-                .insert(file, (name.as_bytes().to_vec(), links - 1));
-        }
-        None
     }
 }
 

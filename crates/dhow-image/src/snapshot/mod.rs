@@ -8,12 +8,10 @@
 
 mod archive;
 mod changes;
-mod feed;
-mod head;
 mod layer;
 mod root;
 mod walk;
-mod xattrs;
+pub(crate) mod xattrs;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +20,6 @@ use std::io::Write;
 use std::path::PathBuf;
 
 pub use changes::{Change, ChangeKind};
-pub(crate) use feed::Feed;
 
 use crate::error::Result;
 
@@ -34,11 +31,8 @@ const MAX_DEPTH: usize = 512;
 pub struct Snapshot {
     /// Overlayfs's upper directory.
     pub upper: PathBuf,
-    /// The trees of its image's layers, topmost first.
+    /// What lies below, topmost first: its image's layers, and the init layer above them.
     pub lower: Vec<PathBuf>,
-    /// Directories and empty files that a start may have made to mount on, as paths from the root without the first
-    /// slash. They are no changes of the container's as long as there is nothing in them.
-    pub made: &'static [&'static str],
 }
 
 impl Snapshot {

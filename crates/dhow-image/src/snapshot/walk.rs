@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Stat, fstat, statat};
@@ -60,10 +59,7 @@ pub(super) fn walk<V: Visitor>(snapshot: &Snapshot, visitor: &mut V) -> Result<(
         told: Cell::new(true),
         depth: 0,
     };
-    let walk = Walk {
-        made: snapshot.made,
-    };
-    walk.inside(&root, visitor)
+    inside(&root, visitor)
 }
 
 /// A directory on the way from the root to where the walk is.
@@ -93,155 +89,129 @@ impl Frame<'_> {
     }
 }
 
-struct Walk {
-    made: &'static [&'static str],
+/// What is in a directory.
+fn inside<V: Visitor>(frame: &Frame<'_>, visitor: &mut V) -> Result<()> {
+    for name in names::<V>(frame)? {
+        let path = frame.path.join(&name);
+        self::name(frame, &name, &path, visitor)?;
+    }
+    Ok(())
 }
 
-impl Walk {
-    /// What is in a directory.
-    fn inside<V: Visitor>(&self, frame: &Frame<'_>, visitor: &mut V) -> Result<()> {
-        for name in self.names::<V>(frame)? {
-            let path = frame.path.join(&name);
-            self.name(frame, &name, &path, visitor)?;
-        }
-        Ok(())
+fn names<V: Visitor>(frame: &Frame<'_>) -> Result<std::collections::BTreeSet<OsString>> {
+    let listing = || listing(&frame.path);
+    let mut names = layered::names(std::slice::from_ref(&frame.upper)).context(listing)?;
+    if frame.opaque && !V::WHOLE {
+        names.extend(layered::names(&frame.lower).context(listing)?);
     }
+    Ok(names)
+}
 
-    fn names<V: Visitor>(&self, frame: &Frame<'_>) -> Result<std::collections::BTreeSet<OsString>> {
-        let listing = || listing(&frame.path);
-        let mut names = layered::names(std::slice::from_ref(&frame.upper)).context(listing)?;
-        if frame.opaque && !V::WHOLE {
-            names.extend(layered::names(&frame.lower).context(listing)?);
+fn name<V: Visitor>(frame: &Frame<'_>, name: &OsStr, path: &Path, visitor: &mut V) -> Result<()> {
+    let looking = || format!("looking at /{} of a container", path.display());
+    let stat = match statat(&frame.upper, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Some(stat),
+        Err(Errno::NOENT) => None,
+        Err(e) => return Err(e).context(looking),
+    };
+    let below = layered::child(&frame.lower, name).context(looking)?;
+    let gone = match &stat {
+        Some(stat) => is_whiteout(stat),
+        None => frame.opaque,
+    };
+    match (stat, below) {
+        (_, Some(_)) if gone => {
+            frame.tell(visitor)?;
+            visitor.deleted(path)
         }
-        Ok(names)
+        // What is not there never was, or vanished just now.
+        (None, _) => Ok(()),
+        (Some(_), None) if gone => Ok(()),
+        (Some(stat), below) => match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => directory(frame, name, path, below, visitor),
+            _ => other(frame, name, path, (&stat, below), visitor),
+        },
     }
+}
 
-    fn name<V: Visitor>(
-        &self,
-        frame: &Frame<'_>,
-        name: &OsStr,
-        path: &Path,
-        visitor: &mut V,
-    ) -> Result<()> {
-        let looking = || format!("looking at /{} of a container", path.display());
-        let stat = match statat(&frame.upper, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Some(stat),
-            Err(Errno::NOENT) => None,
-            Err(e) => return Err(e).context(looking),
-        };
-        let below = layered::child(&frame.lower, name).context(looking)?;
-        let gone = match &stat {
-            Some(stat) => is_whiteout(stat),
-            None => frame.opaque,
-        };
-        match (stat, below) {
-            (_, Some(_)) if gone => {
-                frame.tell(visitor)?;
-                visitor.deleted(path)
+fn directory<V: Visitor>(
+    frame: &Frame<'_>,
+    name: &OsStr,
+    path: &Path,
+    below: Option<Node>,
+    visitor: &mut V,
+) -> Result<()> {
+    let upper = match open_dir(&frame.upper, name) {
+        Ok(fd) => fd,
+        Err(e) if has_vanished(e) => return Ok(()),
+        Err(e) => return Err(e).context(|| listing(path)),
+    };
+    if frame.depth >= MAX_DEPTH {
+        return Err(too_deep(path));
+    }
+    let mut tell = true;
+    let mut next = Frame {
+        above: Some(frame),
+        path: path.to_owned(),
+        opaque: false,
+        lower: Vec::new(),
+        kind: ChangeKind::Modified,
+        told: Cell::new(false),
+        depth: frame.depth + 1,
+        upper,
+    };
+    match below {
+        None => next.kind = ChangeKind::Added,
+        Some(Node::Other { .. }) => {}
+        Some(Node::Directory(parts)) => {
+            // What is in an opaque directory is so too, without a mark of its own.
+            next.opaque = frame.opaque || is_opaque(&next.upper);
+            tell = next.opaque && V::WHOLE;
+            if let (false, Some(top)) = (tell, parts.first()) {
+                tell = directories_differ(&next.upper, top)
+                    .context(|| format!("comparing /{}", path.display()))?;
             }
-            // What is not there never was, or vanished just now.
-            (None, _) => Ok(()),
-            (Some(_), None) if gone => Ok(()),
-            (Some(stat), below) => match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => self.directory(frame, name, path, below, visitor),
-                _ => self.other(frame, name, path, (&stat, below), visitor),
-            },
-        }
-    }
-
-    fn directory<V: Visitor>(
-        &self,
-        frame: &Frame<'_>,
-        name: &OsStr,
-        path: &Path,
-        below: Option<Node>,
-        visitor: &mut V,
-    ) -> Result<()> {
-        let upper = match open_dir(&frame.upper, name) {
-            Ok(fd) => fd,
-            Err(e) if has_vanished(e) => return Ok(()),
-            Err(e) => return Err(e).context(|| listing(path)),
-        };
-        if frame.depth >= MAX_DEPTH {
-            return Err(too_deep(path));
-        }
-        let mut tell = true;
-        let mut next = Frame {
-            above: Some(frame),
-            path: path.to_owned(),
-            opaque: false,
-            lower: Vec::new(),
-            kind: ChangeKind::Modified,
-            told: Cell::new(false),
-            depth: frame.depth + 1,
-            upper,
-        };
-        match below {
-            None => {
-                next.kind = ChangeKind::Added;
-                tell = !self.is_made(path);
-            }
-            Some(Node::Other { .. }) => {}
-            Some(Node::Directory(parts)) => {
-                // What is in an opaque directory is so too, without a mark of its own.
-                next.opaque = frame.opaque || is_opaque(&next.upper);
-                tell = next.opaque && V::WHOLE;
-                if let (false, Some(top)) = (tell, parts.first()) {
-                    tell = directories_differ(&next.upper, top)
-                        .context(|| format!("comparing /{}", path.display()))?;
-                }
-                if !(next.opaque && V::WHOLE) {
-                    next.lower = parts;
-                }
+            if !(next.opaque && V::WHOLE) {
+                next.lower = parts;
             }
         }
-        if tell {
-            next.tell(visitor)?;
-        }
-        self.inside(&next, visitor)
     }
+    if tell {
+        next.tell(visitor)?;
+    }
+    inside(&next, visitor)
+}
 
-    fn other<V: Visitor>(
-        &self,
-        frame: &Frame<'_>,
-        name: &OsStr,
-        path: &Path,
-        (stat, below): (&Stat, Option<Node>),
-        visitor: &mut V,
-    ) -> Result<()> {
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if V::WHOLE && kind == FileType::Socket {
-            // It is nothing without the process that listens, and archives have no word for it.
-            return Ok(());
-        }
-        let place = Place {
-            parent: &frame.upper,
-            name,
-        };
-        let change = match below {
-            None if kind == FileType::RegularFile && stat.st_size == 0 && self.is_made(path) => {
+fn other<V: Visitor>(
+    frame: &Frame<'_>,
+    name: &OsStr,
+    path: &Path,
+    (stat, below): (&Stat, Option<Node>),
+    visitor: &mut V,
+) -> Result<()> {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if V::WHOLE && kind == FileType::Socket {
+        // It is nothing without the process that listens, and archives have no word for it.
+        return Ok(());
+    }
+    let place = Place {
+        parent: &frame.upper,
+        name,
+    };
+    let change = match below {
+        None => ChangeKind::Added,
+        Some(below) => {
+            let differ = V::WHOLE
+                || files_differ(stat, place, &below)
+                    .context(|| format!("comparing /{}", path.display()))?;
+            if !differ {
                 return Ok(());
             }
-            None => ChangeKind::Added,
-            Some(below) => {
-                let differ = V::WHOLE
-                    || files_differ(stat, place, &below)
-                        .context(|| format!("comparing /{}", path.display()))?;
-                if !differ {
-                    return Ok(());
-                }
-                ChangeKind::Modified
-            }
-        };
-        frame.tell(visitor)?;
-        visitor.other(path, change, place)
-    }
-
-    fn is_made(&self, path: &Path) -> bool {
-        self.made
-            .iter()
-            .any(|made| path.as_os_str().as_bytes() == made.as_bytes())
-    }
+            ChangeKind::Modified
+        }
+    };
+    frame.tell(visitor)?;
+    visitor.other(path, change, place)
 }
 
 /// Whether it is not there any more, or became something else.

@@ -18,10 +18,10 @@ const ELSEWHERE: [&[u8]; 2] = [b"trusted.overlay.metacopy", b"trusted.overlay.re
 const CAPABILITY: &[u8] = b"security.capability";
 
 /// Names and values, sorted.
-pub(super) type Xattrs = Vec<(String, Vec<u8>)>;
+pub(crate) type Xattrs = Vec<(String, Vec<u8>)>;
 
 /// Of what is open.
-pub(super) fn of(file: &OwnedFd) -> io::Result<Xattrs> {
+pub(crate) fn of(file: &OwnedFd) -> io::Result<Xattrs> {
     read(
         |buffer| flistxattr(file, buffer),
         |name, buffer| fgetxattr(file, name, buffer),
@@ -76,37 +76,11 @@ fn read(
             Err(e) => return Err(e.into()),
         }
         if name == CAPABILITY {
-            value = without_owner(value);
+            value = dhow_archive::portable_capabilities(value);
         }
         value.shrink_to_fit();
         found.push((text.to_owned(), value));
     }
     found.sort();
     Ok(found)
-}
-
-/// Capabilities of version 3 name the root user of a namespace, which says nothing elsewhere: without it they are
-/// those of version 2 (capabilities(7), "File capability extended attribute versioning").
-fn without_owner(mut value: Vec<u8>) -> Vec<u8> {
-    const VERSION: usize = 3;
-    const SIZE_2: usize = 20;
-    if value.len() > SIZE_2 && value[VERSION] == 3 {
-        value[VERSION] = 2;
-        value.truncate(SIZE_2);
-    }
-    value
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn capabilities_lose_the_namespace_they_were_given_in() {
-        let mut three = vec![1, 0, 0, 3];
-        three.extend([7; 20]);
-        let two = without_owner(three);
-        assert_eq!((two.len(), two[3]), (20, 2));
-        assert_eq!(without_owner(two.clone()), two);
-    }
 }

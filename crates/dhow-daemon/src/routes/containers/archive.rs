@@ -1,7 +1,5 @@
 //! Files into and out of containers: an archive of a path, and one put there.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -12,17 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use dhow_api::{PATH_STAT_HEADER, PathStat};
 use dhow_engine::{ExtractOptions, Files, Part};
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::mpsc;
 
 use crate::error::{ApiError, Result};
 use crate::query::Params;
 use crate::routes::AppState;
-
-/// So much of an archive is read on when its fate is decided: a client that is cut off while it sends does not
-/// read why.
-const READ_ON: usize = 64 << 20;
-const READ_ON_FOR: Duration = Duration::from_secs(2);
 
 pub fn router() -> Router<AppState> {
     Router::new().route(
@@ -60,26 +53,8 @@ async fn archive(
 ) -> Result<Response> {
     let archive = state.engine.files().archive(&id, path(&params)?).await?;
     let stat = stat_header(&archive.stat)?;
-    // An archive that the daemon's end cuts off must not look whole.
-    let stopped = state.stop.clone().cancelled_owned();
-    let stopped = futures_util::stream::once(async move {
-        stopped.await;
-        Err(std::io::Error::other("the daemon ends"))
-    });
-    let body = archive
-        .stream()
-        .map(Some)
-        .chain(futures_util::stream::once(async { None }));
-    let body = futures_util::stream::select(body, stopped.map(Some))
-        .take_while(|piece| std::future::ready(piece.is_some()))
-        .filter_map(std::future::ready);
-    let mut response = Response::new(Body::from_stream(body));
-    let headers = response.headers_mut();
-    headers.insert(PATH_STAT_HEADER, stat);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/x-tar"),
-    );
+    let mut response = state.archive("application/x-tar", archive.stream());
+    response.headers_mut().insert(PATH_STAT_HEADER, stat);
     Ok(response)
 }
 
@@ -97,34 +72,24 @@ async fn extract(
     let files = state.engine.files();
     let mut sending = std::pin::pin!(send(body, sender));
     let mut extracting = std::pin::pin!(files.extract(&id, path(&params)?, options, parts));
-    let done = tokio::select! {
-        done = &mut extracting => {
-            // One that sends nothing more reads the answer already.
-            let _ = tokio::time::timeout(READ_ON_FOR, sending).await;
-            done
-        }
-        () = &mut sending => extracting.await,
-    };
-    done?;
+    tokio::select! {
+        done = &mut extracting => done?,
+        () = &mut sending => extracting.await?,
+    }
     Ok(StatusCode::OK)
 }
 
-/// Hands an archive on as it comes, and what is left of it when nobody wants it any more to nobody.
+/// Hands an archive on as it comes, as long as it is wanted.
 async fn send(body: Body, parts: mpsc::Sender<Part>) {
     let mut body = body.into_data_stream();
-    let mut unwanted = 0;
     while let Some(piece) = body.next().await {
         let Ok(piece) = piece else {
             return;
         };
-        let length = piece.len();
         if parts.send(Part::Data(piece)).await.is_err() {
-            unwanted += length;
-            if unwanted > READ_ON {
-                return;
-            }
+            return;
         }
     }
-    // It is known by its own end as well.
+    // Nobody is there to be told if it was not wanted to its end.
     let _ = parts.send(Part::End).await;
 }

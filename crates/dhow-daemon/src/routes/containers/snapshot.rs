@@ -1,16 +1,12 @@
 //! What leaves a container: the list of its changes, its root as an archive, and an image made of it.
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
 use dhow_api::{CommitResponse, ContainerChange, ContainerConfig};
-use dhow_engine::{CommitRequest, EngineError};
-use futures_util::{Stream, StreamExt, future, stream};
-use http::{HeaderValue, StatusCode, header};
-use tokio_util::sync::CancellationToken;
+use dhow_engine::CommitRequest;
+use http::StatusCode;
 
 use crate::error::{ApiError, Result};
 use crate::json::{Json, JsonBody};
@@ -39,27 +35,7 @@ async fn changes(
 
 async fn export(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response> {
     let archive = state.engine.containers().export(&id).await?;
-    let mut response = Response::new(Body::from_stream(whole(archive, state.stop.clone())));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
-    Ok(response)
-}
-
-/// An archive that the daemon's end cuts off does not look like one that ended.
-fn whole(
-    archive: impl Stream<Item = std::result::Result<Bytes, EngineError>> + Send + 'static,
-    stop: CancellationToken,
-) -> impl Stream<Item = std::result::Result<Bytes, EngineError>> + Send + 'static {
-    let cut_off = stream::once(async move {
-        stop.cancelled_owned().await;
-        Err(EngineError::Internal("the daemon ends".into()))
-    });
-    let ended = archive.map(Some).chain(stream::once(future::ready(None)));
-    stream::select(ended, cut_off.map(Some))
-        .take_while(|piece| future::ready(piece.is_some()))
-        .filter_map(future::ready)
+    Ok(state.archive("application/octet-stream", archive))
 }
 
 async fn commit(

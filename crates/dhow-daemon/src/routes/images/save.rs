@@ -1,10 +1,11 @@
 //! `GET /images/get` and `GET /images/{name}/get`: images as an archive.
 
-use std::io::{self, Write};
+use std::io;
 
 use axum::extract::State;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use dhow_archive::Chunks;
 use tokio::sync::mpsc;
 
 use crate::error::Result;
@@ -13,9 +14,8 @@ use crate::query::Params;
 use crate::routes::{AppState, images};
 use crate::version::Api;
 
-/// What goes out at once, and how much of it waits for the client.
-const CHUNK: usize = 256 << 10;
-const CHUNKS: usize = 4;
+/// How many pieces of the archive wait for the client.
+const PIECES: usize = 4;
 
 pub async fn several(
     State(state): State<AppState>,
@@ -38,13 +38,14 @@ pub async fn save(
         Ok(state.engine.images().save(&names, &platforms)?)
     })
     .await?;
-    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(PIECES);
     state.tasks.spawn_blocking(move || {
-        let writer = Chunked {
-            chunk: BytesMut::with_capacity(CHUNK),
-            sender: sender.clone(),
-        };
-        if let Err(e) = saving.write(writer) {
+        let to = Chunks::new(|piece| {
+            sender
+                .blocking_send(Ok(piece))
+                .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        });
+        if let Err(e) = saving.write(to) {
             if sender.is_closed() {
                 return tracing::debug!("a client went away from an archive of images");
             }
@@ -57,31 +58,5 @@ pub async fn save(
         let chunk = receiver.recv().await?;
         Some((chunk, receiver))
     });
-    Ok(state.stream("application/x-tar", chunks))
-}
-
-/// What is written, as chunks of an answer.
-struct Chunked {
-    chunk: BytesMut,
-    sender: mpsc::Sender<io::Result<Bytes>>,
-}
-
-impl Write for Chunked {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.chunk.len() + bytes.len() > CHUNK {
-            self.flush()?;
-        }
-        self.chunk.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(CHUNK));
-        self.sender
-            .blocking_send(Ok(full.freeze()))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
+    Ok(state.archive("application/x-tar", chunks))
 }
