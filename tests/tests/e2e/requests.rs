@@ -224,6 +224,19 @@ fn an_engine_that_is_in_no_swarm_and_has_no_plugins() {
         ),
         // Where there is nothing, and where there is but not so.
         ("GET", "/nosuch", 404, "page not found"),
+        (
+            "POST",
+            "/build",
+            501,
+            "building images is not supported yet",
+        ),
+        ("GET", "/containers/x/attach/ws", 501, "without one"),
+        (
+            "POST",
+            "/networks/create",
+            501,
+            "there are bridge, host and none",
+        ),
         ("DELETE", "/info", 404, "page not found"),
         ("PUT", "/containers/json", 404, "page not found"),
         ("GET", "/containers/%ff/json", 400, "UTF-8"),

@@ -5,6 +5,7 @@ pub mod events;
 pub mod exec;
 pub mod images;
 pub mod networks;
+mod not_yet;
 pub mod plugins;
 pub mod registry;
 pub mod session;
@@ -106,6 +107,7 @@ pub fn router(state: AppState) -> Router {
         .merge(exec::router())
         .merge(images::router())
         .merge(networks::router())
+        .merge(not_yet::router())
         .merge(plugins::router())
         .merge(swarm::router())
         .merge(volumes::router())
