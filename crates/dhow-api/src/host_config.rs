@@ -6,6 +6,18 @@ use std::collections::BTreeMap;
 use crate::PortMap;
 use crate::wire::{composed, is_default, nullable, wire, words};
 
+/// The kernel parameters that an ipc namespace has of its own, beside those below `fs.mqueue.` (ipc_namespaces(7)).
+pub const IPC_SYSCTLS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
 /// A container's settings on its host. Lists keep null apart from empty: inspect shows what came.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "PascalCase", default, remote = "Self")]

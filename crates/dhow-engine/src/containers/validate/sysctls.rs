@@ -22,7 +22,7 @@ pub fn check(name: &str, value: &str, host: &HostConfig) -> Result<()> {
     }
     let dotted = dotted(name);
     let name = dotted.as_str();
-    let ipc = name.starts_with("fs.mqueue.") || IPC.contains(&name);
+    let ipc = name.starts_with("fs.mqueue.") || dhow_api::IPC_SYSCTLS.contains(&name);
     let net = name.starts_with("net.");
     let uts = name == "kernel.domainname";
     if ipc && host.ipc_mode == "host" {
@@ -49,17 +49,6 @@ pub fn check(name: &str, value: &str, host: &HostConfig) -> Result<()> {
         ))
     }
 }
-
-const IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
 
 /// A name may have slashes for dots, as in sysctl(8): the first of the two tells which is which.
 fn dotted(name: &str) -> String {

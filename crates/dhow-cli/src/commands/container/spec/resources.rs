@@ -1,6 +1,6 @@
 //! Limits, restart policy, health check, log options.
 
-use dhow_api::{HealthConfig, LogConfig, Resources, RestartPolicy, Ulimit};
+use dhow_api::{HealthConfig, IPC_SYSCTLS, LogConfig, Resources, RestartPolicy, Ulimit};
 
 use super::devices;
 use crate::environment;
@@ -201,22 +201,10 @@ pub fn log_config(args: &Args) -> Result<LogConfig, Refusal> {
     Ok(LogConfig { kind, config })
 }
 
-/// The kernel parameters that a namespace has of its own.
-const SYSCTLS: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
-
 /// Whether `name=value` sets a parameter that a container may set.
 pub fn check_sysctl(text: &str) -> Result<(), Refusal> {
     let allowed = text.split_once('=').is_some_and(|(name, _)| {
-        SYSCTLS.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
+        IPC_SYSCTLS.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
     });
     match allowed {
         true => Ok(()),
