@@ -19,6 +19,9 @@ use crate::endpoint::Protocol;
 /// So many descriptors are handed over as they are; more travel inside a socket.
 const LOOSE: usize = 16;
 
+/// How often a port is tried that somebody else tries at the same moment.
+const LISTEN_ATTEMPTS: u32 = 16;
+
 /// Binds a host port. `None` where the kernel has no sockets of the protocol: then no other process can have one either.
 pub(crate) fn hold(protocol: Protocol, ip: Ipv4Addr, port: u16) -> io::Result<Option<OwnedFd>> {
     let address = SocketAddrV4::new(ip, port);
@@ -32,16 +35,26 @@ pub(crate) fn hold(protocol: Protocol, ip: Ipv4Addr, port: u16) -> io::Result<Op
     };
     match protocol {
         Protocol::Tcp => {
-            let fd = socket(SocketType::STREAM, ipproto::TCP)?;
-            // With the option, connections of an earlier server that linger in TIME_WAIT don't matter, but two can be bound
-            // that both have it. Of these one can listen; and whoever gave the option up then is in everybody's way, also when
-            // merely bound again (inet_csk_bind_conflict).
-            sockopt::set_socket_reuseaddr(&fd, true)?;
-            rustix::net::bind(&fd, &address)?;
-            rustix::net::listen(&fd, 0)?;
-            sockopt::set_socket_reuseaddr(&fd, false)?;
-            stop_listening(fd.as_fd())?;
-            Ok(Some(fd))
+            for attempt in 1.. {
+                let fd = socket(SocketType::STREAM, ipproto::TCP)?;
+                // With the option, connections of an earlier server that linger in TIME_WAIT don't matter, but two can be
+                // bound that both have it. Of these one can listen; and whoever gave the option up then is in everybody's
+                // way, also when merely bound again (inet_csk_bind_conflict).
+                sockopt::set_socket_reuseaddr(&fd, true)?;
+                rustix::net::bind(&fd, &address)?;
+                match rustix::net::listen(&fd, 0) {
+                    // Of two that do so at the same moment each may find the other in its way
+                    // (inet_csk_listen_start): one that was there before would have refused the binding.
+                    Err(Errno::ADDRINUSE) if attempt < LISTEN_ATTEMPTS => std::thread::yield_now(),
+                    listens => {
+                        listens?;
+                        sockopt::set_socket_reuseaddr(&fd, false)?;
+                        stop_listening(fd.as_fd())?;
+                        return Ok(Some(fd));
+                    }
+                }
+            }
+            unreachable!("the last attempt returns")
         }
         Protocol::Udp => {
             let fd = socket(SocketType::DGRAM, ipproto::UDP)?;
