@@ -8,7 +8,14 @@ use anyhow::Result;
 use crate::command::{cache_dir, output};
 
 /// What the tests that drive the daemon through docker-py need.
-pub const DOCKER_PY: &[&str] = &["docker==7.1.0"];
+pub const DOCKER_PY: &[&str] = &[
+    "docker[websockets]==7.2.0",
+    "pytest==8.4.2",
+    "pytest-timeout==2.4.0",
+];
+
+/// The last release whose source package carries the integration tests.
+const DOCKER_PY_SUITE: &str = "6.1.3";
 
 /// A virtual environment with these packages; gives its `bin` directory.
 pub fn venv(name: &str, packages: &[&str]) -> Result<PathBuf> {
@@ -31,4 +38,41 @@ pub fn venv(name: &str, packages: &[&str]) -> Result<PathBuf> {
     )?;
     std::fs::write(&stamp, wanted)?;
     Ok(dir.join("bin"))
+}
+
+/// docker-py's integration tests, out of its source package: the directory that has `tests/` in it.
+pub fn docker_py_suite() -> Result<PathBuf> {
+    let suites = cache_dir()?.join("suites");
+    let package = format!("docker-{DOCKER_PY_SUITE}");
+    let suite = suites.join(&package);
+    if suite.join("pytest.ini").exists() {
+        return Ok(suite);
+    }
+    eprintln!("fetching docker-py's tests from PyPI");
+    std::fs::create_dir_all(&suites)?;
+    output(
+        Command::new("python3")
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(["--no-deps", "--no-binary", ":all:", "--dest"])
+            .arg(&suites)
+            .arg(format!("docker=={DOCKER_PY_SUITE}")),
+    )?;
+    // Without the library of that release, which would be found before the installed one; what says that it is whole comes last.
+    for part in ["tests", "pytest.ini"] {
+        output(
+            Command::new("tar")
+                .arg("-xzf")
+                .arg(suites.join(format!("{package}.tar.gz")))
+                .arg("-C")
+                .arg(&suites)
+                .arg(format!("{package}/{part}")),
+        )?;
+    }
+    Ok(suite)
 }

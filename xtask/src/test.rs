@@ -12,6 +12,7 @@ use crate::{packages, peers, python};
 pub struct Equipment {
     pub peers: PathBuf,
     pub python: PathBuf,
+    pub docker_py_suite: PathBuf,
     pub binary: PathBuf,
 }
 
@@ -21,7 +22,8 @@ impl Equipment {
         command
             .env("DHOW_BIN", &self.binary)
             .env("DHOW_PEERS_DIR", &self.peers)
-            .env("DHOW_PYTHON", self.python.join("python3"));
+            .env("DHOW_PYTHON", self.python.join("python3"))
+            .env("DHOW_DOCKER_PY_SUITE", &self.docker_py_suite);
     }
 }
 
@@ -31,6 +33,7 @@ pub fn set_up() -> Result<Equipment> {
     Ok(Equipment {
         peers: peers::build(&[])?,
         python: python::venv("docker-py", python::DOCKER_PY)?,
+        docker_py_suite: python::docker_py_suite()?,
         binary: release_dir()?.join("dhow"),
     })
 }

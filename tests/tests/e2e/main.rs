@@ -9,6 +9,7 @@ mod confinement;
 mod conformance;
 mod cp;
 mod docker_py;
+mod docker_py_suite;
 mod events;
 mod exec;
 mod failures;
