@@ -147,6 +147,7 @@ async fn run(
         accepting.spawn(server.clone().serve(listener));
     }
     notify::ready();
+    let resting = tokio::spawn(server.activity().rest_when_quiet());
 
     loop {
         match signals.next().await {
@@ -158,6 +159,7 @@ async fn run(
         }
     }
     notify::stopping();
+    resting.abort();
     stop.cancel();
     while accepting.join_next().await.is_some() {}
     tasks.close();

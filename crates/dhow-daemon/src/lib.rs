@@ -25,6 +25,7 @@ mod progress;
 pub mod query;
 mod read_on;
 pub mod relay;
+mod rest;
 pub mod routes;
 pub mod server;
 pub mod tls;

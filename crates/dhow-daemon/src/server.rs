@@ -24,6 +24,7 @@ use crate::error::ApiError;
 use crate::hijack::{self, ClientSocket, RawStream, Takeover, Transport};
 use crate::listen::Listener;
 use crate::read_on::{self, ReadOn};
+use crate::rest::Activity;
 use crate::version::{self, Api};
 
 /// How long a client may take to send a request's head, and may be idle between two.
@@ -36,6 +37,7 @@ pub struct Server {
     /// Ends accepting and every session.
     stop: CancellationToken,
     connections: TaskTracker,
+    activity: Activity,
 }
 
 /// A session that has been answered for but not begun.
@@ -50,7 +52,13 @@ impl Server {
             router,
             stop,
             connections: TaskTracker::new(),
+            activity: Activity::default(),
         }
+    }
+
+    /// What is told of each request.
+    pub fn activity(&self) -> Activity {
+        self.activity.clone()
     }
 
     /// Accepts until told to stop.
@@ -94,10 +102,13 @@ impl Server {
             let pending = pending.clone();
             let hold_end = hold_end.clone();
             let stop = self.stop.clone();
+            let activity = self.activity.clone();
             // Before the library reads on, which is before it polls the answer.
             hold_end.set(may_take_over(&request));
             let answer = async move {
+                activity.happened();
                 let mut response = handle(&mut router, request, stop).await;
+                activity.happened();
                 if let Some(takeover) = response.extensions().get::<Takeover>().cloned() {
                     // The router's, of the body that is not sent.
                     response.headers_mut().remove(header::CONTENT_LENGTH);

@@ -11,6 +11,7 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod client;
 mod init;
+pub mod memory;
 mod packet;
 pub mod protocol;
 pub mod record;

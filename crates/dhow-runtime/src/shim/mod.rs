@@ -173,15 +173,6 @@ fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the memory that reading requests took back to the kernel.
-fn trim_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: releases free memory only.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 impl Shim {
     #[expect(
         clippy::too_many_arguments,
@@ -265,7 +256,7 @@ impl Shim {
     fn trim_when_due(&mut self) {
         if self.trim.is_some_and(|due| Instant::now() >= due) {
             self.trim = None;
-            trim_memory();
+            crate::memory::trim();
         }
     }
 
