@@ -72,6 +72,9 @@ pub const PEERS: &[Peer] = &[
     ),
 ];
 
+/// Whose `docs/` has the descriptions of the Engine API, one a version.
+const API_MODULE: &str = "github.com/moby/moby/api@v1.56.0";
+
 /// Go's oldest minor version that builds all of the above.
 const GO_MINOR: u32 = 26;
 
@@ -171,4 +174,20 @@ fn build_one(peer: &Peer, dir: &Path) -> Result<()> {
     std::fs::remove_dir_all(&module)?;
     std::fs::write(&stamp, wanted)?;
     Ok(())
+}
+
+/// The directory of the Engine API's published descriptions.
+pub fn api_descriptions() -> Result<PathBuf> {
+    let said = output(
+        Command::new("go")
+            .args(["mod", "download", "-json", API_MODULE])
+            .current_dir("/"),
+    )?;
+    // One key of a JSON object that Go prints a key a line.
+    let dir = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("\"Dir\": \""))
+        .and_then(|rest| rest.strip_suffix("\","))
+        .with_context(|| format!("go says nothing of where {API_MODULE} is: {said}"))?;
+    Ok(PathBuf::from(dir).join("docs"))
 }

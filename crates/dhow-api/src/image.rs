@@ -27,6 +27,9 @@ wire! {
         /// Bytes; -1 where it was not counted.
         pub shared_size: i64,
         pub size: i64,
+        /// The size again: before 1.44 alone.
+        #[serde(skip_serializing_if = "is_default")]
+        pub virtual_size: i64,
     }
 
     /// `GET /images/{name}/json`.
@@ -52,6 +55,9 @@ wire! {
         #[serde(skip_serializing_if = "is_default")]
         pub os_version: String,
         pub size: i64,
+        /// The size again: before 1.44 alone.
+        #[serde(skip_serializing_if = "is_default")]
+        pub virtual_size: i64,
         #[serde(skip_serializing_if = "is_default")]
         pub graph_driver: Option<DriverData>,
         #[serde(rename = "RootFS")]

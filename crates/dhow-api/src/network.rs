@@ -79,13 +79,20 @@ wire! {
         pub ingress: bool,
         pub config_from: ConfigReference,
         pub config_only: bool,
-        /// Endpoints by container id. Only inspect fills it, and lists show it empty.
-        pub containers: BTreeMap<String, EndpointResource>,
+        /// Endpoints by container id. Only inspect fills it; lists show it empty before 1.52, and then no more.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub containers: Option<BTreeMap<String, EndpointResource>>,
         pub options: BTreeMap<String, String>,
         pub labels: BTreeMap<String, String>,
         /// From 1.52: how many addresses are in use.
         #[serde(skip_serializing_if = "is_default")]
         pub status: Option<Value>,
+    }
+
+    /// `POST /networks/prune`.
+    #[serde(rename_all = "PascalCase")]
+    pub struct NetworksPruneReport {
+        pub networks_deleted: Option<Vec<String>>,
     }
 
     #[serde(rename_all = "PascalCase")]

@@ -8,6 +8,14 @@ use crate::wire::{is_default, wire};
 use crate::{ContainerSummary, ImageSummary, Volume};
 
 wire! {
+    /// `POST /build/prune`.
+    #[serde(rename_all = "PascalCase")]
+    pub struct BuildPruneReport {
+        pub caches_deleted: Option<Vec<String>>,
+        /// Bytes.
+        pub space_reclaimed: u64,
+    }
+
     /// The body of every answer that is not a success.
     pub struct ErrorResponse {
         pub message: String,

@@ -51,7 +51,7 @@ pub async fn disk_usage(
         usage.container_usage = Some(containers(engine, version).await?);
     }
     if kinds.images {
-        usage.image_usage = Some(images(engine)?);
+        usage.image_usage = Some(images(engine, version)?);
     }
     if kinds.volumes {
         usage.volume_usage = Some(volumes(engine.volumes().measured().await?));
@@ -121,8 +121,11 @@ async fn containers(engine: &Engine, version: ApiVersion) -> Result<ObjectUsage<
 }
 
 /// Layers that images share are counted once.
-fn images(engine: &Engine) -> Result<ObjectUsage<ImageSummary>> {
-    let items = engine.images().list(&Filters::default(), true)?;
+fn images(engine: &Engine, version: ApiVersion) -> Result<ObjectUsage<ImageSummary>> {
+    let mut items = engine.images().list(&Filters::default(), true)?;
+    for image in &mut items {
+        legacy::image_summary(image, version);
+    }
     let unused = items.iter().filter(|image| image.containers == 0);
     Ok(ObjectUsage {
         active_count: count(&items) - unused.clone().count() as i64,

@@ -1,7 +1,9 @@
 //! What clients of older API versions are shown: fields that came later are taken away, and those that
 //! have gone are put back. Everything below this module speaks the newest version.
 
-use dhow_api::{ApiVersion, ContainerInspect, ContainerSummary, ImageInspect, SystemInfo};
+use dhow_api::{
+    ApiVersion, ContainerInspect, ContainerSummary, ImageInspect, ImageSummary, Network, SystemInfo,
+};
 use serde_json::{Value, json};
 
 use crate::error::{ApiError, Result};
@@ -36,10 +38,27 @@ pub fn inspect(mut container: ContainerInspect, version: ApiVersion) -> Result<V
 
 /// An inspected image: before 1.44 one that does not say when it was made was made at Go's zero time.
 pub fn image(mut image: ImageInspect, version: ApiVersion) -> ImageInspect {
-    if version < ApiVersion::v1(44) && image.created.is_empty() {
-        image.created = dhow_api::time::ZERO.to_owned();
+    if version < ApiVersion::v1(44) {
+        if image.created.is_empty() {
+            image.created = dhow_api::time::ZERO.to_owned();
+        }
+        image.virtual_size = image.size;
     }
     image
+}
+
+/// An image's line of a list.
+pub fn image_summary(image: &mut ImageSummary, version: ApiVersion) {
+    if version < ApiVersion::v1(44) {
+        image.virtual_size = image.size;
+    }
+}
+
+/// A network's entry of a list.
+pub fn listed_network(network: &mut Network, version: ApiVersion) {
+    if version >= ApiVersion::v1(52) {
+        network.containers = None;
+    }
 }
 
 /// Before 1.52 the default bridge's endpoint was also shown at the top of the network settings, in this

@@ -7,6 +7,7 @@ mod chaos;
 mod commit;
 mod confinement;
 mod conformance;
+mod contract;
 mod cp;
 mod docker_py;
 mod docker_py_suite;

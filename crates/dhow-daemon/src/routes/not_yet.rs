@@ -3,15 +3,21 @@
 
 use axum::Router;
 use axum::routing::{get, post};
+use dhow_api::BuildPruneReport;
 
 use super::AppState;
 use crate::error::{ApiError, Result};
+use crate::json::Json;
 
 pub fn router() -> Router<AppState> {
     Router::new()
         .route("/build", post(build))
+        .route("/build/prune", post(prune))
         .route("/containers/{id}/attach/ws", get(websocket))
         .route("/networks/create", post(network))
+        .route("/networks/{id}/connect", post(network))
+        .route("/networks/{id}/disconnect", post(network))
+        .route("/session", post(build))
 }
 
 fn refused<T>(sentence: &str) -> Result<T> {
@@ -22,6 +28,11 @@ async fn build() -> Result<()> {
     refused(
         "building images is not supported yet: build it with another engine, and load or pull it here",
     )
+}
+
+/// What nothing was kept of is pruned at once.
+async fn prune() -> Json<BuildPruneReport> {
+    Json(BuildPruneReport::default())
 }
 
 async fn websocket() -> Result<()> {

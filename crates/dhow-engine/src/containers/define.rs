@@ -105,6 +105,10 @@ impl Containers {
     /// Puts Docker's defaults where inspect shows them.
     fn settle_host(&self, host: &mut HostConfig, warnings: &mut Vec<String>) {
         let limits = &mut host.resources;
+        // Groups of version 2 can't.
+        if self.inner.host.cgroup_version == 1 {
+            limits.oom_kill_disable.get_or_insert(false);
+        }
         if limits.memory > 0 && limits.memory_swap != -1 && !self.inner.host.swap_limit {
             limits.memory_swap = -1;
             warnings.push(

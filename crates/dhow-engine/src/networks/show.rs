@@ -58,6 +58,7 @@ impl Networks {
             }
             network
                 .containers
+                .get_or_insert_default()
                 .insert(one.container.to_string(), resource);
         }
         Ok(network)
@@ -71,6 +72,7 @@ impl Networks {
             scope: "local".into(),
             driver: driver.to_owned(),
             enable_ipv4: true,
+            containers: Some(BTreeMap::new()),
             ipam: Ipam {
                 driver: "default".into(),
                 ..Ipam::default()

@@ -49,13 +49,21 @@ pub async fn blocking<T: Send + 'static>(
         .map_err(|e| ApiError::Internal(format!("the request's task failed: {e}")))?
 }
 
-async fn list(State(state): State<AppState>, params: Params) -> Result<Json<Vec<ImageSummary>>> {
+async fn list(
+    State(state): State<AppState>,
+    Api(version): Api,
+    params: Params,
+) -> Result<Json<Vec<ImageSummary>>> {
     let mut filters = params.filters()?;
     if let Some(name) = params.text("filter") {
         filters.add("reference", name);
     }
     let shared_sizes = params.flag("shared-size");
-    Ok(Json(state.engine.images().list(&filters, shared_sizes)?))
+    let mut images = state.engine.images().list(&filters, shared_sizes)?;
+    for image in &mut images {
+        legacy::image_summary(image, version);
+    }
+    Ok(Json(images))
 }
 
 async fn get_one(
@@ -74,6 +82,12 @@ async fn get_one(
     }
     if let Some(name) = path.strip_suffix("/history") {
         return Ok(Json(images.history(name)?).into_response());
+    }
+    if let Some(name) = path.strip_suffix("/attestations") {
+        images.inspect(name)?;
+        return Err(ApiError::NotImplemented(
+            "attestations are not kept beside images yet".to_owned(),
+        ));
     }
     Err(ApiError::NoSuchPage)
 }
