@@ -11,6 +11,7 @@ use crate::command::{cache_dir, output};
 pub const DOCKER_PY: &[&str] = &[
     "docker[websockets]==7.2.0",
     "pytest==8.4.2",
+    "pytest-rerunfailures==16.7",
     "pytest-timeout==2.4.0",
 ];
 

@@ -87,6 +87,32 @@ where
         headers.insert(header::UPGRADE, http::HeaderValue::from_static("tcp"));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     }
+    take_over(response, session)
+}
+
+/// The answer after which the connection is a web socket's (RFC 6455, 4.2.2) and belongs to `session`.
+pub fn switch_to_websocket<F, Fut>(accept: http::HeaderValue, session: F) -> Response
+where
+    F: FnOnce(RawStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONNECTION,
+        http::HeaderValue::from_static("Upgrade"),
+    );
+    headers.insert(header::UPGRADE, http::HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    take_over(response, session)
+}
+
+fn take_over<F, Fut>(mut response: Response, session: F) -> Response
+where
+    F: FnOnce(RawStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
     let session: Session = Box::new(move |stream| Box::pin(session(stream)));
     response
         .extensions_mut()

@@ -30,6 +30,7 @@ pub mod routes;
 pub mod server;
 pub mod tls;
 pub mod version;
+mod websocket;
 
 pub use daemon::{DaemonError, SPAWNER, main};
 pub use dhow_runtime::spawner_main;

@@ -180,8 +180,13 @@ impl Server {
 /// Whether a request's route is one of those that [`hijack::switch`].
 fn may_take_over(request: &Request<Incoming>) -> bool {
     let path = request.uri().path();
-    request.method() == Method::POST
-        && (path.ends_with("/attach") || (path.contains("/exec/") && path.ends_with("/start")))
+    match *request.method() {
+        Method::POST => {
+            path.ends_with("/attach") || (path.contains("/exec/") && path.ends_with("/start"))
+        }
+        Method::GET => path.ends_with("/attach/ws"),
+        _ => false,
+    }
 }
 
 async fn handle(

@@ -234,3 +234,71 @@ assert b"".join(client.api.get_image("alias:1"))
 "#,
     );
 }
+
+#[test]
+fn attaches_over_a_websocket() {
+    let host = TestHost::start();
+    python(
+        &host,
+        r#"
+import os, socket, websocket
+def attach(name, query, version="1.56"):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(os.environ["DOCKER_HOST"].removeprefix("unix://"))
+    s.settimeout(60)
+    ws = websocket.WebSocket()
+    ws.connect(f"ws://d/v{version}/containers/{name}/attach/ws?{query}", socket=s)
+    return ws
+def everything(ws):
+    got = []
+    while True:
+        opcode, data = ws.recv_data()
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            return b"".join(got)
+        got.append(data)
+
+# Both ways, and of both outputs, without frames: to the end of the process.
+c = client.containers.create("busybox", "sh -c 'read a; echo out $a; read b; echo err $b >&2'", stdin_open=True, name="both")
+ws = attach("both", "stdin=1&stdout=1&stderr=1&stream=1")
+c.start()
+ws.send("one\n")
+assert ws.recv_data() == (websocket.ABNF.OPCODE_BINARY, b"out one\n")
+ws.ping()
+ws.send_binary(b"two\n")
+assert everything(ws) == b"err two\n"
+assert c.wait()["StatusCode"] == 0
+# What there was, of a container that has ended.
+assert everything(attach("both", "logs=1&stdout=1")) == b"out one\n"
+# Old versions attach everything, and are sent text.
+c = client.containers.create("busybox", "sh -c 'read a; echo $a; sleep 1000'", stdin_open=True, name="old")
+ws = attach("old", "stream=1", "1.27")
+c.start()
+ws.send("again\n")
+assert ws.recv_data() == (websocket.ABNF.OPCODE_TEXT, b"again\n")
+# A client that goes away is not the end of what it was attached to.
+ws.close()
+c.reload()
+assert c.status == "running"
+# A terminal's bytes, and the keys that detach.
+c = client.containers.create("busybox", "cat", stdin_open=True, tty=True, name="tty")
+ws = attach("tty", "stdin=1&stdout=1&stream=1&detachKeys=ctrl-x")
+c.start()
+ws.send("x\n")
+assert ws.recv_data()[1].startswith(b"x")
+ws.send("\x18")
+everything(ws)
+c.reload()
+assert c.status == "running"
+# No container.
+try:
+    attach("nosuch", "stream=1")
+    assert False
+except websocket.WebSocketBadStatusException as e:
+    assert e.status_code == 404, e
+for c in client.containers.list():
+    c.remove(force=True)
+"#,
+    );
+    let refused = host.api("GET", "/v1.56/containers/both/attach/ws?stream=1", None);
+    assert_eq!(refused.status, 400, "{refused:?}");
+}

@@ -2,7 +2,7 @@
 //! nobody has heard of.
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::post;
 use dhow_api::BuildPruneReport;
 
 use super::AppState;
@@ -13,7 +13,6 @@ pub fn router() -> Router<AppState> {
     Router::new()
         .route("/build", post(build))
         .route("/build/prune", post(prune))
-        .route("/containers/{id}/attach/ws", get(websocket))
         .route("/networks/create", post(network))
         .route("/networks/{id}/connect", post(network))
         .route("/networks/{id}/disconnect", post(network))
@@ -33,10 +32,6 @@ async fn build() -> Result<()> {
 /// What nothing was kept of is pruned at once.
 async fn prune() -> Json<BuildPruneReport> {
     Json(BuildPruneReport::default())
-}
-
-async fn websocket() -> Result<()> {
-    refused("attaching over a websocket is not supported yet: attach without one")
 }
 
 async fn network() -> Result<()> {

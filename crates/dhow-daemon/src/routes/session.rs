@@ -6,7 +6,7 @@ use axum::response::Response;
 use dhow_api::ApiVersion;
 use dhow_engine::AttachSession;
 use http::HeaderMap;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::framing::{self, Framing};
 use crate::hijack::{self, RawStream};
@@ -25,12 +25,25 @@ pub fn answer(request: &HeaderMap, version: ApiVersion, session: AttachSession) 
 }
 
 /// Runs a session to its end.
-pub async fn run(mut client: RawStream, mut session: AttachSession, framing: Framing) {
+pub async fn run(client: RawStream, session: AttachSession, framing: Framing) {
+    let gone = client.hung_up();
+    run_over(client, gone, session, framing).await;
+}
+
+/// The same over what carries the bytes in a form of its own. `gone` is done when the client is gone altogether.
+pub async fn run_over<C>(
+    mut client: C,
+    gone: impl Future<Output = ()> + Send,
+    mut session: AttachSession,
+    mut framing: Framing,
+) where
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+{
     if let Some(mut replay) = session.replay.take() {
         tokio::time::sleep(HEAD_START).await;
         while let Some(piece) = replay.next().await {
             let written = match piece {
-                Ok(piece) => client.write_all(&piece).await,
+                Ok(piece) => client.write_all(&framing.convert(&piece)).await,
                 Err(e) => {
                     tracing::warn!("replaying a log: {e}");
                     break;
@@ -52,7 +65,6 @@ pub async fn run(mut client: RawStream, mut session: AttachSession, framing: Fra
         None if session.stdin => Input::Forward,
         None => Input::Discard,
     };
-    let gone = client.hung_up();
     let known = session.output_ended();
     if relay::run(client, stream, input, framing, gone, known).await == End::Detached {
         session.detached();
