@@ -15,6 +15,7 @@ pub mod hijack;
 mod info;
 pub mod json;
 mod legacy;
+mod link_names;
 pub mod listen;
 pub mod logging;
 mod notify;

@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use crate::error::ApiError;
 use crate::hijack::{self, ClientSocket, RawStream, Takeover, Transport};
+use crate::link_names;
 use crate::listen::Listener;
 use crate::read_on::{self, ReadOn};
 use crate::rest::Activity;
@@ -203,7 +204,7 @@ async fn handle(
         Err(e) => e.into_response(),
         Ok(_) if method == Method::OPTIONS => StatusCode::OK.into_response(),
         Ok((version, uri)) => {
-            *request.uri_mut() = uri;
+            *request.uri_mut() = link_names::in_one_segment(&method, uri);
             request.extensions_mut().insert(Api(version));
             let request = request.map(|body| match as_it_is {
                 true => Body::new(body),

@@ -43,6 +43,8 @@ pub struct Hosts<'a> {
     pub addresses: &'a [IpAddr],
     /// As in `--add-host`: `name:address` or `name=address`, the address may be [`HOST_GATEWAY`].
     pub extra: &'a [String],
+    /// Further addresses, each with its names.
+    pub linked: &'a [(IpAddr, String)],
     /// What [`HOST_GATEWAY`] stands for.
     pub host_gateway: Option<IpAddr>,
 }
@@ -58,6 +60,9 @@ const HOSTS_DEFAULTS: &str = "127.0.0.1\tlocalhost\n\
 pub fn hosts(hosts: &Hosts<'_>) -> Result<String, FileError> {
     let mut text = HOSTS_DEFAULTS.to_owned();
     add_extra_hosts(&mut text, hosts)?;
+    for (address, names) in hosts.linked {
+        line(&mut text, *address, names);
+    }
     for address in hosts.addresses {
         if hosts.domain.is_empty() {
             line(&mut text, *address, hosts.hostname);
@@ -77,6 +82,33 @@ pub fn hosts_of_host(host: &str, hosts: &Hosts<'_>) -> Result<String, FileError>
     }
     add_extra_hosts(&mut text, hosts)?;
     Ok(text)
+}
+
+/// The same with another address for what has `name` for its first name, on this line; or without it.
+pub fn with_host(hosts: &str, name: &str, new: Option<(IpAddr, &str)>) -> String {
+    let is_it = |line: &str| {
+        let names = line.split_once('\t').map(|(_, names)| names);
+        names.and_then(|names| names.split(' ').next()) == Some(name)
+    };
+    let mut new = new;
+    let mut text = String::with_capacity(hosts.len());
+    for old in hosts.lines() {
+        match is_it(old) {
+            true => {
+                if let Some((address, names)) = new.take() {
+                    line(&mut text, address, names);
+                }
+            }
+            false => {
+                text.push_str(old);
+                text.push('\n');
+            }
+        }
+    }
+    if let Some((address, names)) = new {
+        line(&mut text, address, names);
+    }
+    text
 }
 
 fn add_extra_hosts(text: &mut String, hosts: &Hosts<'_>) -> Result<(), FileError> {

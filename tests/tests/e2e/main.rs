@@ -21,6 +21,7 @@ mod instants;
 mod leftovers;
 mod lifecycle;
 mod limits;
+mod linked;
 mod links;
 mod logs;
 mod modes;

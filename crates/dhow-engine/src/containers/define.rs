@@ -52,6 +52,7 @@ impl Containers {
         self.settle_host(&mut host, &mut warnings);
         let asked_network = host.network_mode.clone();
         self.settle_shared(&mut host)?;
+        self.settle_links(&mut host)?;
         self.settle_config(id, &mut config, &host)?;
 
         let inherited = self.inherited_mounts(&host)?;

@@ -1,7 +1,7 @@
 //! All there is to know of one container: `docker inspect`.
 
 use dhow_api::time::rfc3339_nano;
-use dhow_api::{ContainerInspect, ContainerState, DriverData, NetworkSettings};
+use dhow_api::{ContainerInspect, ContainerState, DriverData, HostConfig, NetworkSettings};
 
 use super::Containers;
 use super::container::{Container, Life};
@@ -74,7 +74,10 @@ impl Containers {
             driver: "overlay2".into(),
             platform: "linux".into(),
             exec_ids: Some(execs).filter(|e| !e.is_empty()),
-            host_config: definition.host_config.clone(),
+            host_config: HostConfig {
+                links: self.shown_links(&definition, &name),
+                ..definition.host_config.clone()
+            },
             graph_driver: Some(self.graph_driver(&container)),
             mounts: definition
                 .mounts

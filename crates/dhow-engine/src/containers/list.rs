@@ -131,9 +131,16 @@ impl Containers {
         // One name a distinct image, not one search a container.
         let mut images: BTreeMap<String, String> = BTreeMap::new();
         let now = dhow_api::time::now();
+        let mut linked = self.linked_names();
         Ok(rows
             .iter()
-            .map(|row| self.summary(row, now, &mut images))
+            .map(|row| {
+                let mut summary = self.summary(row, now, &mut images);
+                summary
+                    .names
+                    .extend(linked.remove(&row.container.id).unwrap_or_default());
+                summary
+            })
             .collect())
     }
 

@@ -11,6 +11,7 @@ pub mod definition;
 pub mod health;
 pub mod image_config;
 mod inspect;
+mod links;
 pub mod list;
 pub mod merge;
 mod mounts;

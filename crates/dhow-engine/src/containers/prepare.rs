@@ -25,9 +25,10 @@ impl Containers {
             return paths.copy_from(&self.find(&name)?.etc_files());
         }
         let name = container.name();
+        let linked = self.linked_hosts(container)?;
         self.inner
             .networks
-            .write_files(&definition.wishes(&name), endpoint, &paths)
+            .write_files(&definition.wishes(&name), endpoint, &linked, &paths)
     }
 
     /// A volume's content is its containers': a link in it must not lead out of it.

@@ -15,14 +15,14 @@ pub struct RemoveOptions {
     pub force: bool,
     /// Remove its anonymous volumes, too.
     pub volumes: bool,
-    /// Remove a link; there are none here.
+    /// Remove a link, `container/alias`, and no container.
     pub link: bool,
 }
 
 impl Containers {
     pub async fn remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
-            return Err(EngineError::invalid("links are not supported"));
+            return self.remove_link(name).await;
         }
         let container = self.inner.table.find(name)?;
         if let State::Removing(_) = container.state() {

@@ -226,6 +226,7 @@ impl Containers {
             pid: started.pid,
             at: started.started_at,
         })?;
+        self.tell_linked(container);
         self.tell(container, "start", &[]);
         self.watch(container, Some(shim));
         // A crash before this is written finds the process by its shim.

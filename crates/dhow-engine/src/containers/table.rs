@@ -1,10 +1,11 @@
 //! All containers, by id and by name. Names are reserved here before anything else is made for a container,
 //! so that of two creations with one name just one begins.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 
 use super::container::Container;
+use super::links;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 
@@ -18,6 +19,8 @@ struct Entries {
     /// Ordered, so that a prefix is a range.
     by_id: BTreeMap<ContainerId, Arc<Container>>,
     by_name: HashMap<String, ContainerId>,
+    /// Those that link to others.
+    linking: BTreeSet<ContainerId>,
 }
 
 impl Table {
@@ -44,19 +47,45 @@ impl Table {
 
     /// Its name must have been reserved.
     pub fn insert(&self, container: Arc<Container>) {
+        self.relink(&container);
         self.write().by_id.insert(container.id.clone(), container);
+    }
+
+    /// Its links have changed.
+    pub fn relink(&self, container: &Container) {
+        let links = links::of(&container.definition()).next().is_some();
+        let mut inner = self.write();
+        match links {
+            true => inner.linking.insert(container.id.clone()),
+            false => inner.linking.remove(&container.id),
+        };
+    }
+
+    /// The containers that link to others.
+    pub fn linking(&self) -> Vec<Arc<Container>> {
+        let inner = self.read();
+        let linking = inner.linking.iter();
+        linking
+            .filter_map(|id| inner.by_id.get(id).cloned())
+            .collect()
     }
 
     pub fn remove(&self, container: &Container) {
         let name = container.name();
         let mut inner = self.write();
         inner.by_id.remove(&container.id);
+        inner.linking.remove(&container.id);
         if inner.by_name.get(&*name) == Some(&container.id) {
             inner.by_name.remove(&*name);
         }
     }
 
-    /// By full id, by name with or without its slash, or by the beginning of an id that is no other's.
+    /// By full id.
+    pub fn get(&self, id: &ContainerId) -> Option<Arc<Container>> {
+        self.read().by_id.get(id).cloned()
+    }
+
+    /// By full id, by name with or without its slash, by what another calls it by a link (`other/alias`), or by the beginning of an id that is no other's.
     pub fn find(&self, reference: &str) -> Result<Arc<Container>> {
         let inner = self.read();
         let missing = || EngineError::NoSuchContainer(reference.to_owned());
@@ -68,6 +97,13 @@ impl Table {
         }
         let name = reference.strip_prefix('/').unwrap_or(reference);
         if let Some(found) = inner.by_name.get(name).and_then(|id| inner.by_id.get(id)) {
+            return Ok(found.clone());
+        }
+        if let Some((parent, alias)) = name.split_once('/')
+            && let Some(parent) = inner.by_name.get(parent).and_then(|id| inner.by_id.get(id))
+            && let Some((id, _)) = links::of(&parent.definition()).find(|(_, a)| *a == alias)
+            && let Some(found) = inner.by_id.get(&id)
+        {
             return Ok(found.clone());
         }
         let mut matching = inner

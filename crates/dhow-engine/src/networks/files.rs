@@ -42,10 +42,12 @@ impl EtcFiles {
 }
 
 impl Networks {
+    /// `linked` are other containers' addresses, each with the names that this one has for it.
     pub fn write_files(
         &self,
         wishes: &Wishes<'_>,
         endpoint: Option<&EndpointRecord>,
+        linked: &[(IpAddr, String)],
         paths: &EtcFiles,
     ) -> Result<()> {
         let (config, host) = (wishes.config, wishes.host);
@@ -54,6 +56,7 @@ impl Networks {
             hostname: &config.hostname,
             domain: &config.domainname,
             addresses: &own,
+            linked,
             extra: host.extra_hosts.as_deref().unwrap_or_default(),
             host_gateway: Some(IpAddr::V4(self.inner.net.bridge().gateway)),
         };

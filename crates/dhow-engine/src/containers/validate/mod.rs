@@ -51,9 +51,6 @@ pub fn check(config: &ContainerConfig, host: &HostConfig, facts: &HostFacts) -> 
     if !host.storage_opt.is_empty() {
         return refuse("--storage-opt is not supported by this storage driver");
     }
-    if host.links.iter().flatten().next().is_some() {
-        return refuse("links are not supported: put the containers on a network of their own");
-    }
     if host.umask.is_some_and(|u| u > 0o777) {
         return refuse("invalid umask: must be between 0 and 0777");
     }

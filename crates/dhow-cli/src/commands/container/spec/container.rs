@@ -81,6 +81,7 @@ pub fn define(args: &Args, proxy: &[(String, String)]) -> Result<Definition, Ref
         restart_policy,
         auto_remove,
         volume_driver: args.string("volume-driver"),
+        links: args.some_strings("link"),
         volumes_from: args.some_strings("volumes-from"),
         console_size: console_size(),
         annotations: environment::pairs(&args.list("annotation")),
