@@ -83,6 +83,9 @@ wire! {
         pub start_interval: i64,
         #[serde(skip_serializing_if = "is_default")]
         pub retries: i64,
+        /// Dhow's own: so many failures in a row end the container, for its restart policy to start it again; 0 is never.
+        #[serde(skip_serializing_if = "is_default")]
+        pub restart: i64,
     }
 
     /// The answer to a creation.

@@ -135,3 +135,61 @@ fn other_signals_end_it_as_well() {
     });
     assert_eq!(host.stop_daemon(), Some(0));
 }
+
+#[test]
+fn an_unhealthy_container_is_restarted_where_that_is_asked_for() {
+    let mut host = TestHost::start();
+    if host.engine != Engine::Dhow {
+        return;
+    }
+    let check = "--health-interval 200ms --health-retries 1 --health-cmd 'test ! -e /sick'";
+    // It ends well when it is asked to, which is no reason not to come back.
+    let program = "sh -c 'trap \"exit 0\" TERM; rm -f /sick; while :; do sleep 0.1; done'";
+    host.sh(&format!(
+        "dhow run -d --name asked --restart on-failure {check} --health-restart 2 busybox {program}"
+    ))
+    .ok();
+    host.sh(&format!(
+        "dhow run -d --name not-asked --restart always {check} busybox {program}"
+    ))
+    .ok();
+    let health =
+        |host: &TestHost, name: &str| host.inspect(name)["State"]["Health"]["Status"].take();
+    for name in ["asked", "not-asked"] {
+        eventually("it is healthy", || {
+            (health(&host, name) == "healthy").then_some(())
+        });
+        host.sh(&format!("docker exec {name} touch /sick")).ok();
+    }
+    eventually("the one is restarted, and healthy again", || {
+        let restarts = host.inspect("asked")["RestartCount"].as_i64();
+        (restarts == Some(1) && health(&host, "asked") == "healthy").then_some(())
+    });
+    eventually("the other is unhealthy", || {
+        (health(&host, "not-asked") == "unhealthy").then_some(())
+    });
+    assert_eq!(host.inspect("not-asked")["RestartCount"], 0);
+    // The next daemon watches as well.
+    host.kill_daemon();
+    host.start_daemon();
+    host.sh("docker exec asked touch /sick").ok();
+    eventually("it is restarted again", || {
+        (host.inspect("asked")["RestartCount"] == 2).then_some(())
+    });
+    // A user's stop is no failure.
+    host.sh("docker stop -t 5 asked").ok();
+    assert_eq!(host.state("asked"), "exited");
+    for (arguments, why) in [
+        ("--health-restart 1", "needs a restart policy"),
+        (
+            "--rm --restart always --health-restart 1",
+            "both --restart and --rm",
+        ),
+        ("--restart always --health-restart=-1", "cannot be negative"),
+    ] {
+        let refused = host.sh(&format!(
+            "dhow create --health-cmd true {arguments} busybox"
+        ));
+        assert!(refused.stderr.contains(why), "{arguments}: {refused:?}");
+    }
+}

@@ -46,6 +46,8 @@ pub struct View {
     pub execs: Vec<String>,
     /// What its health check says, if it has one and has been started.
     pub health: Option<Health>,
+    /// It is being ended for what its health check says, which its restart policy takes for a failure.
+    pub failed_health: bool,
     /// Cancelled when the last run's shim has cleared away what the next one will make again: its cgroup and
     /// its socket.
     pub cleared: Option<CancellationToken>,
@@ -137,6 +139,7 @@ impl Container {
                 pending: Vec::new(),
                 execs: Vec::new(),
                 health: None,
+                failed_health: false,
                 cleared: None,
                 oom_told: false,
                 pin: None,

@@ -87,6 +87,8 @@ fn merge_health(config: &mut ContainerConfig, image: &Healthcheck) {
         start_period: image.start_period,
         start_interval: image.start_interval,
         retries: image.retries,
+        // An image has no say in that.
+        restart: 0,
     };
     let Some(own) = &mut config.healthcheck else {
         config.healthcheck = Some(from);

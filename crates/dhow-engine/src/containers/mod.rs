@@ -123,6 +123,11 @@ impl Containers {
         self.inner.table.find(reference)
     }
 
+    /// Tells the supervisor.
+    pub fn notify(&self, notice: Notice) {
+        self.inner.notices.send(notice);
+    }
+
     pub fn all(&self) -> Vec<Arc<Container>> {
         self.inner.table.all()
     }

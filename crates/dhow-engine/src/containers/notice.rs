@@ -17,6 +17,8 @@ pub enum Notice {
     Unreachable(Arc<Container>),
     /// Its restart policy wants it started after a pause.
     Restart(Arc<Container>, Duration),
+    /// The health check of the run that began then has failed so often that it is to be restarted.
+    Unhealthy(Arc<Container>, i64),
     /// It has ended, or could not be started, and is of `--rm`.
     Spent(Arc<Container>),
     /// It is gone, and with it these execs.

@@ -141,6 +141,38 @@ impl Containers {
             .map_err(EngineError::cannot(what))
     }
 
+    /// Ends the run that began at `started_at`, which its health check has given up, for its restart policy to start it
+    /// again. No user has wished it, so nothing is stored.
+    pub async fn end_unhealthy(&self, container: &Arc<Container>, started_at: i64) -> Result<()> {
+        let _ops = container.ops.lock().await;
+        match container.state() {
+            State::Running(run) if run.started_at == started_at => {}
+            _ => return Ok(()),
+        }
+        let mut progress = container.watch();
+        let before = progress.borrow_and_update().exits;
+        container.view().failed_health = true;
+        let shim = container.shim()?;
+        let definition = container.definition();
+        self.send(container, &shim, definition.stop_signal())
+            .await?;
+        let seconds = definition
+            .config
+            .stop_timeout
+            .unwrap_or(self.inner.settings.stop_timeout);
+        let ended = progress.wait_for(|p| p.exits > before || p.removed);
+        let in_time = match u64::try_from(seconds) {
+            Ok(seconds) => tokio::time::timeout(Duration::from_secs(seconds), ended)
+                .await
+                .is_ok(),
+            Err(_) => ended.await.is_ok(),
+        };
+        match in_time {
+            true => Ok(()),
+            false => self.send(container, &shim, SIGKILL).await,
+        }
+    }
+
     async fn send(
         &self,
         container: &Container,

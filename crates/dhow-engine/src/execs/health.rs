@@ -11,10 +11,12 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 use super::Execs;
+use crate::containers::Notice;
 use crate::containers::container::Container;
 use crate::containers::definition::Definition;
 use crate::containers::health::{Health, HealthStatus};
 use crate::containers::signal::SIGKILL;
+use crate::containers::state::State;
 use crate::id::random_hex;
 use crate::streams::attach::stream_pair;
 
@@ -31,6 +33,8 @@ struct Check {
     start_period: Duration,
     start_interval: Duration,
     retries: i64,
+    /// After so many failures in a row its restart policy is to start it again; never with 0.
+    restart: i64,
 }
 
 impl Check {
@@ -65,6 +69,7 @@ impl Check {
             } else {
                 health.retries
             },
+            restart: health.restart,
         })
     }
 }
@@ -90,7 +95,7 @@ impl Execs {
         });
     }
 
-    async fn check_health(&self, container: &Container, check: &Check) {
+    async fn check_health(&self, container: &Arc<Container>, check: &Check) {
         let began = tokio::time::Instant::now();
         loop {
             let in_start_period = began.elapsed() < check.start_period;
@@ -105,12 +110,9 @@ impl Execs {
                 check.interval
             };
             tokio::time::sleep(pause).await;
-            if !matches!(
-                container.state(),
-                crate::containers::state::State::Running(_)
-            ) {
+            let State::Running(run) = container.state() else {
                 continue;
-            }
+            };
             let in_start_period = began.elapsed() < check.start_period;
             let start = now();
             let (exit_code, output) = self.probe(container, check).await;
@@ -120,14 +122,18 @@ impl Execs {
                 exit_code,
                 output,
             };
-            let changed = {
+            let (changed, given_up) = {
                 let mut view = container.view();
                 let Some(health) = &mut view.health else {
                     return;
                 };
                 let before = health.status;
                 health.count(result, check.retries, in_start_period);
-                (health.status != before).then_some(health.status)
+                let changed = (health.status != before).then_some(health.status);
+                let given_up = check.restart > 0
+                    && health.failing_streak > 0
+                    && health.failing_streak % check.restart == 0;
+                (changed, given_up)
             };
             if let Some(status) = changed {
                 self.inner.containers.tell(
@@ -135,6 +141,11 @@ impl Execs {
                     format!("health_status: {}", status.name()),
                     &[],
                 );
+            }
+            if given_up {
+                self.inner
+                    .containers
+                    .notify(Notice::Unhealthy(container.clone(), run.started_at));
             }
         }
     }
@@ -196,7 +207,12 @@ impl Execs {
                 // It may end just now by itself.
                 let _ = shim.signal(Target::Exec(id), SIGKILL).await;
                 let seconds = check.timeout.as_secs_f64();
-                (-1, format!("Health check exceeded timeout ({seconds}s)"))
+                let said = String::from_utf8_lossy(&output);
+                let colon = if said.is_empty() { "" } else { ": " };
+                (
+                    -1,
+                    format!("Health check exceeded timeout ({seconds}s){colon}{said}"),
+                )
             }
         }
     }

@@ -117,6 +117,7 @@ fn container_config(image: &Image) -> ImageContainerConfig {
             start_period: h.start_period,
             start_interval: h.start_interval,
             retries: h.retries,
+            restart: 0,
         }),
         on_build: c.on_build.clone().unwrap_or_default(),
         shell: c.shell.clone().unwrap_or_default(),

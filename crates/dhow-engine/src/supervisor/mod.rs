@@ -67,6 +67,7 @@ impl Supervisor {
                 self.keep(container, None);
             }
             Notice::Restart(container, pause) => self.restart_after(container, pause),
+            Notice::Unhealthy(container, run) => self.end_unhealthy(container, run),
             Notice::Spent(container) => self.remove(container),
             Notice::Removed { execs } => self.execs.forget(&execs),
         }
@@ -122,7 +123,10 @@ impl Supervisor {
         }
         containers.tell_network(container, "disconnect");
         let policy = definition.restart_policy().unwrap_or_default();
-        let wants = !self.background.is_closing() && policy.wants(record.code, restart_count);
+        // Also with an exit code that says otherwise.
+        let failed = std::mem::take(&mut container.view().failed_health) && record.code == 0;
+        let code = if failed { 1 } else { record.code };
+        let wants = !self.background.is_closing() && policy.wants(code, restart_count);
         self.execs
             .forget(&std::mem::take(&mut container.view().execs));
         let code = record.code.to_string();
@@ -167,6 +171,17 @@ impl Supervisor {
             let pause = container.view().backoff.next(ran);
             self.restart_after(container.clone(), pause);
         }
+    }
+
+    /// Its restart policy does the rest.
+    fn end_unhealthy(&self, container: Arc<Container>, run: i64) {
+        let supervisor = self.clone();
+        self.background.spawn(async move {
+            tracing::info!(container = %container.id, "its health check has failed so often that it is restarted");
+            if let Err(e) = supervisor.containers.end_unhealthy(&container, run).await {
+                tracing::warn!(container = %container.id, error = %e, "it is unhealthy, and could not be ended");
+            }
+        });
     }
 
     /// Starts a container again once its pause is over, unless a user has decided otherwise by then.

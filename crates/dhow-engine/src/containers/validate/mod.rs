@@ -10,6 +10,7 @@ mod text;
 use dhow_api::{ContainerConfig, HostConfig};
 
 use super::definition::parse_restart_policy;
+use super::restart::RestartPolicy;
 use super::spec;
 use crate::error::{EngineError, Result};
 use crate::host::HostFacts;
@@ -31,7 +32,12 @@ pub fn check(config: &ContainerConfig, host: &HostConfig, facts: &HostFacts) -> 
     networks::check_namespaces(config, host)?;
     logging::check(host)?;
     paths::check(config, host)?;
-    parse_restart_policy(&host.restart_policy, host.auto_remove)?;
+    let policy = parse_restart_policy(&host.restart_policy, host.auto_remove)?;
+    if config.healthcheck.as_ref().is_some_and(|h| h.restart > 0) && policy == RestartPolicy::No {
+        return refuse(
+            "a container that is to be restarted by its health check needs a restart policy",
+        );
+    }
     check_resources(&host.resources, facts)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return refuse(format!(
@@ -128,6 +134,9 @@ fn check_health(health: &dhow_api::HealthConfig) -> Result<()> {
     }
     if health.retries < 0 {
         return refuse("Retries in Healthcheck cannot be negative");
+    }
+    if health.restart < 0 {
+        return refuse("Restart in Healthcheck cannot be negative");
     }
     Ok(())
 }

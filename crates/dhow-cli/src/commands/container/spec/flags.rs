@@ -103,6 +103,11 @@ pub const CONTAINER: &[Flag] = &[
         "Failures in a row that make it unhealthy",
     ),
     Flag::new(
+        "health-restart",
+        Kind::Int,
+        "Failures in a row after which its restart policy starts it again (0: never)",
+    ),
+    Flag::new(
         "health-start-interval",
         Kind::Duration,
         "Time between two checks while it starts",

@@ -160,6 +160,7 @@ pub fn health(args: &Args) -> Result<Option<HealthConfig>, Refusal> {
         "health-start-period",
         "health-start-interval",
         "health-retries",
+        "health-restart",
     ];
     let any = names.iter().any(|name| args.nonempty(name).is_some());
     if args.is_set("no-healthcheck") {
@@ -178,6 +179,10 @@ pub fn health(args: &Args) -> Result<Option<HealthConfig>, Refusal> {
     if retries < 0 {
         return Err("--health-retries cannot be negative".to_owned());
     }
+    let restart = args.int("health-restart").unwrap_or(0);
+    if restart < 0 {
+        return Err("--health-restart cannot be negative".to_owned());
+    }
     let test = match args.nonempty("health-cmd") {
         Some(command) => vec!["CMD-SHELL".to_owned(), command.to_owned()],
         None => Vec::new(),
@@ -189,6 +194,7 @@ pub fn health(args: &Args) -> Result<Option<HealthConfig>, Refusal> {
         start_period: args.duration("health-start-period").unwrap_or(0),
         start_interval: args.duration("health-start-interval").unwrap_or(0),
         retries,
+        restart,
     }))
 }
 
