@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use dhow_tests::TestHost;
+use dhow_tests::{TestHost, eventually};
 use serde_json::{Value, json};
 
 fn with_a_container() -> TestHost {
@@ -360,4 +360,19 @@ fn a_client_without_more_input_is_let_go_while_the_process_runs() {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     stream.read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(host.state("box"), "running");
+}
+
+#[test]
+fn a_health_check_that_is_cut_off_keeps_what_it_had_said() {
+    let host = TestHost::start();
+    host.sh("docker run -d --name box --health-interval 200ms --health-timeout 2s --health-cmd 'echo got so far; sleep 1000' busybox sleep 100000")
+        .ok();
+    let said = eventually("a check is cut off", || {
+        let log = host.inspect("box")["State"]["Health"]["Log"].take();
+        Some(log[0]["Output"].as_str()?.to_owned())
+    });
+    assert!(
+        said.starts_with("Health check exceeded timeout (2s): got so far"),
+        "{said}"
+    );
 }
