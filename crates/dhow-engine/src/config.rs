@@ -76,6 +76,10 @@ impl EngineConfig {
         self.data_root.join("volumes")
     }
 
+    pub fn events_dir(&self) -> PathBuf {
+        self.data_root.join("events")
+    }
+
     /// Where directories go that are to be deleted, out of everyone's sight.
     pub fn trash_dir(&self) -> PathBuf {
         self.data_root.join("trash")

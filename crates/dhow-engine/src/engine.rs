@@ -7,7 +7,7 @@ use dhow_api::Network;
 use dhow_runtime::{Spawner, apparmor};
 use dhow_store::Store;
 
-use crate::background::Background;
+use crate::background::{Background, blocking};
 use crate::config::EngineConfig;
 use crate::containers::state::State;
 use crate::containers::{self, Containers, Notices};
@@ -77,7 +77,7 @@ impl Engine {
         let (trash, trashed) =
             Trash::open(config.trash_dir()).map_err(EngineError::io("opening the trash"))?;
         let trash = Arc::new(trash);
-        let events = EventBus::default();
+        let events = EventBus::open(config.events_dir());
         let background = Background::default();
         let volumes = Volumes::open(
             config.volumes_dir(),
@@ -88,6 +88,7 @@ impl Engine {
         .await?;
         let stored = containers::records::containers(&store).await?;
         let id = schema::fact(&store, "id", crate::id::random_uuid()?).await?;
+        events.set_daemon(&id, &crate::host::name());
         let networks = Networks::open(
             config.net.clone(),
             config.dns.clone(),
@@ -217,6 +218,10 @@ impl Engine {
     /// Ends the engine's own work. Containers run on, and the next engine takes them over.
     pub async fn shutdown(self) {
         self.inner.background.end().await;
+        let events = self.inner.events.clone();
+        if let Err(e) = blocking(move || events.flush()).await {
+            tracing::warn!(error = %e, "the last events were not kept");
+        }
     }
 }
 

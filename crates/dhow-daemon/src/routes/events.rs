@@ -55,7 +55,7 @@ async fn events(
         (subscription, deadline),
         move |(mut subscription, deadline)| async move {
             loop {
-                let event = match subscription.take_ready() {
+                let event = match subscription.ready().await {
                     Some(event) => event,
                     None => match deadline {
                         None => subscription.next().await?,

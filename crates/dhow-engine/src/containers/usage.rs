@@ -44,13 +44,15 @@ impl Containers {
         let columns = host::top::Columns::parse(ps_args)?;
         let cgroup = self.cgroup(&container)?;
         let memory = self.inner.host.memory;
-        blocking(move || {
+        let processes = blocking(move || {
             let pids = cgroup
                 .pids()
                 .map_err(EngineError::io("listing the container's processes"))?;
             host::top::processes(pids, &columns, memory)
-        })
-        .await?
+        });
+        let processes = processes.await??;
+        self.tell(&container, "top", &[]);
+        Ok(processes)
     }
 
     /// The bytes that the container itself has written, and those with its image's.

@@ -1,100 +1,67 @@
 //! What happened, told to whoever listens: Docker's `GET /events`.
 //!
-//! Publishing never waits for a listener. The last [`HISTORY`] events are kept; a listener reads from them
-//! at its own pace, and one that falls behind further than that is told how many it missed.
+//! Publishing never waits, neither for a listener nor for the disk. The last events are in memory, all within a budget
+//! in the [journal]; each has a number, by which a listener goes from one to the other. A listener reads at its own
+//! pace. One that falls behind further than the journal reaches is told how many it missed, by an event.
+
+mod filter;
+mod journal;
+mod subscription;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use dhow_api::{Actor, Event, Filters};
+use dhow_api::{Actor, Event};
 use tokio::sync::watch;
 
-/// How many events are kept.
-pub const HISTORY: usize = 2048;
+pub use filter::EventFilter;
+use journal::Journal;
+pub use subscription::EventSubscription;
 
-/// Which events a listener wants: within a key any value, all keys.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    filters: Filters,
-}
-
-/// The keys that can be filtered by.
-const KEYS: [&str; 14] = [
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-];
-
-impl EventFilter {
-    /// Fails on a key that Docker does not know.
-    pub fn new(filters: Filters) -> crate::Result<EventFilter> {
-        filters.validate(&KEYS)?;
-        Ok(EventFilter { filters })
-    }
-
-    pub fn matches(&self, event: &Event) -> bool {
-        KEYS.iter().all(|key| {
-            let mut wanted = self.filters.get(key).peekable();
-            wanted.peek().is_none() || wanted.any(|w| matches_one(key, w, event))
-        })
-    }
-}
-
-fn matches_one(key: &str, wanted: &str, event: &Event) -> bool {
-    let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
-    match key {
-        // `exec_start: sh` is found as exec_start.
-        "event" => {
-            event.action == wanted
-                || event
-                    .action
-                    .split_once(':')
-                    .is_some_and(|(action, _)| action == wanted)
-        }
-        "type" => event.kind == wanted,
-        "scope" => event.scope == wanted,
-        "label" => match wanted.split_once('=') {
-            Some((k, v)) => attribute(k) == Some(v),
-            None => attribute(wanted).is_some(),
-        },
-        "image" => {
-            let short = |name: &str| name.split(['@', ':']).next().unwrap_or(name).to_owned();
-            if event.kind == "image" {
-                [Some(event.actor.id.as_str()), attribute("name")]
-                    .into_iter()
-                    .flatten()
-                    .any(|name| name == wanted || short(name) == wanted)
-            } else {
-                attribute("image").is_some_and(|name| name == wanted || short(name) == wanted)
-            }
-        }
-        kind => {
-            let own = event.kind == kind
-                && (event.actor.id == wanted
-                    || event.actor.id.starts_with(wanted)
-                    || attribute("name") == Some(wanted));
-            // A network's event names the container it is about.
-            own || attribute(kind) == Some(wanted)
-        }
-    }
-}
+/// How many events are in memory: as many as Docker has.
+pub const IN_MEMORY: usize = 256;
+/// How many there may be where the disk does not keep up, or there is no journal.
+const WAITING: usize = 2048;
+/// How many are written at once.
+const BATCH: usize = 128;
+/// By how much a clock may go back and forth without the order of times being given up for it.
+const JITTER: i64 = 1_000_000_000;
 
 #[derive(Debug)]
 struct Ring {
     events: VecDeque<Arc<Event>>,
-    /// The number of the first event that is kept.
+    /// The number of the first event that is in memory.
     first: u64,
+    /// The number of the first that the journal has not been given, and of the first that it has not written. What it
+    /// can't write counts as written: nothing is to wait for it.
+    taken: u64,
+    written: u64,
+    /// Whether a writer is at work, or about to be.
+    writing: bool,
+}
+
+impl Ring {
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    fn trim(&mut self, journal: bool) {
+        while self.events.len() > WAITING
+            || journal && self.events.len() > IN_MEMORY && self.first < self.written
+        {
+            self.events.pop_front();
+            self.first += 1;
+        }
+        self.taken = self.taken.max(self.first);
+    }
+}
+
+/// The daemon, as the subject of an event.
+#[derive(Debug)]
+struct Daemon {
+    id: String,
+    name: String,
 }
 
 #[derive(Clone, Debug)]
@@ -107,28 +74,66 @@ struct Shared {
     ring: Mutex<Ring>,
     /// The number of the next event.
     next: watch::Sender<u64>,
+    journal: Option<Journal>,
+    /// The number that this daemon began with.
+    begun: u64,
+    daemon: OnceLock<Daemon>,
 }
 
 impl Default for EventBus {
+    /// Events in memory only.
     fn default() -> Self {
-        EventBus {
-            shared: Arc::new(Shared {
-                ring: Mutex::new(Ring {
-                    events: VecDeque::new(),
-                    first: 0,
-                }),
-                next: watch::Sender::new(0),
-            }),
-        }
+        EventBus::new(None, 0)
     }
 }
 
 impl EventBus {
+    fn new(journal: Option<Journal>, next: u64) -> EventBus {
+        EventBus {
+            shared: Arc::new(Shared {
+                ring: Mutex::new(Ring {
+                    events: VecDeque::new(),
+                    first: next,
+                    taken: next,
+                    written: next,
+                    writing: false,
+                }),
+                next: watch::Sender::new(next),
+                journal,
+                begun: next,
+                daemon: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// Events that are kept in a directory, after those that an earlier daemon kept there. Reads a little from disk.
+    pub fn open(dir: PathBuf) -> EventBus {
+        match Journal::open(dir) {
+            Ok((journal, next)) => EventBus::new(Some(journal), next),
+            Err(e) => {
+                tracing::warn!(error = %e, "the journal of events can't be opened; they are kept in memory");
+                EventBus::default()
+            }
+        }
+    }
+
+    /// Says who the daemon is that publishes.
+    pub fn set_daemon(&self, id: &str, name: &str) {
+        // Whoever was first stays.
+        let _ = self.shared.daemon.set(Daemon {
+            id: id.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+
     pub fn publish(&self, kind: &str, action: impl Into<String>, actor: Actor) {
-        let mut ring = self.shared.ring.lock().unwrap_or_else(|e| e.into_inner());
-        // The clock may step back; a listener's `since` relies on order.
-        let last = ring.events.back().map_or(0, |e| e.time_nano);
-        let time_nano = dhow_api::time::now().max(last);
+        let mut ring = self.shared.ring();
+        let now = dhow_api::time::now();
+        let time_nano = match ring.events.back() {
+            // A listener's `since` relies on order; a clock that was set relies on nothing.
+            Some(last) if last.time_nano - now < JITTER => now.max(last.time_nano),
+            _ => now,
+        };
         let event = Event {
             kind: kind.to_owned(),
             action: action.into(),
@@ -137,18 +142,35 @@ impl EventBus {
             time: time_nano / 1_000_000_000,
             time_nano,
         };
-        if ring.events.len() == HISTORY {
-            ring.events.pop_front();
-            ring.first += 1;
-        }
         ring.events.push_back(Arc::new(event));
-        let next = ring.first + ring.events.len() as u64;
+        ring.trim(self.shared.journal.is_some());
+        let next = ring.end();
+        let write = self.shared.journal.is_some() && !ring.writing;
+        ring.writing |= write;
         drop(ring);
         self.shared.next.send_if_modified(|n| {
             let newer = next > *n;
             *n = next.max(*n);
             newer
         });
+        if write {
+            let shared = self.shared.clone();
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(move || shared.write())),
+                Err(_) => shared.write(),
+            }
+        }
+    }
+
+    /// Publishes an event about the daemon itself.
+    pub fn publish_of_daemon(&self, action: &str, attributes: &[(&str, String)]) {
+        let actor = self.shared.daemon(attributes);
+        self.publish("daemon", action, actor);
+    }
+
+    /// Gives the journal all that there is. Blocks.
+    pub fn flush(&self) {
+        self.shared.write();
     }
 
     /// How many listen now.
@@ -156,175 +178,91 @@ impl EventBus {
         self.shared.next.receiver_count()
     }
 
-    /// Events from now on, after those kept that are not older than `since` (nanoseconds since the epoch);
-    /// it ends at the first that is newer than `until`. A listener that also wants to stop at that time
-    /// keeps the clock itself.
+    /// How many this daemon has published.
+    pub fn published(&self) -> u64 {
+        self.shared.ring().end() - self.shared.begun
+    }
+
+    /// Events from now on, after those kept that are not older than `since` (nanoseconds since the epoch); it ends at
+    /// the first that is newer than `until`. As in Docker, who says only how long gets what is in memory, too. A
+    /// listener that also wants to stop at that time keeps the clock itself.
     pub fn subscribe(
         &self,
         since: Option<i64>,
         until: Option<i64>,
         filter: EventFilter,
     ) -> EventSubscription {
-        let ring = self.shared.ring.lock().unwrap_or_else(|e| e.into_inner());
-        let end = ring.first + ring.events.len() as u64;
-        let at = match since {
-            Some(since) => {
+        let ring = self.shared.ring();
+        let on_disk = self.shared.journal.as_ref().and_then(Journal::first);
+        let at = match (since, until) {
+            (None, None) => ring.end(),
+            (None, Some(_)) => ring.first,
+            (Some(since), _) if ring.events.front().is_some_and(|e| e.time_nano < since) => {
                 let skip = ring.events.partition_point(|e| e.time_nano < since);
                 ring.first + skip as u64
             }
-            None => end,
+            (Some(_), _) => on_disk.map_or(ring.first, |first| first.min(ring.first)),
         };
-        EventSubscription {
-            shared: self.shared.clone(),
-            wake: self.shared.next.subscribe(),
+        drop(ring);
+        EventSubscription::new(
+            self.shared.clone(),
             at,
+            since.unwrap_or(i64::MIN),
             until,
             filter,
-        }
+        )
     }
 }
 
-#[derive(Debug)]
-pub struct EventSubscription {
-    shared: Arc<Shared>,
-    wake: watch::Receiver<u64>,
-    at: u64,
-    until: Option<i64>,
-    filter: EventFilter,
-}
-
-impl EventSubscription {
-    /// The next event that the filter lets through; `None` once past `until`. Cancel safe.
-    pub async fn next(&mut self) -> Option<Arc<Event>> {
-        loop {
-            self.wake.borrow_and_update();
-            match self.try_next() {
-                Next::Event(event) => return Some(event),
-                Next::Past => return None,
-                Next::Wait => self.wake.changed().await.ok()?,
-            }
-        }
+impl Shared {
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// What is there now, without waiting.
-    pub fn take_ready(&mut self) -> Option<Arc<Event>> {
-        match self.try_next() {
-            Next::Event(event) => Some(event),
-            Next::Past | Next::Wait => None,
-        }
+    /// Gives the journal what it does not have. Blocks.
+    fn write(&self) {
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        journal.write(|| {
+            let mut ring = self.ring();
+            ring.written = ring.taken;
+            ring.trim(true);
+            let skip = usize::try_from(ring.taken - ring.first).unwrap_or(usize::MAX);
+            let batch: Vec<_> = (ring.taken..)
+                .zip(ring.events.iter().skip(skip).take(BATCH).cloned())
+                .collect();
+            ring.taken += batch.len() as u64;
+            ring.writing = !batch.is_empty();
+            batch
+        });
     }
 
-    fn try_next(&mut self) -> Next {
-        let ring = self.shared.ring.lock().unwrap_or_else(|e| e.into_inner());
-        if self.at < ring.first {
-            tracing::warn!(
-                missed = ring.first - self.at,
-                "an event listener was too slow"
-            );
-            self.at = ring.first;
+    fn daemon(&self, attributes: &[(&str, String)]) -> Actor {
+        let mut actor = Actor::default();
+        for (key, value) in attributes {
+            actor.attributes.insert((*key).to_owned(), value.clone());
         }
-        while let Some(event) = ring.events.get((self.at - ring.first) as usize) {
-            if self.until.is_some_and(|until| event.time_nano > until) {
-                return Next::Past;
-            }
-            self.at += 1;
-            if self.filter.matches(event) {
-                return Next::Event(event.clone());
-            }
+        if let Some(daemon) = self.daemon.get() {
+            actor.id = daemon.id.clone();
+            actor.attributes.insert("name".into(), daemon.name.clone());
         }
-        Next::Wait
+        actor
     }
-}
 
-enum Next {
-    Event(Arc<Event>),
-    Past,
-    Wait,
+    /// The event in place of those that a listener missed.
+    fn lost(&self, count: u64, time_nano: i64) -> Arc<Event> {
+        tracing::warn!(missed = count, "a listener to events missed some");
+        Arc::new(Event {
+            kind: "daemon".to_owned(),
+            action: "lost".to_owned(),
+            actor: self.daemon(&[("count", count.to_string())]),
+            scope: "local".to_owned(),
+            time: time_nano / 1_000_000_000,
+            time_nano,
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn actor(id: &str, attributes: &[(&str, &str)]) -> Actor {
-        Actor {
-            id: id.into(),
-            attributes: attributes
-                .iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
-        }
-    }
-
-    fn filter(values: &[(&str, &[&str])]) -> EventFilter {
-        let mut filters = Filters::default();
-        for (key, values) in values {
-            for value in *values {
-                filters.add(*key, *value);
-            }
-        }
-        EventFilter::new(filters).unwrap()
-    }
-
-    #[tokio::test]
-    async fn history_then_live() {
-        let bus = EventBus::default();
-        bus.publish("container", "create", actor("a", &[]));
-        let mut all = bus.subscribe(Some(0), None, EventFilter::default());
-        let mut live = bus.subscribe(None, None, EventFilter::default());
-        bus.publish("container", "start", actor("a", &[]));
-        assert_eq!(all.next().await.unwrap().action, "create");
-        assert_eq!(all.next().await.unwrap().action, "start");
-        assert_eq!(live.next().await.unwrap().action, "start");
-        assert!(live.take_ready().is_none());
-    }
-
-    #[tokio::test]
-    async fn history_is_bounded_and_a_slow_listener_goes_on() {
-        let bus = EventBus::default();
-        let mut slow = bus.subscribe(None, None, EventFilter::default());
-        for n in 0..HISTORY + 10 {
-            bus.publish("container", n.to_string(), actor("a", &[]));
-        }
-        assert_eq!(slow.next().await.unwrap().action, "10");
-    }
-
-    #[test]
-    fn filters_are_any_of_a_key_and_all_keys() {
-        let bus = EventBus::default();
-        bus.publish(
-            "container",
-            "exec_start: sh",
-            actor(
-                "abcdef",
-                &[("name", "web"), ("image", "busybox:1"), ("tier", "x")],
-            ),
-        );
-        let event = bus
-            .subscribe(Some(0), None, EventFilter::default())
-            .take_ready()
-            .unwrap();
-        let yes: &[&[(&str, &[&str])]] = &[
-            &[("event", &["exec_start"])],
-            &[("event", &["die", "exec_start"]), ("type", &["container"])],
-            &[("container", &["web"])],
-            &[("container", &["abc"])],
-            &[("image", &["busybox"])],
-            &[("label", &["tier"])],
-            &[("label", &["tier=x"])],
-        ];
-        for values in yes {
-            assert!(filter(values).matches(&event), "{values:?}");
-        }
-        let no: &[&[(&str, &[&str])]] = &[
-            &[("event", &["exec"])],
-            &[("container", &["we"])],
-            &[("type", &["container"]), ("label", &["tier=y"])],
-            &[("network", &["web"])],
-        ];
-        for values in no {
-            assert!(!filter(values).matches(&event), "{values:?}");
-        }
-        assert!(EventFilter::new(Filters::parse(r#"{"colour":["red"]}"#).unwrap()).is_err());
-    }
-}
+mod tests;
