@@ -1,27 +1,26 @@
 //! The daemon from its command line to its end.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_engine::{DnsConfig, Engine, EngineConfig, EngineError, LogDefaults};
-use dhow_net::{AddressPool, Ipv4Net, NetConfig};
-use dhow_runtime::{Spawner, SpawnerProcess};
+use dhow_engine::EngineError;
+use dhow_runtime::SpawnerProcess;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, ConfigError, Tls};
-use crate::hello;
-use crate::info;
+use crate::config::{Called, Config, ConfigError, Tls};
 use crate::listen::{Host, ListenError, Listener};
 use crate::logging::{self, LevelHandle};
+use crate::metrics::Metrics;
 use crate::notify;
 use crate::pidfile::{Pidfile, PidfileError};
+use crate::reload::reload;
 use crate::routes::{self, AppState};
 use crate::server::Server;
+use crate::settings::Settings;
+use crate::setup::open_engine;
 use crate::tls::{self, TlsError};
 
 /// The word by which the program is told to be a spawner.
@@ -44,6 +43,8 @@ pub enum DaemonError {
     Pidfile(#[from] PidfileError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("setting metrics up: {0}")]
+    Metrics(#[from] prometheus::Error),
     #[error("the daemon must run as root: it makes namespaces, mounts and network links")]
     NotRoot,
     #[error("{what}: {source}")]
@@ -59,11 +60,12 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> DaemonError {
 
 /// Runs the daemon with a command line without the program's name, until it is told to end. Must be called
 /// while the process has one thread.
-pub fn main<I>(arguments: I) -> ExitCode
+pub fn main<I>(called: Called, arguments: I) -> ExitCode
 where
     I: IntoIterator<Item = OsString>,
 {
-    let (config, validate) = match Config::load(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let (config, validate) = match Config::load_as(called, arguments.clone()) {
         Ok(loaded) => loaded,
         Err(ConfigError::Usage(e)) => {
             // Help and version are printed this way, too. Nothing more can be done if that fails.
@@ -73,10 +75,11 @@ where
         Err(e) => return fail(&e.into()),
     };
     if validate {
-        println!("configuration OK");
+        // As other daemons do it, and Docker's.
+        eprintln!("configuration OK");
         return ExitCode::SUCCESS;
     }
-    match start(config) {
+    match start(config, (called, arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e),
     }
@@ -87,7 +90,10 @@ fn fail(error: &DaemonError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn start(config: Config) -> Result<(), DaemonError> {
+/// What the daemon was started with, for reading the file again.
+type Start = (Called, Vec<OsString>);
+
+fn start(config: Config, start: Start) -> Result<(), DaemonError> {
     if !rustix::process::geteuid().is_root() {
         return Err(DaemonError::NotRoot);
     }
@@ -95,7 +101,14 @@ fn start(config: Config) -> Result<(), DaemonError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // While there is one thread, and before the heap has grown.
     let spawner = dhow_runtime::fork_spawner().map_err(system("forking the spawner"))?;
-    let level = logging::start(config.log_level, config.log_format);
+    let level = logging::start(config.log_level, config.log_format, config.raw_logs);
+    for line in &config.said {
+        tracing::info!("{line}");
+    }
+    if let Some(score) = config.oom_score_adjust {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            .map_err(system("setting the daemon's oom score"))?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_stack_size(STACK)
@@ -103,7 +116,7 @@ fn start(config: Config) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(system("starting the runtime"))?;
-    let ended = runtime.block_on(run(config, spawner, &level));
+    let ended = runtime.block_on(run(config, &start, spawner, &level));
     // Blocking work that is still under way must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
@@ -118,6 +131,7 @@ fn spawner_command() -> std::process::Command {
 
 async fn run(
     config: Config,
+    start: &Start,
     spawner: SpawnerProcess,
     level: &LevelHandle,
 ) -> Result<(), DaemonError> {
@@ -132,16 +146,23 @@ async fn run(
 
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let config = Arc::new(config);
+    let settings = Settings::new(config, engine.distribution().clone());
     let state = AppState {
         engine: engine.clone(),
-        distribution: engine.distribution().clone(),
-        config: config.clone(),
+        settings: settings.clone(),
         stop: stop.clone(),
         tasks: tasks.clone(),
     };
-    let server = Server::new(routes::router(state), stop.clone());
     let mut accepting = tokio::task::JoinSet::new();
+    let mut router = routes::router(state);
+    if let Some(address) = settings.current().config.metrics_addr.as_deref() {
+        let listener = Listener::bind_tcp(address).await?;
+        tracing::info!(address = listener.address(), "metrics are served");
+        let metrics = Metrics::new(engine.clone())?;
+        router = metrics.watch(router);
+        accepting.spawn(Server::new(metrics.router(), stop.clone()).serve(listener));
+    }
+    let server = Server::new(router, stop.clone());
     for listener in listeners {
         tracing::info!(address = listener.address(), "API listening");
         accepting.spawn(server.clone().serve(listener));
@@ -155,7 +176,7 @@ async fn run(
                 tracing::info!(signal = name, "ending; containers run on");
                 break;
             }
-            Request::Reload => reload(&config, level),
+            Request::Reload => reload(start.0, &start.1, &settings, &engine, level).await,
         }
     }
     notify::stopping();
@@ -168,11 +189,13 @@ async fn run(
         tasks.wait().await;
         engine.shutdown().await;
     };
-    let patience = Duration::from_secs(config.shutdown_timeout);
+    let seconds = settings.current().config.shutdown_timeout;
+    // Docker takes a negative time as for ever.
+    let patience = u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs);
     tokio::select! {
         () = in_progress => tracing::info!("ended"),
         () = tokio::time::sleep(patience) => {
-            tracing::warn!(seconds = config.shutdown_timeout, "requests are still in progress; ending without them");
+            tracing::warn!(seconds, "requests are still in progress; ending without them");
         }
         Request::End(_) = signals.next() => tracing::warn!("ending at once"),
     }
@@ -206,137 +229,6 @@ async fn listen(config: &Config) -> Result<Vec<Listener>, DaemonError> {
         }
     }
     Ok(Listener::bind_all(&config.hosts, config.group.as_deref(), tls).await?)
-}
-
-async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, DaemonError> {
-    let engine_config = EngineConfig {
-        net: net_config(config)?,
-        dns: DnsConfig {
-            servers: config.dns.clone(),
-            search: config.dns_search.clone(),
-            options: config.dns_opts.clone(),
-        },
-        log: LogDefaults {
-            driver: config.log_driver.clone(),
-            options: config.log_opts.clone(),
-        },
-        ulimits: config.default_ulimits.clone(),
-        distribution: dhow_distribution::Config {
-            mirrors: config.registry_mirrors.clone(),
-            insecure_registries: config.insecure_registries.clone(),
-            embedded: Some(hello::embedded()),
-            user_agent: format!("dhow/{} (linux; {})", info::VERSION, std::env::consts::ARCH),
-            max_concurrent_downloads: config.max_concurrent_downloads,
-            max_concurrent_uploads: config.max_concurrent_uploads,
-            ..dhow_distribution::Config::default()
-        },
-        labels: config.labels.clone(),
-        debug: config.debug,
-        ..EngineConfig::new(&config.data_root, &config.exec_root)
-    };
-    let (engine, report) = Engine::open(engine_config, spawner).await?;
-    tracing::info!(
-        version = info::VERSION,
-        data_root = %config.data_root.display(),
-        containers = report.containers,
-        reconnected = report.reconnected,
-        ended = report.ended,
-        lost = report.lost,
-        unstarted = report.unstarted,
-        removed = report.removed,
-        trashed = report.trashed,
-        "engine open"
-    );
-    Ok(engine)
-}
-
-fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {
-    let defaults = NetConfig::default();
-    let invalid = |key: &str, value: &str, expected: &str| {
-        DaemonError::Config(ConfigError::Invalid(format!(
-            "invalid {key} {value:?}: expected {expected}"
-        )))
-    };
-    let subnet = |key: &str, value: &Option<String>| match value {
-        None => Ok(None),
-        Some(text) => text.parse::<Ipv4Net>().map(Some).map_err(|_| {
-            invalid(
-                key,
-                text,
-                "an IPv4 address with its prefix length, such as 172.17.0.1/16",
-            )
-        }),
-    };
-    let bridge = config
-        .bridge
-        .clone()
-        .unwrap_or_else(|| defaults.bridge.clone());
-    if bridge.is_empty() || bridge == "none" || bridge.len() > 15 {
-        return Err(invalid(
-            "bridge",
-            &bridge,
-            "the name of a network link, of at most 15 characters",
-        ));
-    }
-    let pools = config
-        .default_address_pools
-        .iter()
-        .map(|pool| match pool.base.parse::<Ipv4Net>() {
-            Ok(base) if pool.size >= base.prefix_len() && pool.size <= 30 => Ok(AddressPool {
-                base,
-                size: pool.size,
-            }),
-            _ => Err(invalid(
-                "default-address-pools",
-                &format!("{} of size {}", pool.base, pool.size),
-                "an IPv4 network, and a longer prefix of at most 30 as the size",
-            )),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let publish_ip = match config.ip {
-        None => defaults.publish_ip,
-        Some(IpAddr::V4(ip)) => ip,
-        Some(ip) => return Err(invalid("ip", &ip.to_string(), "an IPv4 address")),
-    };
-    Ok(NetConfig {
-        // Daemons with bridges of their own can share a network namespace.
-        table: if bridge == defaults.bridge {
-            defaults.table
-        } else {
-            format!("{}_{bridge}", defaults.table)
-        },
-        bridge,
-        bridge_ip: subnet("bip", &config.bip)?,
-        fixed_cidr: subnet("fixed-cidr", &config.fixed_cidr)?,
-        pools: if pools.is_empty() {
-            defaults.pools
-        } else {
-            pools
-        },
-        // Docker takes zero as the default.
-        mtu: config.mtu.filter(|mtu| *mtu > 0).unwrap_or(defaults.mtu),
-        ip_forward: config.ip_forward,
-        masquerade: config.ip_masq,
-        icc: config.icc,
-        publish_ip,
-        ..NetConfig::default()
-    })
-}
-
-/// Reads the file again for what can change while the daemon runs: the level of the log.
-fn reload(config: &Config, level: &LevelHandle) {
-    let Some(path) = &config.file else {
-        tracing::info!("there is no configuration file to read again");
-        return;
-    };
-    let arguments = ["--config-file".into(), path.clone().into_os_string()];
-    match Config::load(arguments) {
-        Ok((new, _)) => {
-            level.set(new.log_level);
-            tracing::info!(path = %path.display(), level = ?new.log_level, "configuration read again");
-        }
-        Err(e) => tracing::error!("configuration not changed: {e}"),
-    }
 }
 
 /// What the daemon is told to do.

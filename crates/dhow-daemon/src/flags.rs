@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::builder::BoolishValueParser;
+use clap::{Command, CommandFactory, Parser};
 
-use crate::config::{LogFormat, LogLevel};
+use crate::config::{LogFormat, LogLevel, not_here};
 
 /// Run the daemon: it owns images, containers, networks and volumes, and serves the Engine API.
 ///
@@ -38,21 +39,27 @@ pub struct Flags {
     #[arg(long)]
     pub validate: bool,
     /// Log at level debug
-    #[arg(short = 'D', long)]
-    pub debug: bool,
+    #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub debug: Option<bool>,
     /// Least level to log. Default: info
     #[arg(short = 'l', long, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
     /// Format of the log. Default: text
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Log without colours, also on a terminal
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub raw_logs: Option<bool>,
+    /// Address and port to serve metrics on, for Prometheus, at /metrics. Default: none
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_addr: Option<String>,
 
     /// Use TLS on TCP sockets; --tls=false permits TCP without it, which makes everyone who can reach the
     /// socket root on this machine
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub tls: Option<bool>,
     /// Use TLS on TCP sockets, and serve only clients whose certificate the CA has signed
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub tlsverify: Option<bool>,
     /// Certificates of the CA that signs clients. Default: ~/.docker/ca.pem
     #[arg(long, value_name = "FILE")]
@@ -77,6 +84,18 @@ pub struct Flags {
     /// Layers of one push to send side by side. Default: 5
     #[arg(long, value_name = "N")]
     pub max_concurrent_uploads: Option<usize>,
+    /// How often a transfer that makes no progress is begun. Default: 5
+    #[arg(long, value_name = "N")]
+    pub max_download_attempts: Option<u32>,
+    /// Proxy for what goes out over HTTP. Default: HTTP_PROXY of the environment
+    #[arg(long, value_name = "URL")]
+    pub http_proxy: Option<String>,
+    /// Proxy for what goes out over HTTPS. Default: HTTPS_PROXY of the environment
+    #[arg(long, value_name = "URL")]
+    pub https_proxy: Option<String>,
+    /// Hosts and addresses that are reached without a proxy, separated by commas. Default: NO_PROXY of the environment
+    #[arg(long, value_name = "HOSTS")]
+    pub no_proxy: Option<String>,
 
     /// Bridge of the default network. Default: dhow0
     #[arg(short = 'b', long, value_name = "NAME")]
@@ -97,13 +116,16 @@ pub struct Flags {
     #[arg(long, value_name = "IP")]
     pub ip: Option<IpAddr>,
     /// Switch IP forwarding on. Default: true
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub ip_forward: Option<bool>,
     /// Masquerade what containers send out. Default: true
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub ip_masq: Option<bool>,
+    /// Make rules of the firewall. It is always so; false is refused
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub iptables: Option<bool>,
     /// Let containers of the default network reach each other. Default: true
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub icc: Option<bool>,
     /// DNS server of containers. May be given several times
     #[arg(long, value_name = "IP")]
@@ -118,6 +140,36 @@ pub struct Flags {
     /// Resource limit of containers: NAME=SOFT[:HARD]. May be given several times
     #[arg(long, value_name = "ULIMIT")]
     pub default_ulimit: Vec<String>,
+    /// Size of /dev/shm of containers. Default: 64m
+    #[arg(long, value_name = "BYTES")]
+    pub default_shm_size: Option<String>,
+    /// IPC namespace of containers: private or shareable. Default: private
+    #[arg(long, value_name = "MODE")]
+    pub default_ipc_mode: Option<String>,
+    /// Cgroup namespace of containers: private or host. Default: private, with cgroup v1 host
+    #[arg(long, value_name = "MODE")]
+    pub default_cgroupns_mode: Option<String>,
+    /// Seconds that containers have between a stop's signal and their end. Default: 10
+    #[arg(long, value_name = "SECONDS")]
+    pub default_stop_timeout: Option<i64>,
+    /// Runtime of containers: runc, which is Dhow's own
+    #[arg(long, value_name = "NAME")]
+    pub default_runtime: Option<String>,
+    /// Parent cgroup of containers. Default: /dhow
+    #[arg(long, value_name = "PATH")]
+    pub cgroup_parent: Option<String>,
+    /// Option of the runtime: native.cgroupdriver=cgroupfs. May be given several times
+    #[arg(long, value_name = "OPTION")]
+    pub exec_opt: Vec<String>,
+    /// Run an init in containers, which forwards signals and reaps processes. Default: false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub init: Option<bool>,
+    /// Keep containers from gaining privileges. Default: false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub no_new_privileges: Option<bool>,
+    /// Seccomp profile of containers: builtin, unconfined, or a file. Default: builtin
+    #[arg(long, value_name = "PROFILE")]
+    pub seccomp_profile: Option<String>,
     /// Log driver of containers: json-file or none. Default: json-file
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
@@ -127,10 +179,24 @@ pub struct Flags {
     /// Label of the daemon: KEY=VALUE. May be given several times
     #[arg(long, value_name = "LABEL")]
     pub label: Vec<String>,
-    /// Keep containers running while no daemon does. It is always so; false is refused
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// Feature to switch on or off: NAME=BOOL. May be given several times
+    #[arg(long, value_name = "FEATURE")]
+    pub feature: Vec<String>,
+    /// Say that this is an experimental daemon, which has no other effect. Default: false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub experimental: Option<bool>,
+    /// Keep containers running while no daemon does. It is always so
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub live_restore: Option<bool>,
-    /// Seconds to wait for requests in progress at the end. Default: 15
-    #[arg(long, value_name = "SECONDS")]
-    pub shutdown_timeout: Option<u64>,
+    /// Seconds to wait for requests in progress at the end; for ever where it is negative. Default: 15
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub shutdown_timeout: Option<i64>,
+    /// The daemon's oom_score_adj. Default: as it is
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    pub oom_score_adjust: Option<i32>,
+}
+
+/// The command line, with the flags that are taken without effect.
+pub fn command() -> Command {
+    not_here::augment(Flags::command())
 }

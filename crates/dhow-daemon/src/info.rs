@@ -7,6 +7,7 @@ use dhow_api::{
     RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo, Version,
 };
 
+use crate::config::{Seccomp, masked};
 use crate::routes::AppState;
 
 /// The version of this build.
@@ -31,7 +32,7 @@ fn architecture() -> &'static str {
     }
 }
 
-pub fn version() -> Version {
+pub fn version(experimental: bool) -> Version {
     let kernel = rustix::system::uname();
     let kernel = kernel.release().to_string_lossy().into_owned();
     let details = BTreeMap::from([
@@ -42,7 +43,7 @@ pub fn version() -> Version {
         ("KernelVersion".to_owned(), kernel.clone()),
         ("GitCommit".to_owned(), COMMIT.to_owned()),
         ("BuildTime".to_owned(), BUILD_TIME.to_owned()),
-        ("Experimental".to_owned(), "false".to_owned()),
+        ("Experimental".to_owned(), experimental.to_string()),
     ]);
     Version {
         platform: PlatformInfo {
@@ -59,6 +60,7 @@ pub fn version() -> Version {
             details,
         }],
         git_commit: COMMIT.to_owned(),
+        experimental,
         kernel_version: kernel,
         build_time: BUILD_TIME.to_owned(),
         ..Version::default()
@@ -67,14 +69,22 @@ pub fn version() -> Version {
 
 pub fn info(state: &AppState) -> SystemInfo {
     let engine = state.engine.info();
-    let config = &state.config;
+    let settings = state.settings.current();
+    let config = &settings.config;
     let kernel = rustix::system::uname();
     let v1 = engine.cgroup_version == 1;
     let mut security = vec![];
     if engine.apparmor {
         security.push("name=apparmor".to_owned());
     }
-    security.push("name=seccomp,profile=builtin".to_owned());
+    security.push(match &config.seccomp {
+        Seccomp::Builtin => "name=seccomp,profile=builtin".to_owned(),
+        Seccomp::Unconfined => "name=seccomp,profile=unconfined".to_owned(),
+        Seccomp::Profile(path, _) => format!("name=seccomp,profile={}", path.display()),
+    });
+    if config.no_new_privileges {
+        security.push("name=no-new-privileges".to_owned());
+    }
     if !v1 {
         security.push("name=cgroupns".to_owned());
     }
@@ -133,9 +143,9 @@ pub fn info(state: &AppState) -> SystemInfo {
         n_cpu: i64::from(engine.cpus),
         mem_total: i64::try_from(engine.memory).unwrap_or(i64::MAX),
         docker_root_dir: config.data_root.display().to_string(),
-        http_proxy: variable("HTTP_PROXY"),
-        https_proxy: variable("HTTPS_PROXY"),
-        no_proxy: variable("NO_PROXY"),
+        http_proxy: proxy(&config.proxies.http, "HTTP_PROXY"),
+        https_proxy: proxy(&config.proxies.https, "HTTPS_PROXY"),
+        no_proxy: proxy(&config.proxies.no, "NO_PROXY"),
         name: kernel.nodename().to_string_lossy().into_owned(),
         labels: config.labels.clone(),
         server_version: VERSION.to_owned(),
@@ -147,6 +157,7 @@ pub fn info(state: &AppState) -> SystemInfo {
             },
         )]),
         default_runtime: "dhow".to_owned(),
+        experimental_build: config.experimental,
         swarm: SwarmInfo {
             local_node_state: "inactive".to_owned(),
             ..SwarmInfo::default()
@@ -210,13 +221,17 @@ fn read(path: &str) -> String {
         .unwrap_or_default()
 }
 
-fn variable(name: &str) -> String {
-    std::env::var(name)
-        .or_else(|_| std::env::var(name.to_lowercase()))
-        .unwrap_or_default()
+/// A proxy as it is set, or as the environment has it; nobody is told a password.
+fn proxy(set: &Option<String>, name: &str) -> String {
+    let text = set.clone().or_else(|| {
+        std::env::var(name)
+            .or_else(|_| std::env::var(name.to_lowercase()))
+            .ok()
+    });
+    masked(&text.unwrap_or_default())
 }
 
-fn os_release(key: &str) -> String {
+pub fn os_release(key: &str) -> String {
     read("/etc/os-release")
         .lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))

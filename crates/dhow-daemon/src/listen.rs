@@ -166,6 +166,19 @@ impl Listener {
         Ok(listeners)
     }
 
+    /// Binds one TCP address, for what is not the API.
+    pub async fn bind_tcp(address: &str) -> Result<Listener, ListenError> {
+        let address = address.strip_prefix("tcp://").unwrap_or(address);
+        let failed = |e| io_error(format!("tcp://{address}"))(e);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        Ok(Listener {
+            address: format!("tcp://{bound}"),
+            socket: Socket::Tcp(listener),
+            tls: None,
+        })
+    }
+
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -280,6 +293,11 @@ fn place(
     std::fs::rename(beside, path).map_err(io_error(address))?;
     let placed = std::fs::symlink_metadata(path).map_err(io_error(address))?;
     Ok(placed.ino())
+}
+
+/// Whether there is a group of this name.
+pub fn has_group(group: &str) -> bool {
+    group_id(group).is_ok()
 }
 
 /// A group's number, from /etc/group: the C library's own look-up does not work in a static binary.

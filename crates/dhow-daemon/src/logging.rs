@@ -19,10 +19,10 @@ impl LevelHandle {
 }
 
 /// Begins logging. A second call in one process has no effect: the first decides.
-pub fn start(level: LogLevel, format: LogFormat) -> LevelHandle {
+pub fn start(level: LogLevel, format: LogFormat, raw: bool) -> LevelHandle {
     let (filter, handle) = reload::Layer::new(filter(level));
     let registry = tracing_subscriber::registry().with(filter);
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let colours = !raw && std::io::IsTerminal::is_terminal(&std::io::stderr());
     let begun = match format {
         LogFormat::Text => registry
             .with(
@@ -52,13 +52,14 @@ pub fn start(level: LogLevel, format: LogFormat) -> LevelHandle {
 /// say what they do.
 fn filter(level: LogLevel) -> EnvFilter {
     let own = match level {
+        LogLevel::Trace => "trace",
         LogLevel::Debug => "debug",
         LogLevel::Info => "info",
         LogLevel::Warn => "warn",
-        LogLevel::Error | LogLevel::Fatal => "error",
+        LogLevel::Error | LogLevel::Fatal | LogLevel::Panic => "error",
     };
     let libraries = match level {
-        LogLevel::Error | LogLevel::Fatal => "error",
+        LogLevel::Error | LogLevel::Fatal | LogLevel::Panic => "error",
         _ => "warn",
     };
     let crates = [

@@ -219,7 +219,10 @@ async fn handle(
     if response.extensions().get::<Takeover>().is_none() {
         let headers = response.headers_mut();
         headers.insert("Api-Version", api_version());
-        headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
+        // Where it is so, the ping says it.
+        headers
+            .entry("Docker-Experimental")
+            .or_insert(HeaderValue::from_static("false"));
         headers.insert("Ostype", HeaderValue::from_static("linux"));
         headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use dhow_daemon::config::{Config, KEYS, LogLevel, Tls};
+use dhow_daemon::config::{Called, Config, KEYS, LogLevel, Seccomp, Tls};
 use dhow_daemon::listen::Host;
 
 fn load(file: &str, flags: &[&str]) -> Result<Config, String> {
@@ -54,7 +54,7 @@ fn every_key_is_known_by_its_docker_name_and_has_its_flag() {
 
 #[test]
 fn mistakes_are_named() {
-    let cases: [(&str, &[&str], &str); 11] = [
+    let cases: &[(&str, &[&str], &str)] = &[
         (
             r#"{"data-rot":"/x","dns":[],"bri":1}"#,
             &[],
@@ -74,14 +74,94 @@ fn mistakes_are_named() {
         (r#"{"mtu":1"#, &[], "invalid JSON: EOF while parsing"),
         (r#"[]"#, &[], "expected an object of directives"),
         (
-            r#"{"live-restore":false}"#,
+            r#"{"iptables":false}"#,
             &[],
-            "live-restore can't be switched off",
+            "iptables can't be switched off",
         ),
         (
-            r#"{"max-concurrent-downloads":0}"#,
+            r#"{"containerd":true}"#,
             &[],
-            "max-concurrent-downloads must be at least 1",
+            "FILE: containerd: invalid value true: expected a string",
+        ),
+        (
+            r#"{"userns-remap":"default"}"#,
+            &[],
+            "userns-remap is not supported",
+        ),
+        (
+            "{}",
+            &["--authorization-plugin=opa"],
+            "--authorization-plugin is not supported",
+        ),
+        (
+            r#"{"storage-driver":"overlay2"}"#,
+            &["-s", "btrfs"],
+            "both as a flag and in the configuration file: storage-driver: (from flag: btrfs, from file: overlay2)",
+        ),
+        (
+            r#"{"proxies":{"http-proxy":"http://u:secret@x"}}"#,
+            &["--http-proxy", "http://y"],
+            "http-proxy: (from flag: http://y, from file: http://xxxxx:xxxxx@x)",
+        ),
+        (
+            r#"{"proxies":{"proxy":"x"}}"#,
+            &[],
+            "configuration option: proxy",
+        ),
+        (
+            r#"{"default-ipc-mode":"host"}"#,
+            &[],
+            "IPC mode \"host\" is not supported as default value",
+        ),
+        (
+            r#"{"default-ipc-mode":"x"}"#,
+            &[],
+            "default IPC mode setting (x) is invalid",
+        ),
+        (
+            r#"{"default-cgroupns-mode":"x"}"#,
+            &[],
+            "invalid default cgroup namespace (x)",
+        ),
+        (
+            r#"{"default-shm-size":"1y"}"#,
+            &[],
+            "invalid default-shm-size: invalid size: '1y'",
+        ),
+        (
+            r#"{"default-runtime":"nvidia"}"#,
+            &[],
+            "specified default runtime \"nvidia\" does not exist",
+        ),
+        (
+            r#"{"exec-opts":["native.cgroupdriver=x"]}"#,
+            &[],
+            "option x not supported",
+        ),
+        (
+            r#"{"exec-opts":["x=y"]}"#,
+            &[],
+            "invalid exec-opt (x=y): unknown option: 'x'",
+        ),
+        (
+            r#"{"exec-opts":["x"]}"#,
+            &[],
+            "must be formatted 'opt=value'",
+        ),
+        (
+            r#"{"seccomp-profile":"/not/there"}"#,
+            &[],
+            "opening seccomp profile (/not/there) failed",
+        ),
+        (
+            r#"{"default-stop-timeout":-1}"#,
+            &[],
+            "invalid default stop timeout: -1",
+        ),
+        (
+            r#"{"dns-search":["a..b"]}"#,
+            &[],
+            "a..b is not a valid domain",
         ),
         (r#"{"labels":["x"]}"#, &[], "invalid label \"x\""),
         (
@@ -104,6 +184,78 @@ fn mistakes_are_named() {
         missing.to_string().contains("/nonexistent/x.json"),
         "{missing}"
     );
+}
+
+#[test]
+fn what_is_not_here_is_taken_with_a_line_each() {
+    let config = load(
+        r#"{"storage-driver":"btrfs","storage-opts":[],"userland-proxy":false,"live-restore":false,"builder":{"gc":{}},
+            "exec-opts":["native.cgroupdriver=systemd"],"runtimes":{"x":{"path":"x"}},"cpu-rt-period":0}"#,
+        &[
+            "--containerd=/run/containerd/containerd.sock",
+            "--add-runtime=y=/y",
+            "--selinux-enabled",
+            "--ipv6=false",
+        ],
+    )
+    .unwrap();
+    let said: Vec<&str> = config
+        .said
+        .iter()
+        .filter_map(|line| line.split_once(" has no effect: "))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "--containerd",
+            "--selinux-enabled",
+            "--add-runtime",
+            "storage-driver",
+            "runtimes",
+            "builder",
+            "live-restore=false",
+            "native.cgroupdriver=systemd",
+        ]
+    );
+}
+
+#[test]
+fn what_is_said_of_containers_is_read_as_docker_reads_it() {
+    let config = load(
+        r#"{"default-shm-size":"1.5g","default-ipc-mode":"shareable","default-cgroupns-mode":"host","init":true,
+            "no-new-privileges":true,"seccomp-profile":"unconfined","cgroup-parent":"/box","default-stop-timeout":0,
+            "proxies":{"https-proxy":"http://p"},"max-concurrent-downloads":0,"max-download-attempts":2,
+            "features":{"a":true}}"#,
+        &["--feature", "b=false", "-D=true", "--shutdown-timeout=-1"],
+    )
+    .unwrap();
+    assert_eq!(config.default_shm_size, 3 << 29);
+    assert_eq!(config.default_ipc_mode, "shareable");
+    assert_eq!(config.default_cgroupns_mode.as_deref(), Some("host"));
+    assert!(config.init && config.no_new_privileges && config.debug);
+    assert_eq!(config.seccomp, Seccomp::Unconfined);
+    assert_eq!(config.cgroup_parent, "/box");
+    assert_eq!(config.default_stop_timeout, 0);
+    assert_eq!(config.proxies.https.as_deref(), Some("http://p"));
+    assert_eq!(config.max_concurrent_downloads, 3);
+    assert_eq!(config.max_download_attempts, 2);
+    assert_eq!(config.shutdown_timeout, -1);
+    assert_eq!(
+        config.features,
+        [("a".into(), true), ("b".into(), false)].into()
+    );
+    let default = load("", &[]).unwrap();
+    assert_eq!(default.default_shm_size, 64 << 20);
+    assert_eq!(default.default_ipc_mode, "private");
+}
+
+#[test]
+fn called_as_dockerd_it_is_where_docker_is() {
+    let (config, _) = Config::load_as(Called::Dockerd, ["--config-file=/dev/null".into()]).unwrap();
+    assert_eq!(config.hosts, [Host::Unix("/var/run/docker.sock".into())]);
+    assert_eq!(config.pidfile, Some("/var/run/docker.pid".into()));
+    assert_eq!(config.data_root.to_str(), Some("/var/lib/dhow"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use dhow_daemon::config::KEYS;
+use dhow_daemon::config::not_here::NOT_HERE;
 use dhow_daemon::flags::Flags;
 
 const MARK: &str =
@@ -31,6 +32,25 @@ fn reference() -> String {
             .unwrap_or_default();
         let help = help.replace('\n', " ").replace('|', "\\|");
         writeln!(text, "| {short}`--{long}` | {key} | {help} |").unwrap();
+    }
+    text.push_str(
+        "\nThese are taken without effect, each with a line in the log, but for values that say what is so anyway:\n\n\
+         | flag | key | what is so instead |\n|---|---|---|\n",
+    );
+    for setting in &NOT_HERE {
+        let code = |prefix: &str, name: &str| match name {
+            "" => String::new(),
+            name => format!("`{prefix}{name}`"),
+        };
+        writeln!(
+            text,
+            "| {} | {} | {}{} |",
+            code("--", setting.flag),
+            code("", setting.key),
+            setting.instead,
+            if setting.refused { "; refused" } else { "" }
+        )
+        .unwrap();
     }
     text
 }

@@ -60,6 +60,7 @@ impl Client {
         let connector = Connector::new(
             Tls::new(config.certs_dir.clone()),
             insecure.clone(),
+            &config.proxies,
             config.embedded.clone(),
             config.connect_timeout,
         );

@@ -27,6 +27,7 @@ pub struct Config {
     pub mirrors: Vec<String>,
     /// `host`, `host:port` or `address/bits`: may do without TLS, and its certificate is not verified.
     pub insecure_registries: Vec<String>,
+    pub proxies: Proxies,
     pub embedded: Option<Embedded>,
     /// Has a directory per `host[:port]` with `*.crt` of further authorities, and `*.cert` with `*.key`
     /// to present.
@@ -48,6 +49,15 @@ pub struct Config {
     pub commit_timeout: Duration,
 }
 
+/// Proxies that are used instead of those that the environment names.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    pub http: Option<String>,
+    pub https: Option<String>,
+    /// Hosts that are reached without one, separated by commas.
+    pub no: Option<String>,
+}
+
 /// A far registry over a bad line needs a few of its round trips, each of which may be repeated after 1, 2 and 4 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// A line that was out for less than this goes on where it was: TCP tries again at least as often.
@@ -63,6 +73,7 @@ impl Default for Config {
         Config {
             mirrors: Vec::new(),
             insecure_registries: Vec::new(),
+            proxies: Proxies::default(),
             embedded: None,
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
             user_agent: concat!("dhow/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use crate::config::{Embedded, Insecure, host_of, is_loopback};
+use crate::config::{Embedded, Insecure, Proxies, host_of, is_loopback};
 use crate::endpoint::EMBEDDED;
 use crate::names::Names;
 use crate::patience::seconds;
@@ -46,6 +46,7 @@ impl Connector {
     pub fn new(
         tls: Tls,
         insecure: Insecure,
+        proxies: &Proxies,
         embedded: Option<Embedded>,
         timeout: Duration,
     ) -> Connector {
@@ -53,7 +54,7 @@ impl Connector {
             names: Names::default(),
             tls,
             insecure,
-            proxies: Matcher::from_env(),
+            proxies: matcher(proxies),
             embedded,
             timeout,
         }))
@@ -84,6 +85,22 @@ impl Service<Uri> for Connector {
             })?
         })
     }
+}
+
+/// Proxies as they are set; what is not set is the environment's.
+fn matcher(proxies: &Proxies) -> Matcher {
+    let variable = |upper: &str| {
+        std::env::var(upper)
+            .or_else(|_| std::env::var(upper.to_lowercase()))
+            .unwrap_or_default()
+    };
+    let or = |set: &Option<String>, name| set.clone().unwrap_or_else(|| variable(name));
+    Matcher::builder()
+        .all(variable("ALL_PROXY"))
+        .http(or(&proxies.http, "HTTP_PROXY"))
+        .https(or(&proxies.https, "HTTPS_PROXY"))
+        .no(or(&proxies.no, "NO_PROXY"))
+        .build()
 }
 
 async fn connect(shared: Arc<Shared>, uri: Uri) -> io::Result<Stream> {

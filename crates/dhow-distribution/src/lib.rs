@@ -25,7 +25,7 @@ mod tls;
 
 pub use auth::Auth;
 pub use client::{Client, Inspection};
-pub use config::{Config, Embedded, EmbeddedConnector};
+pub use config::{Config, Embedded, EmbeddedConnector, Proxies};
 pub use error::{DistributionError, RegistryFailure};
 pub use progress::{Progress, ProgressEvent};
 pub use pull::Pulled;

@@ -482,7 +482,13 @@ mod tests {
     fn http(patience: Patience) -> Http {
         let insecure = Insecure::default();
         let tls = Tls::new("/nonexistent".into());
-        let connector = Connector::new(tls, insecure.clone(), None, Duration::from_secs(10));
+        let connector = Connector::new(
+            tls,
+            insecure.clone(),
+            &Default::default(),
+            None,
+            Duration::from_secs(10),
+        );
         Http::new(connector, insecure, "test", patience).unwrap()
     }
 

@@ -14,16 +14,52 @@ pub struct EngineConfig {
     pub net: NetConfig,
     pub dns: DnsConfig,
     pub log: LogDefaults,
-    /// Limits of containers that do not set their own of the same name.
-    pub ulimits: Vec<dhow_api::Ulimit>,
+    pub defaults: ContainerDefaults,
     /// The registry's client: mirrors, insecure registries, what is embedded.
     pub distribution: dhow_distribution::Config,
-    /// The seconds between a stop's signal and its SIGKILL.
-    pub stop_timeout: i64,
     /// The daemon's own labels, `key=value`.
     pub labels: Vec<String>,
     /// Turns on what only helps to find faults.
     pub debug: bool,
+}
+
+/// What holds for a container that says nothing of its own. It can change while the engine runs; a container keeps what
+/// it was made with, except for what is said here to count at its start or stop.
+#[derive(Clone, Debug)]
+pub struct ContainerDefaults {
+    /// Limits, by name.
+    pub ulimits: Vec<dhow_api::Ulimit>,
+    /// The seconds between a stop's signal and its SIGKILL. Counts at the stop.
+    pub stop_timeout: i64,
+    /// Bytes.
+    pub shm_size: i64,
+    /// `private` or `shareable`.
+    pub ipc_mode: String,
+    /// `private` or `host`; by the cgroup version where nothing is said.
+    pub cgroupns_mode: Option<String>,
+    pub cgroup_parent: String,
+    /// Whether there is an init. Counts at the start.
+    pub init: bool,
+    /// Counts at the start.
+    pub no_new_privileges: bool,
+    /// `unconfined`, or a profile as JSON; none is the built-in one. Counts at the start.
+    pub seccomp: Option<String>,
+}
+
+impl Default for ContainerDefaults {
+    fn default() -> Self {
+        ContainerDefaults {
+            ulimits: Vec::new(),
+            stop_timeout: 10,
+            shm_size: 64 << 20,
+            ipc_mode: "private".to_owned(),
+            cgroupns_mode: None,
+            cgroup_parent: String::new(),
+            init: false,
+            no_new_privileges: false,
+            seccomp: None,
+        }
+    }
 }
 
 /// `resolv.conf` where a container says nothing of its own.
@@ -60,9 +96,8 @@ impl EngineConfig {
             net: NetConfig::default(),
             dns: DnsConfig::default(),
             log: LogDefaults::default(),
-            ulimits: Vec::new(),
+            defaults: ContainerDefaults::default(),
             distribution: dhow_distribution::Config::default(),
-            stop_timeout: 10,
             labels: Vec::new(),
             debug: false,
         }

@@ -1,14 +1,14 @@
 //! The engine: it opens the parts, wires them, and hands them out. Nothing below imports it.
 
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use dhow_api::Network;
 use dhow_runtime::{Spawner, apparmor};
 use dhow_store::Store;
 
 use crate::background::{Background, blocking};
-use crate::config::EngineConfig;
+use crate::config::{ContainerDefaults, EngineConfig};
 use crate::containers::state::State;
 use crate::containers::{self, Containers, Notices};
 use crate::error::{EngineError, Result};
@@ -103,8 +103,7 @@ impl Engine {
                 dir: config.containers_dir(),
                 exec_root: config.exec_root.clone(),
                 log: config.log.clone(),
-                ulimits: config.ulimits.clone(),
-                stop_timeout: config.stop_timeout,
+                defaults: RwLock::new(Arc::new(config.defaults.clone())),
             },
             store,
             images: stored_images.clone(),
@@ -179,6 +178,16 @@ impl Engine {
 
     pub fn events(&self) -> &EventBus {
         &self.inner.events
+    }
+
+    /// Changes what containers without settings of their own have from now on.
+    pub fn set_container_defaults(&self, defaults: ContainerDefaults) {
+        self.inner.containers.set_defaults(defaults);
+    }
+
+    /// How many health checks there were, and how many of them failed.
+    pub fn health_checks(&self) -> (u64, u64) {
+        self.inner.execs.health_checks()
     }
 
     pub fn config(&self) -> &EngineConfig {

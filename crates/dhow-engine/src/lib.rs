@@ -31,8 +31,9 @@ mod supervisor;
 mod until;
 mod volumes;
 
-pub use config::{DnsConfig, EngineConfig, LogDefaults};
+pub use config::{ContainerDefaults, DnsConfig, EngineConfig, LogDefaults};
 pub use containers::Containers;
+pub use containers::check_seccomp_profile;
 pub use containers::list::ListOptions;
 pub use containers::remove::RemoveOptions;
 pub use containers::wait::WaitCondition;

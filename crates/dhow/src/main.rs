@@ -1,11 +1,12 @@
 //! One binary with several faces: `dhow` is the client, `dhow daemon` (or `dhowd`) the daemon, and
-//! `dhow registry serve` the registry. Called as `docker` it is the client and nothing else.
+//! `dhow registry serve` the registry. Called as `docker` it is the client and nothing else, as `dockerd` the daemon.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use dhow_daemon::Called;
 use dhow_daemon::config::{LogFormat, LogLevel};
 use dhow_registry::ServeArgs;
 
@@ -18,13 +19,18 @@ fn main() -> ExitCode {
     let word = |n: usize| arguments.get(n).and_then(|word| word.to_str());
     match (called.to_str(), word(1), word(2)) {
         (Some("docker"), ..) => dhow_cli::main(arguments),
-        (Some("dhowd"), ..) => dhow_daemon::main(arguments.into_iter().skip(1)),
-        (_, Some("daemon"), _) => dhow_daemon::main(arguments.into_iter().skip(2)),
+        (Some("dhowd"), ..) => daemon(Called::Dhow, arguments, 1),
+        (Some("dockerd"), ..) => daemon(Called::Dockerd, arguments, 1),
+        (_, Some("daemon"), _) => daemon(Called::Dhow, arguments, 2),
         // A face that only the daemon calls.
         (_, Some(dhow_daemon::SPAWNER), None) => dhow_daemon::spawner_main(),
         (_, Some("registry"), Some("serve")) => registry(arguments.into_iter().skip(3)),
         _ => dhow_cli::main(arguments),
     }
+}
+
+fn daemon(called: Called, arguments: Vec<OsString>, words: usize) -> ExitCode {
+    dhow_daemon::main(called, arguments.into_iter().skip(words))
 }
 
 /// Serve a registry: the OCI distribution specification over a directory.
@@ -46,7 +52,7 @@ fn registry(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     } else {
         LogLevel::Info
     };
-    dhow_daemon::logging::start(level, LogFormat::Text);
+    dhow_daemon::logging::start(level, LogFormat::Text, false);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -9,6 +9,7 @@ mod confinement;
 mod conformance;
 mod contract;
 mod cp;
+mod daemon_settings;
 mod docker_py;
 mod docker_py_suite;
 mod events;

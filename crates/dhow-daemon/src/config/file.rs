@@ -11,10 +11,11 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{AddressPool, ConfigError, LogFormat, LogLevel};
+use super::not_here::{self, NOT_HERE};
+use super::{AddressPool, ConfigError, LogFormat, LogLevel, values};
 
-/// The keys of the file with the flag of the same meaning.
-pub const KEYS: [(&str, &str); 36] = [
+/// The keys of the file with the flag of the same meaning, where there is one.
+pub const KEYS: [(&str, &str); 55] = [
     ("hosts", "host"),
     ("group", "group"),
     ("data-root", "data_root"),
@@ -23,6 +24,8 @@ pub const KEYS: [(&str, &str); 36] = [
     ("debug", "debug"),
     ("log-level", "log_level"),
     ("log-format", "log_format"),
+    ("raw-logs", "raw_logs"),
+    ("metrics-addr", "metrics_addr"),
     ("tls", "tls"),
     ("tlsverify", "tlsverify"),
     ("tlscacert", "tlscacert"),
@@ -32,6 +35,10 @@ pub const KEYS: [(&str, &str); 36] = [
     ("insecure-registries", "insecure_registry"),
     ("max-concurrent-downloads", "max_concurrent_downloads"),
     ("max-concurrent-uploads", "max_concurrent_uploads"),
+    ("max-download-attempts", "max_download_attempts"),
+    ("http-proxy", "http_proxy"),
+    ("https-proxy", "https_proxy"),
+    ("no-proxy", "no_proxy"),
     ("bridge", "bridge"),
     ("bip", "bip"),
     ("fixed-cidr", "fixed_cidr"),
@@ -40,17 +47,30 @@ pub const KEYS: [(&str, &str); 36] = [
     ("ip", "ip"),
     ("ip-forward", "ip_forward"),
     ("ip-masq", "ip_masq"),
+    ("iptables", "iptables"),
     ("icc", "icc"),
     ("dns", "dns"),
     ("dns-search", "dns_search"),
     ("dns-opts", "dns_opt"),
     ("default-ulimits", "default_ulimit"),
+    ("default-shm-size", "default_shm_size"),
+    ("default-ipc-mode", "default_ipc_mode"),
+    ("default-cgroupns-mode", "default_cgroupns_mode"),
+    ("default-stop-timeout", "default_stop_timeout"),
+    ("default-runtime", "default_runtime"),
+    ("cgroup-parent", "cgroup_parent"),
+    ("exec-opts", "exec_opt"),
+    ("init", "init"),
+    ("no-new-privileges", "no_new_privileges"),
+    ("seccomp-profile", "seccomp_profile"),
     ("log-driver", "log_driver"),
     ("log-opts", "log_opt"),
     ("labels", "label"),
+    ("features", "feature"),
+    ("experimental", "experimental"),
     ("live-restore", "live_restore"),
     ("shutdown-timeout", "shutdown_timeout"),
-    ("iptables", ""),
+    ("oom-score-adjust", "oom_score_adjust"),
 ];
 
 /// The file's values.
@@ -91,8 +111,38 @@ pub(super) struct FileConfig {
     pub log_opts: BTreeMap<String, String>,
     pub labels: Vec<String>,
     pub live_restore: Option<bool>,
-    pub shutdown_timeout: Option<u64>,
+    pub shutdown_timeout: Option<i64>,
     pub iptables: Option<bool>,
+    pub oom_score_adjust: Option<i32>,
+    pub raw_logs: Option<bool>,
+    pub metrics_addr: Option<String>,
+    pub max_download_attempts: Option<u32>,
+    pub http_proxy: Option<String>,
+    pub https_proxy: Option<String>,
+    pub no_proxy: Option<String>,
+    pub default_shm_size: Option<Size>,
+    pub default_ipc_mode: Option<String>,
+    pub default_cgroupns_mode: Option<String>,
+    pub default_stop_timeout: Option<i64>,
+    pub default_runtime: Option<String>,
+    pub cgroup_parent: Option<String>,
+    pub exec_opts: Vec<String>,
+    pub init: Option<bool>,
+    pub no_new_privileges: Option<bool>,
+    pub seccomp_profile: Option<String>,
+    pub features: BTreeMap<String, bool>,
+    pub experimental: Option<bool>,
+    /// Of what is taken without effect.
+    #[serde(skip)]
+    pub said: Vec<String>,
+}
+
+/// A number of bytes, also as Docker writes them: `64m`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Size {
+    Bytes(i64),
+    Text(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,10 +166,14 @@ pub(super) fn read(path: &Path, matches: &ArgMatches) -> Result<FileConfig, Conf
     }
     let Directives(directives) =
         serde_json::from_str(text).map_err(|e| error(format!("invalid JSON: {e}")))?;
+    let directives = flat(directives);
     let unknown: Vec<&str> = directives
         .iter()
         .map(|(key, _)| key.as_str())
-        .filter(|key| !KEYS.iter().any(|(known, _)| known == key))
+        .filter(|key| {
+            !KEYS.iter().any(|(known, _)| known == key)
+                && !NOT_HERE.iter().any(|setting| setting.key == *key)
+        })
         .collect();
     if !unknown.is_empty() {
         return Err(error(format!(
@@ -141,18 +195,25 @@ pub(super) fn read(path: &Path, matches: &ArgMatches) -> Result<FileConfig, Conf
             twice.join(", ")
         )));
     }
-    let conflicts: Vec<String> = KEYS
+    let not_here = NOT_HERE
         .iter()
+        // Those of both places are put together.
+        .filter(|setting| setting.key != "runtimes")
+        .map(|setting| (setting.key, setting.flag));
+    let conflicts: Vec<String> = KEYS
+        .into_iter()
+        .chain(not_here)
         .filter(|(_, flag)| {
             !flag.is_empty() && matches.value_source(flag) == Some(ValueSource::CommandLine)
         })
         .filter_map(|(key, flag)| {
             let (_, value) = directives.iter().find(|(k, _)| k == key)?;
-            Some(format!(
-                "{key}: (from flag: {}, from file: {})",
-                flag_text(matches, flag),
-                GoValue(value)
-            ))
+            let (flag, file) = (flag_text(matches, flag), GoValue(value).to_string());
+            let (flag, file) = match key {
+                "http-proxy" | "https-proxy" => (values::masked(&flag), values::masked(&file)),
+                _ => (flag, file),
+            };
+            Some(format!("{key}: (from flag: {flag}, from file: {file})"))
         })
         .collect();
     if !conflicts.is_empty() {
@@ -161,11 +222,26 @@ pub(super) fn read(path: &Path, matches: &ArgMatches) -> Result<FileConfig, Conf
             conflicts.join(", ")
         )));
     }
-    let values: Map<String, Value> = directives
+    let mut values: Map<String, Value> = directives
         .into_iter()
         .filter(|(_, value)| !value.is_null())
         .collect();
-    serde_path(values).map_err(error)
+    let said = not_here::of_file(&mut values).map_err(error)?;
+    let mut config = serde_path(values).map_err(error)?;
+    config.said = said;
+    Ok(config)
+}
+
+/// The proxies may be in an object of their own.
+fn flat(directives: Vec<(String, Value)>) -> Vec<(String, Value)> {
+    let mut flat = Vec::new();
+    for (key, value) in directives {
+        match value {
+            Value::Object(entries) if key == "proxies" => flat.extend(entries),
+            value => flat.push((key, value)),
+        }
+    }
+    flat
 }
 
 /// Converts one key at a time, so that an error can name it.

@@ -4,22 +4,23 @@ use std::path::PathBuf;
 
 use dhow_api::Ulimit;
 
-use super::{Config, ConfigError, DEFAULT_HOST, FileConfig, LogLevel, Tls, values};
+use super::file::Size;
+use super::{Called, Config, ConfigError, FileConfig, LogLevel, Proxies, Tls, values};
 use crate::flags::Flags;
-use crate::listen::Host;
+use crate::listen::{self, Host};
 
 pub(super) fn merge(
+    called: Called,
     flags: Flags,
     file: FileConfig,
     path: Option<PathBuf>,
 ) -> Result<Config, ConfigError> {
     let invalid = ConfigError::Invalid;
+    let mut said = file.said.clone();
     if flags.live_restore.or(file.live_restore) == Some(false) {
-        return Err(invalid(
-            "live-restore can't be switched off: containers never depend on the daemon".to_owned(),
-        ));
+        said.push("live-restore=false has no effect: containers never depend on the daemon".into());
     }
-    if file.iptables == Some(false) {
+    if flags.iptables.or(file.iptables) == Some(false) {
         return Err(invalid(
             "iptables can't be switched off: publish no ports and set ip-masq to false instead"
                 .to_owned(),
@@ -28,7 +29,7 @@ pub(super) fn merge(
     let tls = tls(&flags, &file);
     let hosts = [flags.host, file.hosts].concat();
     let hosts = if hosts.is_empty() {
-        vec![DEFAULT_HOST.to_owned()]
+        vec![called.host().to_owned()]
     } else {
         hosts
     };
@@ -44,7 +45,7 @@ pub(super) fn merge(
              --tlsverify with certificates, or --tls=false if that is what you want"
         )));
     }
-    let debug = flags.debug || file.debug == Some(true);
+    let debug = flags.debug.or(file.debug) == Some(true);
     let log_level = flags.log_level.or(file.log_level).unwrap_or_default();
     let mut default_ulimits: Vec<Ulimit> = file
         .default_ulimits
@@ -78,14 +79,80 @@ pub(super) fn merge(
             "invalid label {bad:?}: expected KEY=VALUE"
         )));
     }
-    let at_least_one = |name: &str, value: Option<usize>, default: usize| match value {
-        Some(0) => Err(invalid(format!("{name} must be at least 1"))),
-        Some(n) => Ok(n),
-        None => Ok(default),
+    // Docker takes zero as the default.
+    let or_default = |value: Option<usize>, default| value.filter(|n| *n > 0).unwrap_or(default);
+    let mut features = file.features.clone();
+    for text in &flags.feature {
+        let (name, on) = values::feature(text)?;
+        features.insert(name, on);
+    }
+    for option in flags.exec_opt.iter().chain(&file.exec_opts) {
+        said.extend(values::exec_opt(option)?);
+    }
+    let default_runtime = flags.default_runtime.or(file.default_runtime);
+    let default_runtime = default_runtime.filter(|name| !name.is_empty());
+    if let Some(other) = &default_runtime
+        && !matches!(other.as_str(), "runc" | "dhow" | "io.containerd.runc.v2")
+    {
+        return Err(invalid(format!(
+            "specified default runtime {other:?} does not exist: Dhow runs containers itself, which it calls \"runc\", as Docker does"
+        )));
+    }
+    let default_ipc_mode = flags.default_ipc_mode.or(file.default_ipc_mode);
+    let default_ipc_mode = values::ipc_mode(default_ipc_mode.unwrap_or_default())?;
+    let default_cgroupns_mode = flags.default_cgroupns_mode.or(file.default_cgroupns_mode);
+    let default_cgroupns_mode = values::cgroupns_mode(default_cgroupns_mode)?;
+    let default_shm_size = match (&flags.default_shm_size, &file.default_shm_size) {
+        (Some(text), _) | (None, Some(Size::Text(text))) => values::size("default-shm-size", text)?,
+        (None, Some(Size::Bytes(bytes))) => *bytes,
+        (None, None) => 0,
     };
+    let default_stop_timeout = flags.default_stop_timeout.or(file.default_stop_timeout);
+    if let Some(seconds) = default_stop_timeout.filter(|seconds| *seconds < 0) {
+        return Err(invalid(format!("invalid default stop timeout: {seconds}")));
+    }
+    let text = |flag: Option<String>, key: Option<String>| flag.or(key).filter(|t| !t.is_empty());
+    let seccomp = values::seccomp(flags.seccomp_profile.or(file.seccomp_profile))?;
+    for host in flags.dns_search.iter().chain(&file.dns_search) {
+        values::check_search_domain(host)?;
+    }
     Ok(Config {
+        said,
+        raw_logs: flags.raw_logs.or(file.raw_logs).unwrap_or(false),
+        metrics_addr: text(flags.metrics_addr, file.metrics_addr),
+        max_download_attempts: flags
+            .max_download_attempts
+            .or(file.max_download_attempts)
+            .filter(|attempts| *attempts > 0)
+            .unwrap_or(5),
+        proxies: Proxies {
+            http: text(flags.http_proxy, file.http_proxy),
+            https: text(flags.https_proxy, file.https_proxy),
+            no: text(flags.no_proxy, file.no_proxy),
+        },
+        default_shm_size: if default_shm_size > 0 {
+            default_shm_size
+        } else {
+            64 << 20
+        },
+        default_ipc_mode,
+        default_cgroupns_mode,
+        default_stop_timeout: default_stop_timeout.unwrap_or(10),
+        default_runtime: default_runtime.unwrap_or_else(|| "runc".to_owned()),
+        cgroup_parent: text(flags.cgroup_parent, file.cgroup_parent).unwrap_or_default(),
+        init: flags.init.or(file.init).unwrap_or(false),
+        no_new_privileges: flags
+            .no_new_privileges
+            .or(file.no_new_privileges)
+            .unwrap_or(false),
+        seccomp,
+        features,
+        experimental: flags.experimental.or(file.experimental).unwrap_or(false),
         hosts,
-        group: flags.group.or(file.group),
+        group: flags.group.or(file.group).or_else(|| {
+            let own = called == Called::Dockerd && listen::has_group("docker");
+            own.then(|| "docker".to_owned())
+        }),
         data_root: flags
             .data_root
             .or(file.data_root)
@@ -94,7 +161,10 @@ pub(super) fn merge(
             .exec_root
             .or(file.exec_root)
             .unwrap_or_else(|| "/run/dhow".into()),
-        pidfile: flags.pidfile.or(file.pidfile),
+        pidfile: flags
+            .pidfile
+            .or(file.pidfile)
+            .or_else(|| (called == Called::Dockerd).then(|| "/var/run/docker.pid".into())),
         file: path,
         log_level: if debug { LogLevel::Debug } else { log_level },
         log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
@@ -102,18 +172,16 @@ pub(super) fn merge(
         tls,
         registry_mirrors: [flags.registry_mirror, file.registry_mirrors].concat(),
         insecure_registries: [flags.insecure_registry, file.insecure_registries].concat(),
-        max_concurrent_downloads: at_least_one(
-            "max-concurrent-downloads",
+        max_concurrent_downloads: or_default(
             flags
                 .max_concurrent_downloads
                 .or(file.max_concurrent_downloads),
             3,
-        )?,
-        max_concurrent_uploads: at_least_one(
-            "max-concurrent-uploads",
+        ),
+        max_concurrent_uploads: or_default(
             flags.max_concurrent_uploads.or(file.max_concurrent_uploads),
             5,
-        )?,
+        ),
         bridge: flags.bridge.or(file.bridge),
         bip: flags.bip.or(file.bip),
         fixed_cidr: flags.fixed_cidr.or(file.fixed_cidr),
@@ -137,6 +205,7 @@ pub(super) fn merge(
             .shutdown_timeout
             .or(file.shutdown_timeout)
             .unwrap_or(15),
+        oom_score_adjust: flags.oom_score_adjust.or(file.oom_score_adjust),
     })
 }
 

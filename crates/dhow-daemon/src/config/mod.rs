@@ -5,20 +5,22 @@
 
 mod file;
 mod merge;
+pub mod not_here;
 mod values;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use dhow_api::Ulimit;
 use serde::Deserialize;
 
 use file::FileConfig;
 pub use file::KEYS;
+pub use values::masked;
 
-use crate::flags::Flags;
+use crate::flags::{Flags, command};
 use crate::listen::Host;
 
 /// Where the file is looked for.
@@ -45,6 +47,9 @@ pub enum LogLevel {
     Warn,
     Error,
     Fatal,
+    /// Docker knows these, too: the nearest is meant.
+    Panic,
+    Trace,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
@@ -111,30 +116,102 @@ pub struct Config {
     pub log_driver: String,
     pub log_opts: BTreeMap<String, String>,
     pub labels: Vec<String>,
-    pub shutdown_timeout: u64,
+    pub shutdown_timeout: i64,
+    pub oom_score_adjust: Option<i32>,
+    /// The log has no colours, also on a terminal.
+    pub raw_logs: bool,
+    pub metrics_addr: Option<String>,
+    pub max_download_attempts: u32,
+    pub proxies: Proxies,
+    pub default_shm_size: i64,
+    pub default_ipc_mode: String,
+    pub default_cgroupns_mode: Option<String>,
+    pub default_stop_timeout: i64,
+    pub default_runtime: String,
+    pub cgroup_parent: String,
+    pub init: bool,
+    pub no_new_privileges: bool,
+    pub seccomp: Seccomp,
+    pub features: BTreeMap<String, bool>,
+    pub experimental: bool,
+    /// What is to be said of settings that are taken without effect.
+    pub said: Vec<String>,
+}
+
+/// The proxies to registries; what is not said is the environment's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    pub http: Option<String>,
+    pub https: Option<String>,
+    pub no: Option<String>,
+}
+
+/// The seccomp profile of containers that say nothing of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    #[default]
+    Builtin,
+    Unconfined,
+    /// Its file, and what was in it.
+    Profile(PathBuf, String),
+}
+
+/// What the program was called as. A daemon that is called as Docker's finds its settings and its socket where Docker's
+/// has them, so that its unit starts it unchanged; what it keeps stays its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Called {
+    #[default]
+    Dhow,
+    Dockerd,
+}
+
+impl Called {
+    fn file(self) -> &'static Path {
+        Path::new(match self {
+            Called::Dhow => DEFAULT_FILE,
+            Called::Dockerd => "/etc/docker/daemon.json",
+        })
+    }
+
+    fn host(self) -> &'static str {
+        match self {
+            Called::Dhow => DEFAULT_HOST,
+            Called::Dockerd => "unix:///var/run/docker.sock",
+        }
+    }
 }
 
 impl Config {
-    /// Reads a command line, without the program's name, and the file. Also tells whether that was all that
-    /// was asked for (`--validate`).
+    /// As [`Config::load_as`], for a program that is called by its own name.
     pub fn load<I>(arguments: I) -> Result<(Config, bool), ConfigError>
     where
         I: IntoIterator<Item = std::ffi::OsString>,
     {
+        Config::load_as(Called::Dhow, arguments)
+    }
+
+    /// Reads a command line, without the program's name, and the file. Also tells whether that was all that
+    /// was asked for (`--validate`).
+    pub fn load_as<I>(called: Called, arguments: I) -> Result<(Config, bool), ConfigError>
+    where
+        I: IntoIterator<Item = std::ffi::OsString>,
+    {
         let program = std::ffi::OsString::from("dhow daemon");
-        let matches =
-            Flags::command().try_get_matches_from(std::iter::once(program).chain(arguments))?;
+        let matches = command().try_get_matches_from(std::iter::once(program).chain(arguments))?;
         let flags = Flags::from_arg_matches(&matches)?;
         let path = flags.config_file.clone();
         let (file, read_from) = match &path {
             Some(path) => (file::read(path, &matches)?, Some(path.clone())),
-            None if Path::new(DEFAULT_FILE).exists() => {
-                let path = Path::new(DEFAULT_FILE);
+            None if called.file().exists() => {
+                let path = called.file();
                 (file::read(path, &matches)?, Some(path.to_owned()))
             }
             None => (FileConfig::default(), None),
         };
         let validate = flags.validate;
-        merge::merge(flags, file, read_from).map(|config| (config, validate))
+        let said = not_here::of_flags(&matches).map_err(ConfigError::Invalid)?;
+        let mut file = file;
+        file.said.splice(0..0, said);
+        merge::merge(called, flags, file, read_from).map(|config| (config, validate))
     }
 }

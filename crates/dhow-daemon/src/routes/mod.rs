@@ -14,7 +14,6 @@ pub mod system;
 pub mod volumes;
 
 use std::future::Future;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -26,16 +25,14 @@ use http::{HeaderValue, header};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
 use crate::error::{ApiError, Result};
+use crate::settings::Settings;
 
 /// What every route can reach.
 #[derive(Clone)]
 pub struct AppState {
     pub engine: Engine,
-    /// The registries' client.
-    pub distribution: dhow_distribution::Client,
-    pub config: Arc<Config>,
+    pub settings: Settings,
     /// Ends streams when the daemon ends.
     pub stop: CancellationToken,
     /// Work that is finished even if the client that asked for it goes away.
@@ -43,6 +40,11 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// The registries' client, as it is set up now.
+    pub fn distribution(&self) -> dhow_distribution::Client {
+        self.settings.current().distribution.clone()
+    }
+
     /// Does something that is not to be left half done: it goes on if the client goes away.
     pub async fn finish<T, F>(&self, work: F) -> Result<T>
     where

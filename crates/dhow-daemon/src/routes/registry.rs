@@ -69,7 +69,7 @@ pub async fn auth(
     let server = config.serveraddress.clone();
     let auth = auth_of(config)?;
     let token = state
-        .distribution
+        .distribution()
         .login(&server, &auth)
         .await
         .map_err(|e| match e {
@@ -92,7 +92,7 @@ pub async fn inspect(
     let reference = images::reference(name, None)?;
     let auth = credentials(&headers)?;
     let found = state
-        .distribution
+        .distribution()
         .inspect(&reference, auth.as_ref())
         .await?;
     let d = found.descriptor;

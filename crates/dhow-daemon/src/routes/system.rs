@@ -24,7 +24,7 @@ pub fn router() -> Router<AppState> {
 }
 
 /// Answered also by HEAD, which clients ask first of all.
-async fn ping(method: Method) -> Response {
+async fn ping(State(state): State<AppState>, method: Method) -> Response {
     let headers = [
         (header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
         (header::PRAGMA, "no-cache"),
@@ -33,14 +33,18 @@ async fn ping(method: Method) -> Response {
     let body = if method == Method::HEAD { "" } else { "OK" };
     let mut response = (headers, body).into_response();
     let headers = response.headers_mut();
+    if state.settings.current().config.experimental {
+        let on = http::HeaderValue::from_static("true");
+        headers.insert("Docker-Experimental", on);
+    }
     // There is no BuildKit here.
     headers.insert("Builder-Version", http::HeaderValue::from_static("1"));
     headers.insert("Swarm", http::HeaderValue::from_static("inactive"));
     response
 }
 
-async fn version() -> Json<Version> {
-    Json(info::version())
+async fn version(State(state): State<AppState>) -> Json<Version> {
+    Json(info::version(state.settings.current().config.experimental))
 }
 
 async fn information(State(state): State<AppState>, Api(version): Api) -> Result<Json<Value>> {

@@ -105,10 +105,14 @@ impl Containers {
 
     /// Puts Docker's defaults where inspect shows them.
     fn settle_host(&self, host: &mut HostConfig, warnings: &mut Vec<String>) {
+        let defaults = self.defaults();
         let limits = &mut host.resources;
         // Groups of version 2 can't.
         if self.inner.host.cgroup_version == 1 {
             limits.oom_kill_disable.get_or_insert(false);
+        }
+        if limits.cgroup_parent.is_empty() {
+            limits.cgroup_parent.clone_from(&defaults.cgroup_parent);
         }
         if limits.memory > 0 && limits.memory_swap != -1 && !self.inner.host.swap_limit {
             limits.memory_swap = -1;
@@ -124,14 +128,19 @@ impl Containers {
             host.network_mode = "bridge".to_owned();
         }
         if host.ipc_mode.is_empty() {
-            host.ipc_mode = "private".to_owned();
+            host.ipc_mode.clone_from(&defaults.ipc_mode);
+        }
+        if host.cgroupns_mode.is_empty()
+            && let Some(mode) = &defaults.cgroupns_mode
+        {
+            host.cgroupns_mode.clone_from(mode);
         }
         if host.cgroupns_mode.is_empty() {
             let private = spec::namespaces::has_own_cgroup_namespace(host, &self.inner.host);
             host.cgroupns_mode = if private { "private" } else { "host" }.to_owned();
         }
         if host.shm_size == 0 {
-            host.shm_size = spec::mounts::DEFAULT_SHM_SIZE;
+            host.shm_size = defaults.shm_size;
         }
         if host.runtime.is_empty() {
             host.runtime = "runc".to_owned();
@@ -147,7 +156,7 @@ impl Containers {
                 host.log_config.config = self.inner.settings.log.options.clone();
             }
         }
-        for default in &self.inner.settings.ulimits {
+        for default in &defaults.ulimits {
             let own = host.resources.ulimits.get_or_insert_default();
             if !own.iter().any(|limit| limit.name == default.name) {
                 own.push(default.clone());

@@ -41,7 +41,7 @@ pub mod wait;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use dhow_api::Actor;
 use dhow_runtime::Spawner;
@@ -49,7 +49,7 @@ use dhow_runtime::cgroup::Cgroup;
 use dhow_store::Store;
 
 use crate::background::Background;
-use crate::config::LogDefaults;
+use crate::config::{ContainerDefaults, LogDefaults};
 use crate::error::{EngineError, Result};
 use crate::events::EventBus;
 use crate::host::HostFacts;
@@ -59,6 +59,7 @@ use crate::volumes::Volumes;
 
 use container::Container;
 pub use notice::{Notice, Notices};
+pub use spec::security::check_profile as check_seccomp_profile;
 use table::Table;
 
 /// All containers, and what is done with them. A handle; clones are the same.
@@ -89,10 +90,7 @@ pub struct Settings {
     /// The shims' sockets.
     pub exec_root: PathBuf,
     pub log: LogDefaults,
-    /// Limits of containers that do not set their own of the same name.
-    pub ulimits: Vec<dhow_api::Ulimit>,
-    /// The seconds between a stop's signal and its SIGKILL.
-    pub stop_timeout: i64,
+    pub defaults: RwLock<Arc<ContainerDefaults>>,
 }
 
 struct Inner {
@@ -166,6 +164,16 @@ impl Containers {
         let volumes = definition.volumes().map(|(name, _)| name);
         self.inner.volumes.release(&container.id, volumes);
         self.inner.table.remove(container);
+    }
+
+    pub fn defaults(&self) -> Arc<ContainerDefaults> {
+        let defaults = &self.inner.settings.defaults;
+        defaults.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    pub fn set_defaults(&self, new: ContainerDefaults) {
+        let defaults = &self.inner.settings.defaults;
+        *defaults.write().unwrap_or_else(|e| e.into_inner()) = Arc::new(new);
     }
 
     /// Publishes an event about a container, with the attributes that Docker gives it.

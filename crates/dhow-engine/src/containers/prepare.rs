@@ -97,6 +97,7 @@ impl Containers {
                 None => None,
             },
         };
+        let defaults = self.defaults();
         let spec = spec::generate(&SpecInput {
             id: container.id.as_str(),
             definition,
@@ -105,6 +106,7 @@ impl Containers {
             files: &container.etc_files(),
             volumes_dir: self.inner.volumes.dir(),
             shared,
+            defaults: &defaults,
         })?;
         let log = match host.log_config.kind.as_str() {
             "none" => LogSink::None,
@@ -134,7 +136,7 @@ impl Containers {
             log,
             attach: Vec::new(),
             held_fds: sandbox.holders.len(),
-            init: host.init.unwrap_or(false),
+            init: host.init.unwrap_or(defaults.init),
             sync_exit: !host.auto_remove,
             tty_size: match size {
                 [0, _] | [_, 0] => None,

@@ -118,7 +118,7 @@ impl Containers {
         }
         let seconds = timeout
             .or(container.definition().config.stop_timeout)
-            .unwrap_or(self.inner.settings.stop_timeout);
+            .unwrap_or(self.defaults().stop_timeout);
         let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
         // A removal needs no other signal than the last one.
         if signal != SIGKILL {

@@ -2,6 +2,7 @@
 //! say of the container (Docker's `HEALTHCHECK`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dhow_api::time::{now, rfc3339_nano};
@@ -116,6 +117,10 @@ impl Execs {
             let in_start_period = began.elapsed() < check.start_period;
             let start = now();
             let (exit_code, output) = self.probe(container, check).await;
+            self.inner.checks.fetch_add(1, Ordering::Relaxed);
+            if exit_code != 0 {
+                self.inner.failed_checks.fetch_add(1, Ordering::Relaxed);
+            }
             let result = HealthcheckResult {
                 start: rfc3339_nano(start),
                 end: rfc3339_nano(now()),

@@ -5,6 +5,7 @@ mod process;
 mod start;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use dhow_api::{ExecCreateRequest, ExecInspect, ExecProcessConfig};
@@ -70,6 +71,9 @@ struct Inner {
     containers: Containers,
     background: Background,
     table: Mutex<ExecTable>,
+    /// How many health checks there were.
+    checks: AtomicU64,
+    failed_checks: AtomicU64,
 }
 
 #[derive(Default)]
@@ -85,8 +89,19 @@ impl Execs {
                 containers,
                 background,
                 table: Mutex::default(),
+                checks: AtomicU64::new(0),
+                failed_checks: AtomicU64::new(0),
             }),
         }
+    }
+
+    /// How many health checks there were, and how many of them failed.
+    pub fn health_checks(&self) -> (u64, u64) {
+        let inner = &self.inner;
+        (
+            inner.checks.load(Ordering::Relaxed),
+            inner.failed_checks.load(Ordering::Relaxed),
+        )
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, ExecTable> {

@@ -56,8 +56,9 @@ impl Execs {
             )?)
             .filter(|r| !r.is_empty()),
         );
-        let security = security::parse(host)?;
-        made.set_no_new_privileges(Some(security.no_new_privileges));
+        let defaults = self.inner.containers.defaults();
+        let security = security::parse(host)?.or_default(&defaults)?;
+        made.set_no_new_privileges(Some(security.no_new_privileges()));
         made.set_oom_score_adj(i32::try_from(host.oom_score_adj).ok());
         // The container's, also for a privileged exec, as in Docker.
         made.set_apparmor_profile(process::apparmor_profile(

@@ -48,7 +48,7 @@ async fn pull(
     let reference = reference.with_default_tag();
     let own = state.clone();
     progress::respond(&state, move |report| async move {
-        own.distribution
+        own.distribution()
             .pull(
                 own.engine.images().store(),
                 &reference,

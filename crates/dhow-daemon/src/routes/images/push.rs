@@ -44,9 +44,8 @@ pub async fn push(
     progress::respond(&state, move |report| async move {
         for reference in references {
             let images = own.engine.images().store();
-            let pushed = own
-                .distribution
-                .push(images, &reference, auth.clone(), report.clone());
+            let registry = own.distribution();
+            let pushed = registry.push(images, &reference, auth.clone(), report.clone());
             pushed.await?;
             if let Ok(image) = images.resolve(&reference.to_string()) {
                 let id = image.id.to_string();

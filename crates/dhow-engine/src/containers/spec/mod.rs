@@ -20,6 +20,7 @@ use std::path::Path;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Linux, RootBuilder, Spec};
 
+use crate::config::ContainerDefaults;
 use crate::containers::definition::Definition;
 use crate::containers::user::ResolvedUser;
 use crate::error::{EngineError, Result};
@@ -45,6 +46,7 @@ pub struct SpecInput<'a> {
     pub files: &'a EtcFiles,
     pub volumes_dir: &'a Path,
     pub shared: Shared,
+    pub defaults: &'a ContainerDefaults,
 }
 
 /// The cgroup that a container is put into, under its `CgroupParent` or the daemon's.
@@ -66,7 +68,7 @@ pub fn generate(input: &SpecInput<'_>) -> Result<Spec> {
         host.cap_add.as_deref().unwrap_or_default(),
         host.cap_drop.as_deref().unwrap_or_default(),
     )?;
-    let security = security::parse(host)?;
+    let security = security::parse(host)?.or_default(input.defaults)?;
 
     let mut resources = resources::limits(&host.resources, input.host.cgroup_version)?;
     resources.set_devices(Some(devices.rules));

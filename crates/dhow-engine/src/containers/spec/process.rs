@@ -44,7 +44,7 @@ pub fn init(
         )?)
         .filter(|r| !r.is_empty()),
     );
-    process.set_no_new_privileges(Some(security.no_new_privileges));
+    process.set_no_new_privileges(Some(security.no_new_privileges()));
     process.set_apparmor_profile(apparmor_profile(input.host, security, host.privileged));
     process.set_oom_score_adj(i32::try_from(host.oom_score_adj).ok());
     Ok(process)

@@ -4,6 +4,7 @@ use dhow_api::HostConfig;
 use oci_spec::runtime::{Capability, LinuxSeccomp};
 
 use super::seccomp_profile::Profile;
+use crate::config::ContainerDefaults;
 use crate::error::{EngineError, Result};
 
 /// What the options say, parsed.
@@ -12,7 +13,7 @@ pub struct Security {
     seccomp: Seccomp,
     /// `None` for the default.
     pub apparmor: Option<String>,
-    pub no_new_privileges: bool,
+    no_new_privileges: Option<bool>,
     unmasked: bool,
 }
 
@@ -20,8 +21,13 @@ pub struct Security {
 enum Seccomp {
     #[default]
     Default,
+    /// Asked for by name.
+    Builtin,
     Unconfined,
     Profile(Box<Profile>),
+    /// The daemon's, which does not hold for privileged containers.
+    Daemons(Box<Profile>),
+    DaemonsUnconfined,
 }
 
 const MASKED: [&str; 12] = [
@@ -62,7 +68,7 @@ pub fn parse(host: &HostConfig) -> Result<Security> {
         let invalid = || EngineError::invalid(format!("invalid --security-opt 2: \"{option}\""));
         match option.as_str() {
             "no-new-privileges" => {
-                security.no_new_privileges = true;
+                security.no_new_privileges = Some(true);
                 continue;
             }
             "disable" => continue,
@@ -85,14 +91,14 @@ pub fn parse(host: &HostConfig) -> Result<Security> {
             "seccomp" => {
                 security.seccomp = match value {
                     "unconfined" => Seccomp::Unconfined,
-                    "builtin" | "default" => Seccomp::Default,
+                    "builtin" | "default" => Seccomp::Builtin,
                     profile => Seccomp::Profile(Box::new(Profile::parse(profile)?)),
                 }
             }
             "no-new-privileges" => {
                 security.no_new_privileges = match value {
-                    "true" | "1" => true,
-                    "false" | "0" => false,
+                    "true" | "1" => Some(true),
+                    "false" | "0" => Some(false),
                     _ => return Err(invalid()),
                 }
             }
@@ -103,19 +109,43 @@ pub fn parse(host: &HostConfig) -> Result<Security> {
     Ok(security)
 }
 
+/// Refuses a profile that could not be used.
+pub fn check_profile(profile: &str) -> Result<()> {
+    Profile::parse(profile).map(drop)
+}
+
 impl Security {
+    /// What the options leave open, by the daemon's defaults.
+    pub fn or_default(mut self, defaults: &ContainerDefaults) -> Result<Security> {
+        self.no_new_privileges
+            .get_or_insert(defaults.no_new_privileges);
+        if let (Seccomp::Default, Some(profile)) = (&self.seccomp, &defaults.seccomp) {
+            self.seccomp = match profile.as_str() {
+                "unconfined" => Seccomp::DaemonsUnconfined,
+                profile => Seccomp::Daemons(Box::new(Profile::parse(profile)?)),
+            };
+        }
+        Ok(self)
+    }
+
+    pub fn no_new_privileges(&self) -> bool {
+        self.no_new_privileges.unwrap_or(false)
+    }
+
     pub fn seccomp(
         &self,
         privileged: bool,
         capabilities: &[Capability],
     ) -> Result<Option<LinuxSeccomp>> {
         match &self.seccomp {
-            Seccomp::Unconfined => Ok(None),
-            Seccomp::Default if privileged => Ok(None),
-            Seccomp::Default => Ok(Some(dhow_runtime::seccomp::default_profile(
-                &capabilities.iter().copied().collect(),
-            ))),
-            Seccomp::Profile(profile) => Ok(Some(profile.resolve(capabilities))),
+            Seccomp::Unconfined | Seccomp::DaemonsUnconfined => Ok(None),
+            Seccomp::Default | Seccomp::Builtin | Seccomp::Daemons(_) if privileged => Ok(None),
+            Seccomp::Default | Seccomp::Builtin => Ok(Some(
+                dhow_runtime::seccomp::default_profile(&capabilities.iter().copied().collect()),
+            )),
+            Seccomp::Profile(profile) | Seccomp::Daemons(profile) => {
+                Ok(Some(profile.resolve(capabilities)))
+            }
         }
     }
 

@@ -47,6 +47,7 @@ fn spec(config: &str, host: &str, cgroup_version: u8) -> Value {
         files: &crate::networks::EtcFiles::of(Path::new("/c")),
         volumes_dir: Path::new("/v"),
         shared: Shared::default(),
+        defaults: &ContainerDefaults::default(),
     })
     .unwrap();
     let mut value = serde_json::to_value(spec).unwrap();
