@@ -13,6 +13,8 @@ mod daemon_settings;
 mod docker_py;
 mod docker_py_suite;
 mod events;
+mod events_attributes;
+mod events_history;
 mod exec;
 mod failures;
 mod filling;

@@ -53,6 +53,8 @@ pub struct View {
     pub cleared: Option<CancellationToken>,
     /// It has run out of memory since its start, which its watchers know.
     pub oom_told: bool,
+    /// Whether it is to be told, before its end, that it was stopped.
+    pub stop_untold: bool,
     /// Holds the image's layers.
     pub pin: Option<dhow_image::Pin>,
 }
@@ -142,6 +144,7 @@ impl Container {
                 failed_health: false,
                 cleared: None,
                 oom_told: false,
+                stop_untold: false,
                 pin: None,
             }),
             progress: watch::Sender::new(progress),

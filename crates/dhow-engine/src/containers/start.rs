@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::Container;
 use super::create::with_init_layer;
-use super::definition::Definition;
+use super::definition::{Definition, MountKind};
 use super::prepare::make_bind_sources;
 use super::state::Event;
 use super::{Containers, Notice};
@@ -72,11 +72,15 @@ impl Containers {
             Ok(sandbox) => sandbox,
             Err(e) => return Err(self.start_failed(container, cause, None, e).await),
         };
+        self.tell_volumes(container, "mount");
         self.tell_network(container, "connect");
         let endpoint = sandbox.endpoint.clone();
         match self.launch(container, sandbox).await {
             Ok(()) => Ok(()),
-            Err(e) => Err(self.start_failed(container, cause, endpoint, e).await),
+            Err(e) => {
+                self.tell_volumes(container, "unmount");
+                Err(self.start_failed(container, cause, endpoint, e).await)
+            }
         }
     }
 
@@ -126,6 +130,24 @@ impl Containers {
         self.inner
             .networks
             .tell(container.id.as_str(), &mode, action);
+    }
+
+    /// Tells that a container's volumes are mounted, or no longer are.
+    pub fn tell_volumes(&self, container: &Container, action: &str) {
+        for mount in &container.definition().mounts {
+            let MountKind::Volume { name, .. } = &mount.kind else {
+                continue;
+            };
+            let mut attributes = vec![("container", container.id.as_str()), ("driver", "local")];
+            if action == "mount" {
+                attributes.extend([
+                    ("destination", mount.destination.as_str()),
+                    ("propagation", &mount.propagation),
+                    ("read/write", if mount.read_only { "false" } else { "true" }),
+                ]);
+            }
+            self.inner.volumes.tell(action, name, &attributes);
+        }
     }
 
     async fn start_failed(

@@ -31,9 +31,7 @@ impl Containers {
             State::Running(_) | State::Paused(_) | State::Restarting(_) => {}
             _ => return Err(EngineError::NotModified),
         }
-        self.stop_locked(&container, timeout, signal).await?;
-        self.tell(&container, "stop", &[]);
-        Ok(())
+        self.stop_and_tell(&container, timeout, signal).await
     }
 
     pub async fn restart(
@@ -48,8 +46,7 @@ impl Containers {
         if container.state().is_live() {
             // Between the two a container of `--rm` would be removed; its removal waits for this lock, and
             // finds it running.
-            self.stop_locked(&container, timeout, signal).await?;
-            self.tell(&container, "stop", &[]);
+            self.stop_and_tell(&container, timeout, signal).await?;
         }
         self.start_locked(&container, Cause::User).await?;
         container.view().life.restart_count = 0;
@@ -94,6 +91,23 @@ impl Containers {
             Err(e) => return Err(EngineError::io(format!("cannot kill container: {name}"))(e)),
         }
         self.tell(&container, "kill", &[("signal", &number.to_string())]);
+        Ok(())
+    }
+
+    /// As in Docker, it is told that a container was stopped before it is told that it died: whoever ends it does so.
+    async fn stop_and_tell(
+        &self,
+        container: &Arc<Container>,
+        timeout: Option<i64>,
+        signal: i32,
+    ) -> Result<()> {
+        container.view().stop_untold = true;
+        let stopped = self.stop_locked(container, timeout, signal).await;
+        let untold = std::mem::take(&mut container.view().stop_untold);
+        stopped?;
+        if untold {
+            self.tell(container, "stop", &[]);
+        }
         Ok(())
     }
 

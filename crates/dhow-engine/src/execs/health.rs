@@ -11,7 +11,7 @@ use dhow_runtime::{AttachStreams, ExecRequest, Target};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-use super::Execs;
+use super::{Execs, command_line};
 use crate::containers::Notice;
 use crate::containers::container::Container;
 use crate::containers::definition::Definition;
@@ -175,6 +175,13 @@ impl Execs {
             Err(e) => return (-1, e.to_string()),
         };
         let mut exit = shim.exec_exit(&id);
+        let command = command_line(&request);
+        let tell = |action: String, more: &[(&str, &str)]| {
+            let attributes = [&[("execID", id.as_str())], more].concat();
+            self.inner.containers.tell(container, action, &attributes);
+        };
+        tell(format!("exec_create: {command}"), &[]);
+        tell(format!("exec_start: {command}"), &[]);
         let started = shim
             .exec(
                 ExecRequest {
@@ -204,13 +211,15 @@ impl Execs {
         })
         .await;
         match ended {
-            Ok(code) => (
-                code.unwrap_or(-1),
-                String::from_utf8_lossy(&output).into_owned(),
-            ),
+            Ok(code) => {
+                let code = code.unwrap_or(-1);
+                tell("exec_die".into(), &[("exitCode", &code.to_string())]);
+                (code, String::from_utf8_lossy(&output).into_owned())
+            }
             Err(_) => {
                 // It may end just now by itself.
-                let _ = shim.signal(Target::Exec(id), SIGKILL).await;
+                let _ = shim.signal(Target::Exec(id.clone()), SIGKILL).await;
+                tell("exec_die".into(), &[("exitCode", "137")]);
                 let seconds = check.timeout.as_secs_f64();
                 let said = String::from_utf8_lossy(&output);
                 let colon = if said.is_empty() { "" } else { ": " };

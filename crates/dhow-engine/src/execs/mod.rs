@@ -292,8 +292,12 @@ impl Execs {
 
 /// The command as its events show it.
 fn command_line(request: &ExecCreateRequest) -> String {
-    let words: Vec<&str> = request.cmd.iter().flatten().map(String::as_str).collect();
-    words.join(" ")
+    let words = request.cmd.as_deref().unwrap_or_default();
+    match words {
+        // As Docker puts it together.
+        [one] => format!("{one} "),
+        words => words.join(" "),
+    }
 }
 
 fn already_running(id: &str) -> EngineError {

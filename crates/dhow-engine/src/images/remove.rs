@@ -13,9 +13,9 @@ impl Images {
         let removed = self.inner.store.remove(name, force, &|id| self.users(id))?;
         for one in &removed {
             match one {
-                Removed::Untagged(_) => {
-                    self.tell("untag", &image.id.to_string(), &image.id.to_string())
-                }
+                // A digest that goes with its tag is not told of by itself.
+                Removed::Untagged(gone) if gone.contains('@') && !name.contains('@') => {}
+                Removed::Untagged(gone) => self.tell("untag", &image.id.to_string(), gone),
                 Removed::Deleted(id) if *id == image.id => {
                     self.tell("delete", &image.id.to_string(), &image.id.to_string());
                 }

@@ -122,6 +122,7 @@ impl Supervisor {
             None => {}
         }
         containers.tell_network(container, "disconnect");
+        containers.tell_volumes(container, "unmount");
         let policy = definition.restart_policy().unwrap_or_default();
         // Also with an exit code that says otherwise.
         let failed = std::mem::take(&mut container.view().failed_health) && record.code == 0;
@@ -135,6 +136,9 @@ impl Supervisor {
         let oom_told = std::mem::take(&mut container.view().oom_told);
         if record.oom_killed && !oom_told {
             containers.tell(container, "oom", &[]);
+        }
+        if std::mem::take(&mut container.view().stop_untold) {
+            containers.tell(container, "stop", &[]);
         }
         containers.tell(
             container,

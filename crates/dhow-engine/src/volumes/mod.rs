@@ -165,7 +165,8 @@ impl Volumes {
         Ok(self.show(&record))
     }
 
-    fn tell(&self, action: &str, name: &str, attributes: &[(&str, &str)]) {
+    /// Publishes an event about a volume.
+    pub fn tell(&self, action: &str, name: &str, attributes: &[(&str, &str)]) {
         let actor = dhow_api::Actor {
             id: name.to_owned(),
             attributes: attributes

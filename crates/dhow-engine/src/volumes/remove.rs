@@ -67,6 +67,8 @@ impl Volumes {
                 report.volumes_deleted.push(name);
             }
         }
+        let reclaimed = report.space_reclaimed.to_string();
+        self.tell("prune", "", &[("reclaimed", &reclaimed)]);
         Ok(report)
     }
 

@@ -100,11 +100,11 @@ async fn import(
     let image = images::blocking(&state, move |state| {
         let committed = ingest.import(layer, &options)?;
         let id = committed.image.id.to_string();
-        let name = options.reference.as_ref().map(Reference::familiar);
-        state
-            .engine
-            .images()
-            .tell("import", &id, name.as_deref().unwrap_or(&id));
+        let images = state.engine.images();
+        if let Some(reference) = &options.reference {
+            images.tell("tag", &id, &reference.familiar());
+        }
+        images.tell("import", &id, &id);
         Ok(id)
     })
     .await?;
