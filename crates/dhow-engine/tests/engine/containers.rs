@@ -80,7 +80,7 @@ pub async fn stop_kill_and_their_events(w: Arc<World>) {
         format!("cannot kill container: {id}: container {id} is not running")
     );
     let mut actions = Vec::new();
-    while let Some(event) = events.take_ready() {
+    while let Some(event) = events.ready().await {
         if event.kind == "container" {
             actions.push(event.action.clone());
             if event.action == "die" {
@@ -89,7 +89,7 @@ pub async fn stop_kill_and_their_events(w: Arc<World>) {
             }
         }
     }
-    assert_eq!(actions, ["create", "start", "kill", "die", "stop"]);
+    assert_eq!(actions, ["create", "start", "kill", "stop", "die"]);
     // One that does not listen is killed after its time.
     let id = w
         .create(
