@@ -176,8 +176,8 @@ pub static NOT_HERE: [NotHere; 40] = {
             "allow-direct-routing",
             "allow-direct-routing",
             Switch,
-            &["true"],
-            "whoever routes to a container's address reaches it",
+            &["false"],
+            "containers' addresses are reached from this machine only",
         ),
         setting(
             "bridge-accept-fwmark",
