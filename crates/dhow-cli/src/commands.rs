@@ -2,6 +2,7 @@
 
 mod completion;
 mod container;
+mod context;
 pub mod help;
 mod image;
 mod inspect;
@@ -25,7 +26,7 @@ pub const GLOBAL: &[Flag] = &[
     Flag::new(
         "context",
         Kind::String,
-        "Name of a context (only \"default\")",
+        "Name of the context whose daemon is used, whatever the environment says",
     )
     .short('c'),
     Flag::new("debug", Kind::Bool, "Say more").short('D'),
@@ -59,6 +60,10 @@ pub const GROUPS: &[Group] = &[
     Group {
         name: "container",
         about: "Manage containers",
+    },
+    Group {
+        name: "context",
+        about: "Manage contexts",
     },
     Group {
         name: "image",
@@ -159,6 +164,15 @@ pub const COMMANDS: &[Command] = commands! {
     ["volume inspect"], [], "[OPTIONS] VOLUME [VOLUME...]", "Show all about one or more volumes", ONE, false, [inspect::VOLUME], inspect::volume;
     ["volume rm"], ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]", "Remove one or more volumes that no container uses", ONE, false, [volume::RM], volume::rm;
     ["volume prune"], [], "[OPTIONS]", "Remove unused volumes", Arity::None, false, [volume::prune::PRUNE], volume::prune::run;
+    ["context create"], [], "[OPTIONS] CONTEXT", "Create a context: a daemon with a name", Arity::Exactly(1), false, [context::create::CREATE], context::create::run;
+    ["context update"], [], "[OPTIONS] CONTEXT", "Change a context", Arity::Exactly(1), false, [context::create::UPDATE], context::create::update;
+    ["context ls"], ["context list"], "[OPTIONS]", "List contexts", Arity::None, false, [context::list::LS], context::list::run;
+    ["context inspect"], [], "[OPTIONS] [CONTEXT] [CONTEXT...]", "Show all about one or more contexts", Arity::AtLeast(0), false, [context::inspect::INSPECT], context::inspect::run;
+    ["context rm"], ["context remove"], "CONTEXT [CONTEXT...]", "Remove one or more contexts", ONE, false, [context::current::RM], context::current::rm;
+    ["context use"], [], "CONTEXT", "Use a context from now on", Arity::Exactly(1), false, [], context::current::use_;
+    ["context show"], [], "", "Print the name of the context in use", Arity::None, false, [], context::current::show;
+    ["context export"], [], "[OPTIONS] CONTEXT [FILE|-]", "Write a context to a tar archive", Arity::Between(1, 2), false, [], context::transfer::export;
+    ["context import"], [], "CONTEXT FILE|-", "Read a context from a tar archive", Arity::Exactly(2), false, [], context::transfer::import;
     ["login"], [], "[OPTIONS] [SERVER]", "Log in to a registry", Arity::AtMost(1), false, [login::LOGIN], login::login;
     ["logout"], [], "[SERVER]", "Log out from a registry", Arity::AtMost(1), false, [], login::logout;
     ["version"], [], "[OPTIONS]", "Show the versions of client and daemon", Arity::None, false, [system::version::VERSION], system::version::run;
@@ -166,6 +180,7 @@ pub const COMMANDS: &[Command] = commands! {
     ["events", "system events"], [], "[OPTIONS]", "Show what happens, as it happens", Arity::None, false, [system::events::EVENTS], system::events::run;
     ["system df"], [], "[OPTIONS]", "Show how much disk is used", Arity::None, false, [system::df::DF], system::df::run;
     ["system prune"], [], "[OPTIONS]", "Remove what is not used", Arity::None, false, [system::prune::PRUNE], system::prune::run;
+    ["system dial-stdio"], [], "", "Join the standard streams to the daemon (for ssh:// hosts)", Arity::None, false, [], system::dial_stdio::run;
     ["completion"], [], "SHELL", "Print the completion script for a shell (bash|zsh|fish)", Arity::Exactly(1), false, [], completion::run;
     ["__docs"], [], "", "Print the reference of the command line", Arity::None, false, [], completion::docs;
 };

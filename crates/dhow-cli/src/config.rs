@@ -66,6 +66,18 @@ impl ConfigFile {
             .filter(|text| !text.is_empty())
     }
 
+    /// Sets a member, or takes it away.
+    pub fn set_text(&mut self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => {
+                self.root.insert(name.to_owned(), value.into());
+            }
+            None => {
+                self.root.shift_remove(name);
+            }
+        }
+    }
+
     /// A member that is a map of strings.
     pub fn map(&self, name: &str) -> BTreeMap<&str, &str> {
         let members = self.root.get(name).and_then(Value::as_object);

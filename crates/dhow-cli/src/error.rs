@@ -49,6 +49,17 @@ pub fn plain(text: impl Into<String>) -> Error {
     }
 }
 
+/// What the system says is wrong, as Go has it.
+pub fn system_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
 /// The end of a command that does one thing to each of many: what failed is said together.
 pub fn all_done(failures: Vec<String>) -> Result<()> {
     match failures.is_empty() {

@@ -33,6 +33,8 @@ pub enum Kind {
     Filter,
     /// `name=value`, several times.
     Map,
+    /// `name=value,name=value`, several times.
+    Pairs,
 }
 
 impl Kind {
@@ -49,11 +51,12 @@ impl Kind {
             Kind::Decimal => "decimal",
             Kind::Filter => "filter",
             Kind::Map => "map",
+            Kind::Pairs => "stringToString",
         }
     }
 
     fn is_list(self) -> bool {
-        matches!(self, Kind::List | Kind::Filter | Kind::Map)
+        matches!(self, Kind::List | Kind::Filter | Kind::Map | Kind::Pairs)
     }
 
     /// Why a value does not fit.
@@ -82,13 +85,13 @@ impl Kind {
             Kind::Filter if !value.contains('=') => {
                 Err("bad format of filter (expected name=value)".to_owned())
             }
-            Kind::String | Kind::List | Kind::Filter | Kind::Map => Ok(()),
+            Kind::String | Kind::List | Kind::Filter | Kind::Map | Kind::Pairs => Ok(()),
         }
     }
 }
 
 /// Go's `strconv.ParseBool`.
-fn parse_bool(text: &str) -> Option<bool> {
+pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -7,6 +7,7 @@ mod autostart;
 mod command;
 mod commands;
 mod config;
+mod contexts;
 mod credentials;
 mod environment;
 mod error;

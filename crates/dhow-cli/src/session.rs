@@ -3,7 +3,7 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dhow_api::ApiVersion;
 use dhow_client::{Client, ClientConfig, Host, TlsOptions};
@@ -11,7 +11,9 @@ use http::{HeaderName, HeaderValue};
 
 use crate::autostart;
 use crate::config::{self, ConfigFile};
-use crate::error::{Result, message};
+use crate::contexts::choice::{Choice, variable};
+use crate::contexts::{CA, CERT, ENDPOINT, KEY, Store};
+use crate::error::{Result, message, plain};
 use crate::flags::Args;
 
 /// Where the daemon listens unless told otherwise.
@@ -21,61 +23,114 @@ pub struct Session {
     /// `dhow`, or `docker` if called so.
     pub program: String,
     pub config: ConfigFile,
-    client: Arc<Client>,
-    /// Whether the host is the default one, where a daemon may be started.
-    default_host: bool,
-}
-
-/// The first of the variables that is set to something.
-fn variable(names: &[&str]) -> Option<String> {
-    names
-        .iter()
-        .filter_map(|name| env::var(name).ok())
-        .find(|value| !value.is_empty())
+    pub choice: Choice,
+    /// `--debug`.
+    pub debug: bool,
+    /// Of the configuration, and what else is kept beside it.
+    directory: PathBuf,
+    /// What the flags and the environment say, for the default context.
+    tls: Option<TlsOptions>,
+    /// Made when a command wants it: some have nothing to do with a daemon.
+    client: OnceLock<Arc<Client>>,
 }
 
 impl Session {
     pub fn new(program: String, globals: &Args) -> Result<Session> {
         let directory = config::directory(globals.nonempty("config"));
         let config = ConfigFile::load(&directory)?;
-        let hosts = globals.list("host");
-        if hosts.len() > 1 {
-            return Err(message("specify only one -H"));
-        }
-        let host = hosts.first().map(|host| (*host).to_owned());
-        if let Some(context) = globals.nonempty("context")
-            && context != "default"
-        {
-            return Err(message(format!(
-                "there is no context {context:?}: say where the daemon is with --host or DOCKER_HOST"
-            )));
-        }
-        let named = host.or_else(|| variable(&["DHOW_HOST", "DOCKER_HOST"]));
-        let tls = tls_options(globals, &directory);
+        Ok(Session {
+            program,
+            choice: Choice::made(globals, &config)?,
+            config,
+            tls: tls_options(globals, &directory),
+            directory,
+            debug: globals.is_set("debug"),
+            client: OnceLock::new(),
+        })
+    }
+
+    /// The configuration as it is in its file now, to change it.
+    pub fn reload_config(&self) -> Result<ConfigFile> {
+        ConfigFile::load(&self.directory)
+    }
+
+    pub fn contexts(&self) -> Store {
+        Store::new(&self.directory)
+    }
+
+    /// Where the daemon of the default context is, as it was written.
+    pub fn default_host(&self) -> Result<String> {
+        let named = match &self.choice {
+            Choice::Default { host } => host.clone(),
+            Choice::Kept(_) => None,
+        };
+        Ok(match named {
+            Some(host) => Host::parse(&host, self.tls.is_some())
+                .map_err(dhow_client::Error::from)?
+                .to_string(),
+            None => format!("unix://{DEFAULT_SOCKET}"),
+        })
+    }
+
+    /// The files of the default context's TLS.
+    pub fn default_tls(&self) -> Option<&TlsOptions> {
+        self.tls.as_ref()
+    }
+
+    /// Where the daemon is, and how it is spoken to.
+    fn endpoint(&self) -> Result<(Host, Option<TlsOptions>)> {
+        let (named, tls) = match &self.choice {
+            Choice::Default { host } => (host.clone(), self.tls.clone()),
+            Choice::Kept(name) => {
+                let contexts = self.contexts();
+                let metadata = contexts.read(name)?;
+                if !metadata.endpoints.contains_key(ENDPOINT) {
+                    return Err(message("cannot find docker endpoint in context"));
+                }
+                let files = contexts.tls_directory(name).join(ENDPOINT);
+                let tls = TlsOptions {
+                    verify: !metadata.skips_verification(),
+                    ca: Some(files.join(CA)).filter(|path| path.exists()),
+                    cert: Some(files.join(CERT)).filter(|path| path.exists()),
+                    key: Some(files.join(KEY)).filter(|path| path.exists()),
+                };
+                let some = tls.ca.is_some() || tls.cert.is_some() || tls.key.is_some();
+                let tls = (some || !tls.verify).then_some(tls);
+                (metadata.host().map(str::to_owned), tls)
+            }
+        };
         let host = match &named {
             Some(text) => Host::parse(text, tls.is_some()).map_err(dhow_client::Error::from)?,
             None => Host::Unix(PathBuf::from(DEFAULT_SOCKET)),
         };
-        let https = named
-            .as_ref()
-            .is_some_and(|text| text.starts_with("https://"));
+        let https = named.is_some_and(|text| text.starts_with("https://"));
         let tls = match host {
-            Host::Unix(_) => None,
+            Host::Unix(_) | Host::Ssh(_) => None,
             Host::Tcp { .. } if https && tls.is_none() => Some(TlsOptions {
                 verify: true,
                 ..TlsOptions::default()
             }),
             Host::Tcp { .. } => tls,
         };
+        Ok((host, tls))
+    }
+
+    fn make_client(&self) -> Result<Client> {
+        let (host, tls) = self.endpoint().map_err(|error| {
+            plain(format!(
+                "Failed to initialize: unable to resolve docker endpoint: {error}"
+            ))
+        })?;
         let version = match variable(&["DOCKER_API_VERSION"]) {
-            Some(text) => Some(
+            Some((name, text)) => Some(
                 text.trim_start_matches('v')
                     .parse::<ApiVersion>()
-                    .map_err(|error| message(format!("DOCKER_API_VERSION: {error}")))?,
+                    .map_err(|error| message(format!("{name}: {error}")))?,
             ),
             None => None,
         };
-        let headers = config
+        let headers = self
+            .config
             .map("HttpHeaders")
             .into_iter()
             .filter(|(name, _)| !name.eq_ignore_ascii_case("user-agent"))
@@ -86,7 +141,7 @@ impl Session {
                 ))
             })
             .collect();
-        let client = Arc::new(Client::new(ClientConfig {
+        Ok(Client::new(ClientConfig {
             host,
             tls,
             version,
@@ -96,33 +151,33 @@ impl Session {
                 env!("CARGO_PKG_VERSION"),
                 env::consts::OS
             ),
-        }));
-        Ok(Session {
-            program,
-            config,
-            client,
-            default_host: named.is_none(),
-        })
+        }))
     }
 
     /// The client, with a connection that the next call will use. Where no daemon listens on the default
     /// socket, and the user may, one is started.
     pub async fn client(&self) -> Result<&Arc<Client>> {
-        match self.client.warm().await {
+        let client = self.client_as_is()?;
+        match client.warm().await {
             Ok(()) => {}
             Err(dhow_client::Error::NotRunning { .. })
-                if self.default_host && rustix::process::geteuid().is_root() =>
+                if self.choice == (Choice::Default { host: None })
+                    && rustix::process::geteuid().is_root() =>
             {
-                autostart::start(&self.client).await?;
+                autostart::start(client).await?;
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(&self.client)
+        Ok(client)
     }
 
-    /// The client for a command that has something to say without a daemon, too.
-    pub fn client_as_is(&self) -> &Arc<Client> {
-        &self.client
+    /// The client without a connection, for a command that has something to say without a daemon, too.
+    pub fn client_as_is(&self) -> Result<&Arc<Client>> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Arc::new(self.make_client()?);
+        Ok(self.client.get_or_init(|| client))
     }
 
     /// The keys that end an attachment: the flag's, or the configuration's.

@@ -123,7 +123,7 @@ impl<'a> Call<'a> {
         let config = self.client.config();
         let (base, authority) = match &config.host {
             // A unix socket has no name, and the header must be there.
-            Host::Unix(_) => ("", "dhow"),
+            Host::Unix(_) | Host::Ssh(_) => ("", "dhow"),
             Host::Tcp { address, base } => (base.as_str(), address.as_str()),
         };
         let version = match self.client.path_version() {

@@ -1,8 +1,10 @@
 //! The client: connections that are kept and used again, and the version that is spoken.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Mutex;
 
+use bytes::Bytes;
 use dhow_api::ApiVersion;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
@@ -10,8 +12,10 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use crate::call::{Body, Call};
+use crate::command::CommandEnded;
 use crate::connect::Connection;
 use crate::error::Error;
+use crate::hijack::Hijacked;
 use crate::host::Host;
 use crate::tls::TlsOptions;
 
@@ -163,10 +167,37 @@ impl Client {
                     Err(mut error) => match error.take_message() {
                         // The daemon has closed a connection that was kept; not a byte was sent.
                         Some(unsent) if reused => request = unsent,
-                        _ => return Err(error.into_error().into()),
+                        _ => return Err(self.explained(error.into_error())),
                     },
                 }
             }
+        })
+    }
+
+    /// A connection by way of another program fails in that program's words.
+    fn explained(&self, error: hyper::Error) -> Error {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(current) = cause {
+            if let Some(failed) = current.downcast_ref::<io::Error>()
+                && failed
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<CommandEnded>())
+            {
+                return Error::connect(
+                    self.config.host.to_string(),
+                    io::Error::other(failed.to_string()),
+                );
+            }
+            cause = current.source();
+        }
+        error.into()
+    }
+
+    /// A connection that no call is made on, to be joined to something else.
+    pub fn dial(&self) -> Boxed<'_, Hijacked> {
+        Box::pin(async {
+            let connection = Connection::open(&self.config.host, self.config.tls.as_ref()).await?;
+            Ok(Hijacked::new(connection, Bytes::new(), None))
         })
     }
 

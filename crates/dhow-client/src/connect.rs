@@ -1,4 +1,4 @@
-//! Connections to a daemon: one type over unix sockets, TCP and TLS.
+//! Connections to a daemon: one type over unix sockets, TCP, TLS and other programs.
 
 use std::io;
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::command::CommandStream;
 use crate::error::Error;
 use crate::host::Host;
 use crate::tls::TlsOptions;
@@ -22,6 +23,7 @@ pub(crate) enum Connection {
     Unix(UnixStream),
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Command(Box<CommandStream>),
 }
 
 impl Connection {
@@ -58,6 +60,9 @@ impl Connection {
                     })?;
                 Ok(Connection::Tls(Box::new(stream)))
             }
+            Host::Ssh(ssh) => CommandStream::open("ssh", ssh.arguments())
+                .map(|stream| Connection::Command(Box::new(stream)))
+                .map_err(failed),
         }
     }
 }
@@ -129,6 +134,10 @@ macro_rules! each {
                 let $stream = Pin::new($stream.as_mut());
                 $call
             }
+            Connection::Command($stream) => {
+                let $stream = Pin::new($stream.as_mut());
+                $call
+            }
         }
     };
 }
@@ -173,6 +182,7 @@ impl AsyncWrite for Connection {
             Connection::Unix(stream) => stream.is_write_vectored(),
             Connection::Tcp(stream) => stream.is_write_vectored(),
             Connection::Tls(stream) => stream.is_write_vectored(),
+            Connection::Command(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::ssh::SshHost;
+
 /// The address of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -12,6 +14,7 @@ pub enum Host {
         address: String,
         base: String,
     },
+    Ssh(SshHost),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +22,11 @@ pub enum HostError {
     #[error("unable to parse docker host `{0}`")]
     Malformed(String),
     #[error(
-        "the protocol of the host {0:?} is not supported: use unix://PATH or tcp://ADDRESS:PORT (for a machine reached by ssh, forward its socket with ssh -L)"
+        "the protocol of the host {0:?} is not supported: use unix://PATH, tcp://ADDRESS:PORT or ssh://[USER@]MACHINE"
     )]
     Protocol(String),
+    #[error("ssh host connection is not valid: invalid SSH URL: {0}")]
+    Ssh(String),
 }
 
 /// The port of a TCP host that names none: 2375, and 2376 with TLS.
@@ -29,7 +34,8 @@ const PORT: u16 = 2375;
 const TLS_PORT: u16 = 2376;
 
 impl Host {
-    /// Reads `unix:///path`, `tcp://host:port`, `http(s)://host:port`, a path, or `host:port`.
+    /// Reads `unix:///path`, `tcp://host:port`, `http(s)://host:port`, `ssh://user@host`, a path, or
+    /// `host:port`.
     pub fn parse(text: &str, tls: bool) -> Result<Host, HostError> {
         let malformed = || HostError::Malformed(text.to_owned());
         let (protocol, rest) = match text.split_once("://") {
@@ -54,6 +60,7 @@ impl Host {
                     base: base.trim_end_matches('/').to_owned(),
                 })
             }
+            "ssh" => SshHost::parse(rest).map(Host::Ssh),
             _ => Err(HostError::Protocol(text.to_owned())),
         }
     }
@@ -85,6 +92,7 @@ impl fmt::Display for Host {
         match self {
             Host::Unix(path) => write!(f, "unix://{}", path.display()),
             Host::Tcp { address, base } => write!(f, "tcp://{address}{base}"),
+            Host::Ssh(host) => host.fmt(f),
         }
     }
 }
@@ -132,8 +140,12 @@ mod tests {
             assert!(Host::parse(bad, false).is_err(), "{bad}");
         }
         assert_eq!(
-            Host::parse("ssh://me@box", false),
-            Err(HostError::Protocol("ssh://me@box".into()))
+            Host::parse("npipe://box", false),
+            Err(HostError::Protocol("npipe://box".into()))
         );
+        assert!(matches!(
+            Host::parse("ssh://me@box", true),
+            Ok(Host::Ssh(_))
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! A client of the Engine API: unix sockets, TCP and TLS, hijacked streams, streams of JSON messages.
+//! A client of the Engine API: unix sockets, TCP, TLS and ssh, hijacked streams, streams of JSON messages.
 //!
 //! It works with any daemon that speaks the API, not only this project's. It costs nothing that a call
 //! does not need: no connection until the first call, no `/_ping` to learn the daemon's version (the
@@ -10,6 +10,7 @@ mod archives;
 mod body;
 mod call;
 mod client;
+mod command;
 mod connect;
 mod containers;
 mod error;
@@ -20,6 +21,7 @@ mod host;
 mod images;
 mod json_stream;
 mod snapshots;
+mod ssh;
 mod system;
 mod tls;
 mod volumes;
@@ -34,6 +36,7 @@ pub use hijack::{HijackReader, HijackWriter, Hijacked};
 pub use host::{Host, HostError};
 pub use json_stream::JsonStream;
 pub use snapshots::CommitOptions;
+pub use ssh::SshHost;
 pub use tls::TlsOptions;
 
 pub type Result<T> = std::result::Result<T, Error>;

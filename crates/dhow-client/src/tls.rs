@@ -45,6 +45,23 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 }
 
 impl TlsOptions {
+    /// Whether the files can be used, for one who will keep them. The sentences are Docker's.
+    pub fn check(&self) -> Result<(), String> {
+        let unusable = |error: Error| format!("failed to retrieve context tls info: {error}");
+        if let Some(ca) = &self.ca
+            && !certificates(ca).is_ok_and(|found| !found.is_empty())
+        {
+            return Err("failed to retrieve context tls info: ca.pem seems invalid".to_owned());
+        }
+        if let (Some(_), Some(key)) = (&self.cert, &self.key) {
+            let pem = read(key).map_err(unusable)?;
+            if PrivateKeyDer::from_pem_slice(&pem).is_err() {
+                return Err("no valid private key found".to_owned());
+            }
+        }
+        self.client_config("").map(drop).map_err(unusable)
+    }
+
     pub(crate) fn client_config(&self, host: &str) -> Result<Arc<ClientConfig>, Error> {
         let failed = |source: rustls::Error| Error::Tls {
             host: host.to_owned(),

@@ -104,6 +104,11 @@ fn list(out: &mut String, heading: &str, entries: &[(&str, &str)]) {
     }
 }
 
+/// Commands that programs call, not people.
+pub fn is_hidden(path: &str) -> bool {
+    path.starts_with('_') || path == "system dial-stdio"
+}
+
 /// The commands beneath a group, by name.
 fn beneath(group: &str) -> Vec<(&'static str, &'static str)> {
     let mut entries: Vec<_> = COMMANDS
@@ -111,7 +116,7 @@ fn beneath(group: &str) -> Vec<(&'static str, &'static str)> {
         .flat_map(|command| command.paths.iter().map(move |path| (*path, command.about)))
         .filter_map(|(path, about)| {
             let (parent, name) = path.split_once(' ').unwrap_or(("", path));
-            (parent == group && !name.starts_with('_')).then_some((name, about))
+            (parent == group && !is_hidden(path)).then_some((name, about))
         })
         .collect();
     entries.sort_unstable();
@@ -167,7 +172,7 @@ pub fn reference() -> String {
     let _ = write!(out, "```text\n{}```\n", top("dhow", COLUMNS));
     let mut commands: Vec<&Command> = COMMANDS
         .iter()
-        .filter(|command| !command.paths[0].starts_with('_'))
+        .filter(|command| !is_hidden(command.paths[0]))
         .collect();
     commands.sort_by_key(|command| command.paths[0]);
     for entry in commands {

@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 
 use dhow_api::AuthConfig;
 
-use crate::config::{self, ConfigFile};
 use crate::credentials::{self, DOCKER_HUB};
 use crate::error::{Result, message};
 use crate::flags::{Args, Flag, Kind};
@@ -100,7 +99,7 @@ pub async fn login(session: &Session, args: &Args) -> Result<()> {
         auth.identitytoken = answer.identity_token;
         auth.password = String::new();
     }
-    let mut config = reload(session)?;
+    let mut config = session.reload_config()?;
     if credentials::store(&mut config, &registry, &auth)? {
         eprintln!(
             "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper (credsStore in that file) to keep them elsewhere.\n",
@@ -116,17 +115,9 @@ pub async fn login(session: &Session, args: &Args) -> Result<()> {
 
 pub async fn logout(session: &Session, args: &Args) -> Result<()> {
     let registry = registry(args.rest.first());
-    let mut config = reload(session)?;
+    let mut config = session.reload_config()?;
     stdio::println(&format!("Removing login credentials for {registry}"))?;
     credentials::erase(&mut config, &registry)
-}
-
-/// The file as it is now, to change.
-fn reload(session: &Session) -> Result<ConfigFile> {
-    match session.config.path().parent() {
-        Some(directory) => ConfigFile::load(directory),
-        None => ConfigFile::load(&config::directory(None)),
-    }
 }
 
 #[cfg(test)]

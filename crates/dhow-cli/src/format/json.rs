@@ -239,6 +239,13 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
+/// JSON with the escapes that Go's encoder makes of what HTML would not like.
+pub fn escape_html(json: &str) -> String {
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+}
+
 /// A template's value as JSON, as Go's encoder writes it without escaping HTML.
 pub fn from_template(value: &Value) -> serde_json::Value {
     match value {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use gotmpl::{MissingKey, Value};
 use tabwriter::TabWriter;
 
+use crate::format::json::escape_html;
 use crate::format::template::{Format, FormatError, LABEL, unescaped};
 
 /// Cells are at least ten wide and three apart, as Docker's are; the writer counts the gap apart.
@@ -31,6 +32,11 @@ pub type Row = BTreeMap<&'static str, String>;
 pub trait Cells {
     /// `None` where there is no such column.
     fn cell(&self, column: &str) -> Option<String>;
+
+    /// What is true or false, where a column is that and no text.
+    fn truth(&self, _column: &str) -> Option<bool> {
+        None
+    }
 
     /// The labels, for lists whose templates may say `{{.Label "name"}}`.
     fn labels(&self) -> Option<&BTreeMap<String, String>> {
@@ -68,8 +74,7 @@ impl Listing {
 
     fn render_as(&self, format: &str, rows: &[impl Cells]) -> Result<String, FormatError> {
         if format == "json" {
-            let rows = rows.iter().map(|row| json(&self.whole(row)) + "\n");
-            return Ok(rows.collect());
+            return Ok(rows.iter().map(|row| self.json(row) + "\n").collect());
         }
         let (heading, template) = match format {
             "table" => (true, self.default),
@@ -92,6 +97,19 @@ impl Listing {
             .iter()
             .filter_map(|(name, _)| cell(name))
             .collect()
+    }
+
+    /// A row as Go's encoder writes it.
+    fn json(&self, row: &impl Cells) -> String {
+        let cells = self.whole(row).into_iter().map(|(name, text)| {
+            let value = match row.truth(name) {
+                Some(truth) => truth.into(),
+                None => serde_json::Value::String(text),
+            };
+            (name.to_owned(), value)
+        });
+        let object: serde_json::Map<_, _> = cells.collect();
+        escape_html(&serde_json::Value::Object(object).to_string())
     }
 
     /// Renders with a template that is nothing but columns and the text between them, as the default ones
@@ -161,7 +179,10 @@ impl Listing {
             let mut values: BTreeMap<Arc<str>, Value> = self
                 .whole(row)
                 .into_iter()
-                .map(|(name, value)| (Arc::from(name), string(&value)))
+                .map(|(name, value)| match row.truth(name) {
+                    Some(truth) => (Arc::from(name), Value::Bool(truth)),
+                    None => (Arc::from(name), string(&value)),
+                })
                 .collect();
             if let (true, Some(labels)) = (format.asks_labels(), row.labels()) {
                 let labels = labels
@@ -175,16 +196,6 @@ impl Listing {
         }
         Ok(out)
     }
-}
-
-/// A row as Go's encoder writes it, which escapes what HTML would not like.
-fn json(row: &Row) -> String {
-    // A map of strings always becomes JSON.
-    serde_json::to_string(row)
-        .unwrap_or_default()
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
 }
 
 /// Aligns the cells, which tabs divide.

@@ -165,7 +165,7 @@ fn check_pull(args: &Args) -> Result<()> {
 }
 
 fn define(session: &Session, args: &Args) -> Result<Definition> {
-    let host = session.client_as_is().host().to_string();
+    let host = session.client_as_is()?.host().to_string();
     let proxy = session.config.proxy_environment(&host);
     let definition = spec::define(args, &proxy).map_err(message)?;
     // Said before anybody is asked for an image of that name.

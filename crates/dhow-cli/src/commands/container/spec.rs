@@ -3,7 +3,7 @@
 mod container;
 mod devices;
 pub mod flags;
-mod mounts;
+pub mod mounts;
 mod networks;
 mod ports;
 mod resources;

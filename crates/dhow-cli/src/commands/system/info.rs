@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use dhow_api::SystemInfo;
+use dhow_api::{ApiVersion, SystemInfo};
 use gotmpl::MissingKey;
 use serde_json::json;
 
+use super::version::architecture;
 use crate::error::{Result, message};
 use crate::flags::{Args, Flag};
 use crate::format::json::Json;
@@ -18,28 +19,61 @@ use crate::stdio;
 pub const INFO: &[Flag] = &[FORMAT_SHORT];
 
 pub async fn run(session: &Session, args: &Args) -> Result<()> {
-    let client = session.client().await?;
-    if let Some(template) = args.nonempty("format") {
-        let mut info: Json = client.get("/info").read().await?;
-        info.insert_missing(
-            "ClientInfo",
-            serde_json::from_value(json!({
-                "Debug": false,
-                "Version": env!("CARGO_PKG_VERSION"),
-                "Context": "default",
-                "Plugins": [],
-                "Warnings": null,
-            }))
-            .map_err(|error| message(error.to_string()))?,
-        );
-        if template == "json" {
-            let text = serde_json::to_string(&info).map_err(|e| message(e.to_string()))?;
-            return Ok(stdio::println(&text)?);
-        }
-        let text = Format::parse(template, MissingKey::Error)?.execute(&info.to_template())?;
-        return Ok(stdio::println(&text)?);
+    session.client_as_is()?;
+    match args.nonempty("format") {
+        Some(template) => formatted(session, template).await,
+        None => described(session).await,
     }
-    let info = client.info().await?;
+}
+
+async fn formatted(session: &Session, template: &str) -> Result<()> {
+    let client_info = json!({
+        "Debug": session.debug,
+        "Version": env!("CARGO_PKG_VERSION"),
+        "DefaultAPIVersion": ApiVersion::MAX.to_string(),
+        "Os": std::env::consts::OS,
+        "Arch": architecture(),
+        "Context": session.choice.name(),
+        "Plugins": [],
+        "Warnings": null,
+    });
+    let (mut info, failure) = match ask(session).await {
+        Ok(info) => (info, None),
+        // What the client is, it knows by itself.
+        Err(error) => (Json::Map(Vec::new()), Some(error)),
+    };
+    let client_info = serde_json::from_value(client_info);
+    info.insert_missing(
+        "ClientInfo",
+        client_info.map_err(|e| message(e.to_string()))?,
+    );
+    let missing = match failure {
+        Some(_) => MissingKey::ZeroValue,
+        None => MissingKey::Error,
+    };
+    let text = match template {
+        "json" => serde_json::to_string(&info).map_err(|e| message(e.to_string()))?,
+        template => Format::parse(template, missing)?.execute(&info.to_template())?,
+    };
+    stdio::println(&text)?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+async fn ask(session: &Session) -> Result<Json> {
+    Ok(session.client().await?.get("/info").read().await?)
+}
+
+async fn described(session: &Session) -> Result<()> {
+    stdio::print(&format!(
+        "Client: Dhow\n Version:    {}\n Context:    {}\n Debug Mode: {}\n\nServer:\n",
+        env!("CARGO_PKG_VERSION"),
+        session.choice.name(),
+        session.debug
+    ))?;
+    let info = session.client().await?.info().await?;
     stdio::print(&describe(&info))?;
     for warning in info.warnings.iter().flatten() {
         eprintln!("{warning}");
@@ -49,10 +83,7 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
 
 fn describe(info: &SystemInfo) -> String {
     // Writing to a string does not fail, here and below.
-    let mut out = format!(
-        "Client: Dhow\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n",
-        env!("CARGO_PKG_VERSION")
-    );
+    let mut out = String::new();
     let mut line = |indent: usize, name: &str, value: &str| {
         if !value.is_empty() {
             let _ = writeln!(out, "{:indent$}{name}: {value}", "");

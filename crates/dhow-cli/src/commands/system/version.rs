@@ -21,7 +21,7 @@ pub fn short() -> String {
 }
 
 /// As Go calls this machine.
-fn architecture() -> &'static str {
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -30,6 +30,7 @@ fn architecture() -> &'static str {
 }
 
 pub async fn run(session: &Session, args: &Args) -> Result<()> {
+    session.client_as_is()?;
     // A client without a daemon still has a version.
     let answer = match session.client().await {
         Ok(client) => client.daemon_version().await.map_err(Error::from),
@@ -39,7 +40,7 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
         Ok(version) => (Some(version), None),
         Err(error) => (None, Some(error)),
     };
-    let spoken = session.client_as_is().version();
+    let spoken = session.client_as_is()?.version();
     let spoken = match &server {
         Some(server) => server
             .api_version
@@ -62,7 +63,7 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
                     "DefaultAPIVersion": ApiVersion::MAX.to_string(),
                     "Os": std::env::consts::OS,
                     "Arch": architecture(),
-                    "Context": "default",
+                    "Context": session.choice.name(),
                 },
                 "Server": server,
             });
@@ -75,14 +76,15 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
             // Writing to a string does not fail, here and below.
             let _ = write!(
                 out,
-                "Client: Dhow\n Version:           {}\n API version:       {spoken}{}\n OS/Arch:           {}/{}\n",
+                "Client: Dhow\n Version:           {}\n API version:       {spoken}{}\n OS/Arch:           {}/{}\n Context:           {}\n",
                 env!("CARGO_PKG_VERSION"),
                 match spoken == ApiVersion::MAX {
                     true => String::new(),
                     false => format!(" (downgraded from {})", ApiVersion::MAX),
                 },
                 std::env::consts::OS,
-                architecture()
+                architecture(),
+                session.choice.name(),
             );
             if let Some(server) = &server {
                 server_version(&mut out, server);

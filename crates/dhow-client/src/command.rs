@@ -1,0 +1,202 @@
+//! A connection that is another program's standard input and output, such as `ssh`'s.
+//!
+//! The program is in a session of its own, so that the keys that interrupt a command do not end its
+//! connection. It ends with the connection, or with this process.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::task::{Context, Poll, ready};
+
+use futures_util::FutureExt;
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, setsid};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// Why a program ended that should have been a connection.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "command {command:?} has exited with {status}, make sure the URL is valid, and Dhow or Docker 18.09 or later is installed on the remote host: stderr={errors}"
+)]
+pub struct CommandEnded {
+    command: Vec<String>,
+    status: String,
+    errors: String,
+}
+
+/// More of its complaints is not kept.
+const ERRORS_LIMIT: u64 = 64 * 1024;
+
+type Ending = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+pub(crate) struct CommandStream {
+    /// Nothing, once the end was told.
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    pid: Option<Pid>,
+    /// What is waited for after the end of the output: that the program ends, too.
+    ending: Ending,
+    ended: bool,
+}
+
+impl CommandStream {
+    pub(crate) fn open(program: &str, arguments: Vec<String>) -> io::Result<CommandStream> {
+        let mut command = Command::new(program);
+        command
+            .args(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // SAFETY: between fork and exec only two system calls are made, which touch no memory.
+        unsafe {
+            command.pre_exec(|| {
+                setsid()?;
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other(format!(
+                "exec: {program:?}: executable file not found in $PATH"
+            )),
+            _ => error,
+        })?;
+        let pipe = |name| io::Error::other(format!("{program} has no {name}"));
+        let stdin = child.stdin.take().ok_or_else(|| pipe("input"))?;
+        let stdout = child.stdout.take().ok_or_else(|| pipe("output"))?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let mut words = vec![program.to_owned()];
+        words.extend(arguments);
+        Ok(CommandStream {
+            stdin: Some(stdin),
+            stdout,
+            pid,
+            ending: Box::pin(end_of(child, words)),
+            ended: false,
+        })
+    }
+}
+
+/// Waits for the program's end, which is an error if it says so.
+async fn end_of(mut child: Child, command: Vec<String>) -> io::Result<()> {
+    let mut errors = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        let mut stderr = stderr.take(ERRORS_LIMIT);
+        // Not to its end: a program in the background may keep it open.
+        loop {
+            tokio::select! {
+                biased;
+                read = stderr.read_buf(&mut errors) => if !matches!(read, Ok(1..)) { break },
+                _ = child.wait() => {
+                    while let Some(Ok(1..)) = stderr.read_buf(&mut errors).now_or_never() {}
+                    break;
+                }
+            }
+        }
+    }
+    let status = child.wait().await?;
+    if status.success() {
+        return Ok(());
+    }
+    let status = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    };
+    Err(io::Error::other(CommandEnded {
+        command,
+        status,
+        errors: String::from_utf8_lossy(&errors).trim_end().to_owned(),
+    }))
+}
+
+impl Drop for CommandStream {
+    fn drop(&mut self) {
+        // Until it was waited for, the number is no other process's.
+        if let (false, Some(pid)) = (self.ended, self.pid) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+impl AsyncRead for CommandStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stdout).poll_read(cx, buf))?;
+        if buf.filled().len() > before || buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let how = ready!(self.ending.as_mut().poll(cx));
+        self.ended = true;
+        Poll::Ready(how)
+    }
+}
+
+impl AsyncWrite for CommandStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stdin {
+            Some(stdin) => Pin::new(stdin).poll_write(cx, buf),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stdin {
+            Some(stdin) => Pin::new(stdin).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A pipe has no end but being closed.
+        self.stdin = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    fn open(script: &str) -> CommandStream {
+        CommandStream::open("sh", vec!["-c".into(), script.into()]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn its_input_ends_before_its_output() {
+        let mut stream = open("cat; echo end");
+        stream.write_all(b"text ").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "text end\n");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_with_its_words() {
+        let mut stream = open("echo no way >&2; exit 3");
+        let error = stream.read_u8().await.unwrap_err().to_string();
+        assert!(error.contains("has exited with exit status 3"), "{error}");
+        assert!(error.ends_with("stderr=no way"), "{error}");
+        let missing = CommandStream::open("no-such-program", Vec::new())
+            .err()
+            .unwrap();
+        assert!(
+            missing.to_string().contains("not found in $PATH"),
+            "{missing}"
+        );
+    }
+}
