@@ -7,6 +7,7 @@ pub mod help;
 mod image;
 mod inspect;
 mod login;
+mod man;
 mod network;
 mod prune;
 pub mod system;
@@ -181,7 +182,8 @@ pub const COMMANDS: &[Command] = commands! {
     ["system df"], [], "[OPTIONS]", "Show how much disk is used", Arity::None, false, [system::df::DF], system::df::run;
     ["system prune"], [], "[OPTIONS]", "Remove what is not used", Arity::None, false, [system::prune::PRUNE], system::prune::run;
     ["system dial-stdio"], [], "", "Join the standard streams to the daemon (for ssh:// hosts)", Arity::None, false, [], system::dial_stdio::run;
-    ["completion"], [], "SHELL", "Print the completion script for a shell (bash|zsh|fish)", Arity::Exactly(1), false, [], completion::run;
+    ["completion"], [], "SHELL", "Print the completion script for a shell (bash|zsh|fish|powershell)", Arity::Exactly(1), false, [], completion::run;
+    ["__man"], [], "DIRECTORY", "Write the manual's pages into a directory", Arity::Exactly(1), false, [], completion::manual;
     ["__docs"], [], "", "Print the reference of the command line", Arity::None, false, [], completion::docs;
 };
 

@@ -6,6 +6,7 @@
 mod autostart;
 mod command;
 mod commands;
+mod complete;
 mod config;
 mod contexts;
 mod credentials;
@@ -59,6 +60,13 @@ fn show(text: &str) -> u8 {
 }
 
 fn run(program: &str, words: &[OsString]) -> u8 {
+    // Its words are those of an unfinished command line.
+    if words
+        .first()
+        .is_some_and(|first| complete::ASKS.iter().any(|ask| first == ask))
+    {
+        return complete::run(program, words);
+    }
     let parser = flags::parser("dhow", GLOBAL.iter().copied(), true);
     let globals = match flags::parse(parser, GLOBAL.iter().copied(), words) {
         Ok(globals) => globals,

@@ -110,14 +110,19 @@ fn a_client_without_a_daemon_has_a_version() {
 }
 
 #[test]
-fn completions_name_the_commands() {
-    for shell in ["bash", "zsh", "fish"] {
+fn completion_has_a_script_for_each_shell_and_asks_the_program() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
         let script = dhow(&["completion", shell]);
         assert!(script.starts_with("status 0\n"), "{script}");
         assert!(
-            script.contains("entrypoint") && script.contains("volume"),
+            script.contains("dhow") && script.contains("__complete"),
             "{shell}"
         );
     }
+    let asked = dhow(&["__complete", "volu"]);
+    assert!(asked.contains("volume\tManage volumes\n:4\n"), "{asked}");
+    // Silent where there is nothing to ask.
+    let nobody = dhow(&["__complete", "-H", "unix:///not/there", "stop", ""]);
+    assert_eq!(nobody, "status 0\n--- stdout\n:4\n--- stderr\n");
     assert!(dhow(&["completion", "tcsh"]).starts_with("status 1\n"));
 }

@@ -5,6 +5,7 @@ mod archive_platforms;
 mod bad_archives;
 mod chaos;
 mod commit;
+mod completion;
 mod confinement;
 mod conformance;
 mod contract;

@@ -110,7 +110,7 @@ pub fn is_hidden(path: &str) -> bool {
 }
 
 /// The commands beneath a group, by name.
-fn beneath(group: &str) -> Vec<(&'static str, &'static str)> {
+pub fn beneath(group: &str) -> Vec<(&'static str, &'static str)> {
     let mut entries: Vec<_> = COMMANDS
         .iter()
         .flat_map(|command| command.paths.iter().map(move |path| (*path, command.about)))
