@@ -16,6 +16,7 @@ mod volume;
 use self::container::spec::flags as spec;
 use crate::command::{Arity, Command, Face, Group};
 use crate::flags::{Flag, Kind};
+use crate::lists::{OBSOLETE, TRUST};
 
 pub const GLOBAL: &[Flag] = &[
     Flag::new(
@@ -95,6 +96,22 @@ pub const FACES: &[Face] = &[
     },
 ];
 
+/// Docker's commands that are not here, and why.
+pub const ABSENT: &[(&[&str], &str)] = &[
+    (
+        &["build", "builder", "buildx", "compose", "search"],
+        "is not there yet",
+    ),
+    (
+        &["checkpoint", "manifest", "plugin", "trust"],
+        "is not a part of Dhow",
+    ),
+    (
+        &["config", "node", "secret", "service", "stack", "swarm"],
+        "belongs to swarms, in none of which this engine is",
+    ),
+];
+
 /// What help shows first.
 pub const TOP: &[&str] = &[
     "run", "exec", "ps", "pull", "push", "images", "login", "logout", "version", "info",
@@ -121,8 +138,8 @@ const ONE: Arity = Arity::AtLeast(1);
 
 #[rustfmt::skip]
 pub const COMMANDS: &[Command] = commands! {
-    ["run", "container run"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", ONE, true, [spec::CONTAINER, spec::LIMITS, spec::RUN], container::run::run;
-    ["create", "container create"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a new container", ONE, true, [spec::CONTAINER, spec::LIMITS], container::run::create;
+    ["run", "container run"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", ONE, true, [spec::CONTAINER, spec::LIMITS, spec::RUN, TRUST, OBSOLETE], container::run::run;
+    ["create", "container create"], [], "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a new container", ONE, true, [spec::CONTAINER, spec::LIMITS, TRUST, OBSOLETE], container::run::create;
     ["start", "container start"], [], OPTIONS_CONTAINERS, "Start one or more stopped containers", ONE, false, [container::start::START], container::start::run;
     ["attach", "container attach"], [], "[OPTIONS] CONTAINER", "Attach stdin, stdout and stderr to a running container", Arity::Exactly(1), false, [container::attach::ATTACH], container::attach::run;
     ["exec", "container exec"], [], "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container", Arity::AtLeast(2), true, [container::exec::EXEC], container::exec::run;
@@ -147,8 +164,8 @@ pub const COMMANDS: &[Command] = commands! {
     ["container inspect"], [], OPTIONS_CONTAINERS, "Show all about one or more containers", ONE, false, [inspect::CONTAINER], inspect::container;
     ["container prune"], [], "[OPTIONS]", "Remove all stopped containers", Arity::None, false, [container::prune::PRUNE], container::prune::run;
     ["inspect"], [], "[OPTIONS] NAME|ID [NAME|ID...]", "Show all about containers, images, networks or volumes", ONE, false, [inspect::INSPECT], inspect::any;
-    ["pull", "image pull"], [], "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", Arity::Exactly(1), false, [image::pull::PULL], image::pull::run;
-    ["push", "image push"], [], "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", Arity::Exactly(1), false, [image::push::PUSH], image::push::run;
+    ["pull", "image pull"], [], "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", Arity::Exactly(1), false, [image::pull::PULL, TRUST], image::pull::run;
+    ["push", "image push"], [], "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", Arity::Exactly(1), false, [image::push::PUSH, TRUST], image::push::run;
     ["import", "image import"], [], "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]", "Make an image of a root filesystem in a tar archive", Arity::Between(1, 2), false, [image::import::IMPORT], image::import::run;
     ["save", "image save"], [], "[OPTIONS] IMAGE [IMAGE...]", "Write images to a tar archive, on standard output unless told otherwise", ONE, false, [image::save::SAVE], image::save::run;
     ["load", "image load"], [], "[OPTIONS]", "Read images from a tar archive, on standard input unless told otherwise", Arity::None, false, [image::load::LOAD], image::load::run;

@@ -28,7 +28,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::command::Command;
-use crate::commands::{COMMANDS, GLOBAL, GROUPS, help};
+use crate::commands::{ABSENT, COMMANDS, GLOBAL, GROUPS, help};
 use crate::session::Session;
 
 pub use crate::commands::help::reference;
@@ -120,6 +120,10 @@ fn unknown_command(program: &str, full: &str, parent: &str) -> String {
 }
 
 fn unknown_command_top(program: &str, full: &str) -> String {
+    let name = full.rsplit(' ').next().unwrap_or_default();
+    if let Some((_, why)) = ABSENT.iter().find(|(names, _)| names.contains(&name)) {
+        return format!("{program}: '{full}' {why}\n\nRun '{program} --help' for more information");
+    }
     format!("{program}: unknown command: {full}\n\nRun '{program} --help' for more information")
 }
 

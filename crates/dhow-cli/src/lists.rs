@@ -15,6 +15,19 @@ pub const FORMAT: Flag = Flag::new(
 );
 pub const FORMAT_SHORT: Flag = FORMAT.short('f');
 
+/// Flags of Docker's that have lost their meaning, but which scripts still give.
+pub const TRUST: &[Flag] = &[Flag::new(
+    "disable-content-trust",
+    Kind::Bool,
+    "Taken, and without effect: no signatures are checked",
+)
+.default("true")];
+pub const OBSOLETE: &[Flag] = &[Flag::new(
+    "kernel-memory",
+    Kind::Bytes,
+    "Taken, and without effect: kernels limit it no more",
+)];
+
 /// The conditions of `--filter`.
 pub fn filters(args: &Args) -> Filters {
     let mut filters = Filters::default();

@@ -89,7 +89,7 @@ pub async fn any(session: &Session, args: &Args) -> Result<()> {
         "volume" => &ALL[3..],
         other => {
             return Err(message(format!(
-                "\"{other}\" is not a valid value for --type"
+                "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
             )));
         }
     };

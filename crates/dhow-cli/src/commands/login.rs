@@ -46,11 +46,13 @@ pub async fn login(session: &Session, args: &Args) -> Result<()> {
     if args.is_set("password-stdin") {
         if !password.is_empty() {
             return Err(message(
-                "--password and --password-stdin are mutually exclusive",
+                "conflicting options: cannot specify both --password and --password-stdin",
             ));
         }
         if username.is_empty() {
-            return Err(message("Must provide --username with --password-stdin"));
+            return Err(message(
+                "the --password-stdin option requires --username to be set",
+            ));
         }
         io::stdin().read_to_string(&mut password)?;
         password = password.trim_end_matches(['\r', '\n']).to_owned();

@@ -44,7 +44,7 @@ const DEFAULT: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 const WITH_SIZE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
 
-const LISTING: Listing = Listing {
+pub const LISTING: Listing = Listing {
     columns: &[
         ("ID", "CONTAINER ID"),
         ("Image", "IMAGE"),
@@ -74,7 +74,9 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
         session.config.text("psFormat"),
         args.is_set("quiet"),
     );
-    let size = args.is_set("size") || asked.contains(".Size");
+    // A template that shows all of a container shows its size, too; the word `json` does not.
+    let shown = [".Size", "json .}", "json . }"];
+    let size = args.is_set("size") || shown.iter().any(|part| asked.contains(part));
     let last = args.int("last").unwrap_or(-1);
     let limit = if args.is_set("latest") { 1 } else { last };
     let client = session.client().await?;
@@ -102,12 +104,23 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
 }
 
 /// A container as it is listed.
-struct Shown<'a> {
+pub struct Shown<'a> {
     container: &'a ContainerSummary,
     /// Whether long cells are cut.
     cut: bool,
     /// Whether the daemon was asked for sizes.
     size: bool,
+}
+
+impl<'a> Shown<'a> {
+    /// With its size, which the daemon was asked for.
+    pub fn sized(container: &'a ContainerSummary, cut: bool) -> Shown<'a> {
+        Shown {
+            container,
+            cut,
+            size: true,
+        }
+    }
 }
 
 impl Cells for Shown<'_> {

@@ -143,6 +143,6 @@ mod tests {
     fn numbers_in_names_count() {
         let mut names = ["b", "a10", "a2", "a02", "a", "a2b", "10", "9"];
         names.sort_by(|a, b| naturally(a, b));
-        assert_eq!(names, ["9", "10", "a", "a2", "a02", "a2b", "a10", "b"]);
+        assert_eq!(names, ["9", "10", "a", "a2", "a2b", "a02", "a10", "b"]);
     }
 }

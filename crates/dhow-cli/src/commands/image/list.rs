@@ -24,7 +24,7 @@ const DEFAULT: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince }}
 const WITH_DIGEST: &str = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 const NONE: &str = "<none>";
 
-const LISTING: Listing = Listing {
+pub const LISTING: Listing = Listing {
     columns: &[
         ("ID", "IMAGE ID"),
         ("Repository", "REPOSITORY"),
@@ -72,7 +72,7 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
 }
 
 /// A row for each name of an image; with digests, for each pair of a tag and a digest.
-fn rows(image: &ImageSummary, cut: bool, digests: bool) -> Vec<Row> {
+pub fn rows(image: &ImageSummary, cut: bool, digests: bool) -> Vec<Row> {
     let tags: Vec<(String, String)> = image
         .repo_tags
         .iter()

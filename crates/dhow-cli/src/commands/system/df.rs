@@ -2,15 +2,19 @@
 
 use dhow_api::{ContainerSummary, DiskUsage, ImageSummary, Volume};
 
+use super::df_verbose;
 use crate::error::Result;
-use crate::flags::{Args, Flag};
+use crate::flags::{Args, Flag, Kind};
 use crate::format::table::{Listing, Row};
 use crate::format::units;
 use crate::lists::FORMAT;
 use crate::session::Session;
 use crate::stdio;
 
-pub const DF: &[Flag] = &[FORMAT];
+pub const DF: &[Flag] = &[
+    FORMAT,
+    Flag::new("verbose", Kind::Bool, "Show what each thing takes").short('v'),
+];
 
 const USAGE: Listing = Listing {
     columns: &[
@@ -124,7 +128,11 @@ fn usage(usage: &DiskUsage) -> Vec<Row> {
 
 pub async fn run(session: &Session, args: &Args) -> Result<()> {
     let client = session.client().await?;
-    let rows = usage(&client.disk_usage().await?);
+    let found = client.disk_usage().await?;
+    if args.is_set("verbose") {
+        return df_verbose::show(&found, args.nonempty("format"));
+    }
+    let rows = usage(&found);
     let asked = USAGE.pick(args.text("format"), None, false);
     Ok(stdio::print(&USAGE.render(asked, &rows)?)?)
 }
