@@ -34,6 +34,7 @@ const TESTS: &[Need] = &[
     program!("iptables", "iptables"),
     program!("tmux", "tmux"),
     program!("curl", "curl"),
+    program!("openssl", "openssl"),
     program!("jq", "jq"),
     program!("git", "git"),
     program!("xz", "xz-utils"),
