@@ -173,7 +173,7 @@ impl Containers {
         let seconds = definition
             .config
             .stop_timeout
-            .unwrap_or(self.inner.settings.stop_timeout);
+            .unwrap_or(self.defaults().stop_timeout);
         let ended = progress.wait_for(|p| p.exits > before || p.removed);
         let in_time = match u64::try_from(seconds) {
             Ok(seconds) => tokio::time::timeout(Duration::from_secs(seconds), ended)
