@@ -10,6 +10,7 @@ pub mod apparmor;
 pub mod capabilities;
 pub mod cgroup;
 pub mod client;
+pub mod filesystem;
 mod init;
 pub mod memory;
 mod packet;
