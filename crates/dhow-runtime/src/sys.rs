@@ -127,6 +127,35 @@ struct MountAttr {
     userns_fd: u64,
 }
 
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+
+/// mount_setattr(2), for the mapping of ids of a user namespace; Linux 5.12.
+pub(crate) fn mount_setattr_idmap(
+    tree: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_raw_fd() as u64,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path and the attributes live through the call, and the size is the attributes'.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    check(result as i32)
+}
+
 /// mount_setattr(2), recursively; Linux 5.12.
 pub(crate) fn mount_setattr_recursive(
     tree: BorrowedFd<'_>,

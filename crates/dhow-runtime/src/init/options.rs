@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
+use super::mounts::Owner;
 use super::rootfs::propagation_flags;
 
 #[derive(Debug, PartialEq)]
@@ -19,14 +20,33 @@ pub(crate) struct Options {
     pub recursive_clear: u64,
     /// The directory that a bind's source must be in, see [`BENEATH`].
     pub beneath: Option<PathBuf>,
+    /// Whose the files of a bind's owner are to be, see [`super::mounts::Owner`].
+    pub owner: Owner,
+    /// The layers of an image, topmost first, see [`LAYER`].
+    pub layers: Vec<PathBuf>,
+    /// What is to be mounted of them.
+    pub subpath: Option<PathBuf>,
+    /// What `rro` asks for is needed, rather than wished for.
+    pub strict: bool,
     /// The filesystem's own options.
     pub data: String,
 }
 
 /// An option of ours, after the pattern of mount(8)'s options for programs: what a bind mounts is looked up
-/// beneath this directory, through no link. A volume's content is its containers', which may change it
+/// beneath this directory, as if it were the root. A volume's content is its containers', which may change it
 /// between a look and the mount.
 const BENEATH: &str = "x-dhow.beneath=";
+
+/// Whose the files are to be that belong to the owner of what is mounted, as a number.
+const UID: &str = "x-dhow.uid=";
+const GID: &str = "x-dhow.gid=";
+
+/// Of a mount of an image: a layer's tree, and what of the whole is mounted.
+const LAYER: &str = "x-dhow.layer=";
+const SUBPATH: &str = "x-dhow.subpath=";
+
+/// A kernel that can't make all mounts below read-only is to fail.
+const STRICT: &str = "x-dhow.strict";
 
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_NOSUID: u64 = 0x2;
@@ -53,6 +73,10 @@ impl Options {
             recursive_set: 0,
             recursive_clear: 0,
             beneath: None,
+            owner: Owner::default(),
+            layers: Vec::new(),
+            subpath: None,
+            strict: false,
             data: String::new(),
         };
         for option in options {
@@ -82,6 +106,16 @@ impl Options {
             self.propagation.push(flags);
         } else if let Some(directory) = option.strip_prefix(BENEATH) {
             self.beneath = Some(directory.into());
+        } else if let Some(id) = option.strip_prefix(UID) {
+            self.owner.uid = Some(number(option, id)?);
+        } else if let Some(id) = option.strip_prefix(GID) {
+            self.owner.gid = Some(number(option, id)?);
+        } else if let Some(layer) = option.strip_prefix(LAYER) {
+            self.layers.push(layer.into());
+        } else if let Some(path) = option.strip_prefix(SUBPATH) {
+            self.subpath = Some(path.into());
+        } else if option == STRICT {
+            self.strict = true;
         } else {
             match option {
                 "" | "defaults" | "bind" => {}
@@ -101,6 +135,11 @@ impl Options {
         }
         Ok(())
     }
+}
+
+fn number(option: &str, id: &str) -> Result<u32, String> {
+    id.parse()
+        .map_err(|_| format!("the option {option} has no number"))
 }
 
 fn flag(option: &str) -> Option<(bool, MountFlags)> {

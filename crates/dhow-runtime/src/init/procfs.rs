@@ -57,6 +57,25 @@ impl Procfs {
         rustix::fs::openat(&self.0, link(fd), flags | OFlags::CLOEXEC, Mode::empty())
     }
 
+    /// The number that the process of a pidfd has here; other process id namespaces have others.
+    pub fn pid_of(&self, pidfd: impl AsFd) -> Result<u32, Errno> {
+        let path = format!("self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.0, path, flags, Mode::empty())?;
+        let mut text = [0u8; 1024];
+        let length = rustix::io::read(&file, &mut text)?;
+        String::from_utf8_lossy(&text[..length])
+            .lines()
+            .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+            .ok_or(Errno::SRCH)
+    }
+
+    /// The user namespace of a process, by its number here.
+    pub fn user_namespace_of(&self, pid: u32) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, format!("{pid}/ns/user"), flags, Mode::empty())
+    }
+
     /// Where a descriptor is, from this process's root.
     pub fn path_of(&self, fd: impl AsFd) -> Result<PathBuf, Errno> {
         use std::os::unix::ffi::OsStringExt;

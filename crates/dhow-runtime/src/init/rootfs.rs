@@ -14,7 +14,7 @@ use rustix::mount::{
     UnmountFlags,
 };
 
-use super::failed;
+use super::{failed, resolve};
 use crate::protocol::{Rootfs, StartError};
 
 /// A string option of a mount's configuration is at most this long (the kernel's fs/fsopen.c).
@@ -46,7 +46,7 @@ pub(crate) fn mount(rootfs: &Rootfs, spec: &Spec) -> Result<OwnedFd, StartError>
             make_parent_private(upper, propagation)?;
             let what = || format!("mounting the root filesystem at {}", upper.display());
             let mounted = match appends_layers() {
-                true => overlay(lower, upper, work),
+                true => overlay(lower, Some((upper, work))),
                 false => Err(Errno::NOSYS),
             };
             match mounted {
@@ -135,12 +135,12 @@ pub(crate) fn appends_layers() -> bool {
 }
 
 /// Layers one by one through `lowerdir+` (Linux 6.8), which has no bound on their names' total length.
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
+/// Without an upper directory it is read-only.
+fn overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> rustix::io::Result<OwnedFd> {
     let too_long = |path: &Path| path.as_os_str().len() > MAX_CONFIG_STRING;
     if lower.is_empty()
         || lower.iter().any(|path| too_long(path))
-        || too_long(upper)
-        || too_long(work)
+        || upper.is_some_and(|(upper, work)| too_long(upper) || too_long(work))
     {
         return Err(Errno::INVAL);
     }
@@ -149,8 +149,10 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<O
     for path in lower {
         rustix::mount::fsconfig_set_string(context.as_fd(), "lowerdir+", path)?;
     }
-    rustix::mount::fsconfig_set_string(context.as_fd(), "upperdir", upper)?;
-    rustix::mount::fsconfig_set_string(context.as_fd(), "workdir", work)?;
+    if let Some((upper, work)) = upper {
+        rustix::mount::fsconfig_set_string(context.as_fd(), "upperdir", upper)?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), "workdir", work)?;
+    }
     for option in SWITCHED_OFF {
         rustix::mount::fsconfig_set_string(context.as_fd(), option, "off")?;
     }
@@ -158,7 +160,37 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<O
     rustix::mount::fsmount(
         context.as_fd(),
         FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
+        match upper {
+            Some(_) => MountAttrFlags::empty(),
+            None => MountAttrFlags::MOUNT_ATTR_RDONLY,
+        },
+    )
+}
+
+/// Layers merged for reading, at least two of them, mounted nowhere yet.
+pub(crate) fn layers_alone(layers: &[PathBuf]) -> rustix::io::Result<OwnedFd> {
+    match appends_layers() {
+        true => overlay(layers, None),
+        false => Err(Errno::NOSYS),
+    }
+}
+
+/// The same on kernels that take them in one string, over a directory.
+pub(crate) fn layers_alone_by_mount(layers: &[PathBuf], at: &OwnedFd) -> rustix::io::Result<()> {
+    let open: Vec<OwnedFd> = layers
+        .iter()
+        .map(|path| open_directory(path))
+        .collect::<Result<_, _>>()?;
+    let names: Vec<String> = open.iter().map(resolve::fd_path).collect();
+    let data = std::ffi::CString::new(format!("lowerdir={}", names.join(":")))
+        .map_err(|_| Errno::INVAL)?;
+    let flags = MountFlags::RDONLY;
+    rustix::mount::mount(
+        "overlay",
+        resolve::fd_path(at),
+        "overlay",
+        flags,
+        Some(data.as_c_str()),
     )
 }
 

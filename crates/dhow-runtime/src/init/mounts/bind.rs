@@ -6,9 +6,9 @@ use oci_spec::runtime::Mount;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
+use super::target::refused;
 use super::tree::{attach, clone_tree, is_directory, look_up_beneath};
-use super::{Plan, finish};
-use crate::init::mounts::target::refused;
+use super::{Plan, finish, owner};
 use crate::init::options::Options;
 use crate::init::procfs;
 use crate::init::resolve::fd_path;
@@ -43,6 +43,10 @@ impl Plan<'_> {
                 .and_then(|source| clone_tree(&source, Path::new(""), recursive)),
         }
         .map_err(unfit(what()))?;
+        if options.owner.is_other() {
+            owner::give(&tree, recursive, options.owner, self.procfs)
+                .map_err(|error| owner::refused(source, &tree, error))?;
+        }
         let directory = is_directory(&tree).map_err(failed(what()))?;
         let target = self.target(destination, directory)?;
         match target.beneath_proc() {

@@ -7,6 +7,8 @@
 
 mod bind;
 mod cgroups;
+mod image;
+mod owner;
 mod target;
 mod tree;
 
@@ -25,6 +27,7 @@ use super::resolve::{create, fd_path, open_beneath};
 use super::{Reporter, failed, namespaces, rootfs, unfit};
 use crate::protocol::StartError;
 use crate::sys;
+pub(crate) use owner::Owner;
 use tree::mount_id;
 pub(crate) use tree::{attach, clone_tree, is_directory};
 
@@ -100,6 +103,9 @@ impl<'a> Plan<'a> {
             })?;
         if is_bind(mount) {
             return self.bind(mount, &options, reporter);
+        }
+        if kind == image::KIND {
+            return self.image(destination, &options, reporter);
         }
         let what = || format!("mounting {kind} at {}", destination.display());
         let target = match kind {
@@ -188,7 +194,7 @@ fn finish(
             options.recursive_set,
             options.recursive_clear,
         ) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) && !options.strict => {
                 // Docker's own way on kernels before 5.12: read-only holds for the mount itself alone.
                 let kept = rootfs::current_flags(mounted)?;
                 rustix::mount::mount_remount(

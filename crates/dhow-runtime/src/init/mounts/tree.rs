@@ -3,23 +3,19 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
-/// What is at `path` in a directory that others may change meanwhile; no link leads there.
+use crate::init::resolve::open_beneath;
+
+/// What is at `path` in a directory that others may change meanwhile; a link leads there as if the directory were
+/// the root.
 pub(super) fn look_up_beneath(directory: &Path, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let root = rustix::fs::open(directory, flags | OFlags::DIRECTORY, Mode::empty())?;
     let path = path.strip_prefix(directory).map_err(|_| Errno::XDEV)?;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    loop {
-        match rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve) {
-            // Something was renamed meanwhile, so the kernel could not tell where the path led.
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            result => return result,
-        }
-    }
+    open_beneath(&root, path, OFlags::PATH, Mode::empty())
 }
 
 /// A copy of a mount, or of all that are in a directory, that is mounted nowhere yet. The descriptor goes on
