@@ -247,6 +247,11 @@ wire! {
         pub read_only_non_recursive: bool,
         #[serde(skip_serializing_if = "is_default")]
         pub read_only_force_recursive: bool,
+        /// Dhow's own: whose the files of the source's owner are in the container.
+        #[serde(rename = "UID", skip_serializing_if = "is_default")]
+        pub uid: Option<u32>,
+        #[serde(rename = "GID", skip_serializing_if = "is_default")]
+        pub gid: Option<u32>,
     }
 
     #[serde(rename_all = "PascalCase")]
@@ -259,6 +264,11 @@ wire! {
         pub subpath: String,
         #[serde(skip_serializing_if = "is_default")]
         pub driver_config: Option<VolumeDriver>,
+        /// As of [`BindOptions`].
+        #[serde(rename = "UID", skip_serializing_if = "is_default")]
+        pub uid: Option<u32>,
+        #[serde(rename = "GID", skip_serializing_if = "is_default")]
+        pub gid: Option<u32>,
     }
 
     #[serde(rename_all = "PascalCase")]

@@ -75,6 +75,7 @@ fn engine_status(e: &EngineError) -> StatusCode {
         E::NoSuchContainer(_)
         | E::NoSuchExec(_)
         | E::NoSuchVolume(_)
+        | E::NoSuchPath(_)
         | E::NoSuchNetwork(_)
         | E::NoSuchVolumeDriver(_)
         | E::NoSuchFile { .. }

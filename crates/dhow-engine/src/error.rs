@@ -19,6 +19,9 @@ pub enum EngineError {
     NoSuchExec(String),
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),
+    /// What a mount is to show is not in its volume.
+    #[error("{0}")]
+    NoSuchPath(String),
     #[error("network {0} not found")]
     NoSuchNetwork(String),
     #[error("error looking up volume plugin {0}: plugin \"{0}\" not found")]

@@ -126,6 +126,7 @@ impl Recovery {
                 boot.push((container.clone(), before));
             }
         }
+        self.containers.volumes().unmount_leftovers().await;
         for (container, before) in boot {
             if self.restart_at_boot(&container, &before) {
                 report.restarting += 1;
@@ -153,6 +154,7 @@ impl Recovery {
         if may_run {
             match self.reach_shim(container).await {
                 Ok(Reach::Connected(shim, started)) => {
+                    self.containers.keep_volumes_mounted(container).await;
                     self.containers.resume(container, &shim, &started).await;
                     self.containers.restore_freezer(container).await;
                     self.containers.watch(container, Some(shim));
@@ -163,6 +165,7 @@ impl Recovery {
                 Ok(Reach::Starting | Reach::Gone) => {}
                 Err(e) => {
                     tracing::warn!(container = %container.id, error = %e, "its shim can't be reached");
+                    self.containers.keep_volumes_mounted(container).await;
                     self.containers.watch(container, None);
                     return Found::Unreachable;
                 }
@@ -189,6 +192,7 @@ impl Recovery {
             Ok(ran) => ran,
             Err(e) => {
                 tracing::error!(container = %container.id, error = %e, "what its shim has left running can't be ended");
+                self.containers.keep_volumes_mounted(container).await;
                 self.containers.watch(container, None);
                 return Found::Unreachable;
             }
@@ -217,6 +221,7 @@ impl Recovery {
         if let Some(endpoint) = endpoint {
             self.containers.networks().leave(&endpoint).await;
         }
+        self.containers.unmount_volumes(container).await;
         let definition = container.definition();
         let policy = definition.restart_policy().unwrap_or_default();
         let count = container.view().life.restart_count;

@@ -3,20 +3,21 @@
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
-use dhow_api::{Volume, VolumeCreateRequest, VolumeList, VolumePruneReport};
+use dhow_api::{ApiVersion, Volume, VolumeCreateRequest, VolumeList, VolumePruneReport};
 use http::StatusCode;
 
 use super::AppState;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::json::{Json, JsonBody};
 use crate::query::Params;
+use crate::version::Api;
 
 pub fn router() -> Router<AppState> {
     Router::new()
         .route("/volumes", get(list))
         .route("/volumes/create", post(create))
         .route("/volumes/prune", post(prune))
-        .route("/volumes/{name}", get(inspect).delete(remove))
+        .route("/volumes/{name}", get(inspect).put(update).delete(remove))
 }
 
 async fn list(State(state): State<AppState>, params: Params) -> Result<Json<VolumeList>> {
@@ -53,8 +54,23 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn prune(State(state): State<AppState>, params: Params) -> Result<Json<VolumePruneReport>> {
-    let filters = params.filters()?;
+/// Of volumes that a swarm has.
+async fn update() -> Result<()> {
+    Err(ApiError::Unavailable(
+        "volume update only valid for cluster volumes, but swarm is unavailable".to_owned(),
+    ))
+}
+
+async fn prune(
+    State(state): State<AppState>,
+    Api(version): Api,
+    params: Params,
+) -> Result<Json<VolumePruneReport>> {
+    let mut filters = params.filters()?;
+    if version < ApiVersion::v1(42) {
+        // Older clients mean the named ones, too.
+        filters.add("all", "true");
+    }
     let engine = state.engine.clone();
     let report = state
         .finish(async move { engine.volumes().prune(&filters).await })

@@ -4,6 +4,7 @@
 //! Two rules keep `ps` fast and one container's trouble its own. The view's lock is held for a few
 //! instructions, never over an await or a system call. The operation lock is this container's alone.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -57,6 +58,8 @@ pub struct View {
     pub stop_untold: bool,
     /// Holds the image's layers.
     pub pin: Option<dhow_image::Pin>,
+    /// Holds the layers of the images that are mounted, by their ids.
+    pub mounted_images: BTreeMap<String, dhow_image::Pin>,
 }
 
 impl View {
@@ -146,6 +149,7 @@ impl Container {
                 oom_told: false,
                 stop_untold: false,
                 pin: None,
+                mounted_images: BTreeMap::new(),
             }),
             progress: watch::Sender::new(progress),
         }

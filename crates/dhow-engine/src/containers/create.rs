@@ -1,7 +1,6 @@
 //! Making a container: everything is checked and settled before anything is made, and what was made is
 //! undone if a later step fails.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -111,6 +110,12 @@ impl Containers {
         };
         let lower = pin.as_ref().map(|p| p.lower_dirs()).unwrap_or_default();
         container.view().pin = pin;
+        for (id, layers) in definition.mounted_images() {
+            if let (Some(_), Ok(digest)) = (layers, id.parse()) {
+                let pin = self.inner.images.pin(&digest)?;
+                container.view().mounted_images.insert(id.to_owned(), pin);
+            }
+        }
         self.make_volumes(&container.id, &definition, lower).await?;
         records::insert_container(&self.inner.store, container).await
     }
@@ -130,6 +135,8 @@ impl Containers {
                 name,
                 anonymous,
                 no_copy,
+                labels,
+                options,
                 ..
             } = &mount.kind
             else {
@@ -140,7 +147,7 @@ impl Containers {
                 place: PathBuf::from(&mount.destination),
             });
             let wanted = Wanted {
-                record: new_record(name, BTreeMap::new(), *anonymous),
+                record: new_record(name, labels.clone(), options.clone(), *anonymous),
                 filling,
                 durability: records::volume_durability(definition, *anonymous),
             };

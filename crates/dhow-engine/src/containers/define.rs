@@ -56,7 +56,23 @@ impl Containers {
         self.settle_config(id, &mut config, &host)?;
 
         let inherited = self.inherited_mounts(&host)?;
-        let mounts = points::settle(&config, &host, inherited)?;
+        let mut mounts = points::settle(&config, &host, inherited)?;
+        for mount in &mut mounts {
+            if let MountKind::Image {
+                reference,
+                id,
+                layers,
+                ..
+            } = &mut mount.kind
+                && id.is_empty()
+            {
+                // To clients, "not found" is about the container's own image.
+                let image = self.inner.images.resolve(reference);
+                let image = image.map_err(|e| EngineError::invalid(e.to_string()))?;
+                *id = image.id.to_string();
+                *layers = image.chain.last().map(ToString::to_string);
+            }
+        }
         let mut endpoints: BTreeMap<String, EndpointSettings> = networking_config
             .map(|n| n.endpoints_config)
             .unwrap_or_default()
@@ -239,16 +255,20 @@ impl Containers {
     fn inherited_mounts(&self, host: &HostConfig) -> Result<Vec<MountRecord>> {
         let mut inherited = Vec::new();
         for from in host.volumes_from.iter().flatten() {
-            let (name, mode) = from.split_once(':').unwrap_or((from, "rw"));
-            let read_only = match mode {
-                "ro" => true,
-                "rw" | "z" | "Z" => false,
-                _ => return Err(EngineError::invalid(format!("invalid mode: {mode}"))),
-            };
+            if from.is_empty() {
+                return Err(EngineError::invalid(
+                    "volumes-from specification cannot be an empty string",
+                ));
+            }
+            let (name, mode) = from.split_once(':').unwrap_or((from, ""));
+            let read_only = bind::read_inherited(mode)?;
             let other = self.find_named(name)?;
             for mount in &other.definition().mounts {
                 let mut mount = mount.clone();
-                mount.read_only |= read_only;
+                if read_only && !mount.read_only {
+                    mount.read_only = true;
+                    mount.read_only_recursive = true;
+                }
                 if let MountKind::Volume { anonymous, .. } = &mut mount.kind {
                     // It goes with the container that it was made for.
                     *anonymous = false;

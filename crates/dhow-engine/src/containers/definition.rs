@@ -36,6 +36,18 @@ pub struct MountRecord {
     pub non_recursive: bool,
     /// Read-only also below, for sub-mounts.
     pub read_only_recursive: bool,
+    /// It is to fail where the kernel can't do that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub read_only_forced: bool,
+    /// Whose the files of the source's owner are in the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +62,20 @@ pub enum MountKind {
         /// Made for this container alone, and removed with it.
         anonymous: bool,
         no_copy: bool,
+        subpath: String,
+        /// What it is made with if it is not there.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        options: BTreeMap<String, String>,
+    },
+    /// What an image has, to be read.
+    Image {
+        /// As the client wrote it.
+        reference: String,
+        id: String,
+        /// As of [`Definition::layers`].
+        layers: Option<String>,
         subpath: String,
     },
     Tmpfs {
@@ -77,6 +103,11 @@ impl MountRecord {
                 point.name = name.clone();
                 point.source = volume_source(name);
                 point.driver = "local".into();
+            }
+            MountKind::Image { reference, id, .. } => {
+                point.kind = "image".into();
+                point.name = reference.clone();
+                point.source = id.clone();
             }
             MountKind::Tmpfs { .. } => point.kind = "tmpfs".into(),
         }
@@ -120,6 +151,14 @@ impl Definition {
             MountKind::Volume {
                 name, anonymous, ..
             } => Some((name.as_str(), *anonymous)),
+            _ => None,
+        })
+    }
+
+    /// The images that are mounted: their ids, and of each the chain id of its topmost layer.
+    pub fn mounted_images(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.mounts.iter().filter_map(|m| match &m.kind {
+            MountKind::Image { id, layers, .. } => Some((id.as_str(), layers.as_deref())),
             _ => None,
         })
     }

@@ -293,6 +293,7 @@ fn matches(row: &Row, filters: &Filters, exited: &[i32], ancestors: &[String]) -
                     || match &m.kind {
                         MountKind::Volume { name, .. } => name == v,
                         MountKind::Bind { source, .. } => source == v,
+                        MountKind::Image { reference, .. } => reference == v,
                         MountKind::Tmpfs { .. } => false,
                     }
             })

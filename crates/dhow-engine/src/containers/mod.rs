@@ -14,6 +14,7 @@ mod inspect;
 mod links;
 pub mod list;
 pub mod merge;
+mod mounted;
 mod mounts;
 mod notice;
 mod pause;
@@ -152,6 +153,18 @@ impl Containers {
             }
         }
         let definition = container.definition();
+        for (id, layers) in definition.mounted_images() {
+            let top = layers.and_then(|l| l.parse::<dhow_oci::Digest>().ok());
+            match top.map(|top| self.inner.images.pin_chain(&top)) {
+                Some(Ok(pin)) => {
+                    container.view().mounted_images.insert(id.to_owned(), pin);
+                }
+                Some(Err(e)) => {
+                    tracing::error!(container = %container.id, image = id, error = %e, "the layers of an image that it has mounted are missing");
+                }
+                None => {}
+            }
+        }
         let volumes = definition.volumes().map(|(name, _)| name);
         self.inner.volumes.hold(&container.id, volumes);
         self.inner.table.insert(container.clone());
@@ -218,6 +231,10 @@ impl Containers {
             .as_ref()
             .map(|p| p.init_layer().into_iter().chain(p.lower_dirs()).collect())
             .unwrap_or_default()
+    }
+
+    pub fn volumes(&self) -> &Volumes {
+        &self.inner.volumes
     }
 
     pub fn networks(&self) -> &Networks {

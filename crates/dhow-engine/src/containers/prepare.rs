@@ -1,13 +1,14 @@
 //! What a start needs beside its place in the network: the files in /etc, the mounts' sources, and the request
 //! to the spawner, with the specification in it.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use dhow_runtime::protocol::{LogSink, Rootfs, StartRequest};
 
 use super::container::Container;
 use super::definition::{Definition, MountKind};
-use super::spec::{self, Shared, SpecInput};
+use super::spec::{self, Shared, Sources, SpecInput};
 use super::{Containers, user, validate};
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
@@ -31,7 +32,8 @@ impl Containers {
             .write_files(&definition.wishes(&name), endpoint, &linked, &paths)
     }
 
-    /// A volume's content is its containers': a link in it must not lead out of it.
+    /// Says early what of a volume is not there. A link in it leads as if the volume were the root; the mount looks
+    /// again, as its content is its containers'.
     pub(super) fn check_subpaths(&self, definition: &Definition) -> Result<()> {
         for mount in &definition.mounts {
             let MountKind::Volume { name, subpath, .. } = &mount.kind else {
@@ -42,9 +44,12 @@ impl Containers {
             }
             let root = self.inner.volumes.data_dir(name);
             let failed = |e: rustix::io::Errno| {
-                EngineError::invalid(format!(
-                    "cannot access path {subpath} of volume {name}: {e}"
-                ))
+                let path = root.join(subpath);
+                let why = match e {
+                    rustix::io::Errno::NOENT => "no such file or directory".to_owned(),
+                    e => e.to_string(),
+                };
+                EngineError::NoSuchPath(format!("cannot access path {}: {why}", path.display()))
             };
             let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
             let none = rustix::fs::Mode::empty();
@@ -54,7 +59,7 @@ impl Containers {
                 subpath.as_str(),
                 flags,
                 none,
-                rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS,
+                rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS,
             )
             .map_err(failed)?;
         }
@@ -79,6 +84,41 @@ impl Containers {
         user::resolve(user, group_add, &read("/etc/passwd")?, &read("/etc/group")?)
     }
 
+    /// The layers of the images that are mounted, for the specification.
+    pub(super) fn mounted_layers(
+        &self,
+        container: &Container,
+    ) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+        let definition = container.definition();
+        if definition.mounted_images().next().is_none() {
+            return Ok(BTreeMap::new());
+        }
+        // Two layers at least are merged, and an image may have none.
+        let nothing = container.dir.join("empty");
+        match std::fs::create_dir(&nothing) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(EngineError::io(nothing.display())(e));
+            }
+            _ => {}
+        }
+        let view = container.view();
+        let mut all = BTreeMap::new();
+        for (id, layers) in definition.mounted_images() {
+            let mut dirs = match (view.mounted_images.get(id), layers) {
+                (Some(pin), _) => pin.lower_dirs(),
+                (None, None) => vec![nothing.clone()],
+                (None, Some(_)) => {
+                    return Err(EngineError::invalid(format!(
+                        "the layers of the mounted image {id} are missing: pull it again, and make the container anew"
+                    )));
+                }
+            };
+            dirs.push(nothing.clone());
+            all.insert(id.to_owned(), dirs);
+        }
+        Ok(all)
+    }
+
     pub(super) fn start_request(
         &self,
         container: &Container,
@@ -98,13 +138,17 @@ impl Containers {
             },
         };
         let defaults = self.defaults();
+        let images = self.mounted_layers(container)?;
         let spec = spec::generate(&SpecInput {
             id: container.id.as_str(),
             definition,
             host: &self.inner.host,
             user: &user,
             files: &container.etc_files(),
-            volumes_dir: self.inner.volumes.dir(),
+            sources: Sources {
+                volumes_dir: self.inner.volumes.dir(),
+                images: &images,
+            },
             shared,
             defaults: &defaults,
         })?;

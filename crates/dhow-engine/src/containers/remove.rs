@@ -80,6 +80,7 @@ impl Containers {
         let execs = {
             let mut view = container.view();
             view.pin = None;
+            view.mounted_images.clear();
             view.pending.clear();
             std::mem::take(&mut view.execs)
         };

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::Container;
 use super::create::with_init_layer;
-use super::definition::{Definition, MountKind};
+use super::definition::Definition;
 use super::prepare::make_bind_sources;
 use super::state::Event;
 use super::{Containers, Notice};
@@ -132,24 +132,6 @@ impl Containers {
             .tell(container.id.as_str(), &mode, action);
     }
 
-    /// Tells that a container's volumes are mounted, or no longer are.
-    pub fn tell_volumes(&self, container: &Container, action: &str) {
-        for mount in &container.definition().mounts {
-            let MountKind::Volume { name, .. } = &mount.kind else {
-                continue;
-            };
-            let mut attributes = vec![("container", container.id.as_str()), ("driver", "local")];
-            if action == "mount" {
-                attributes.extend([
-                    ("destination", mount.destination.as_str()),
-                    ("propagation", &mount.propagation),
-                    ("read/write", if mount.read_only { "false" } else { "true" }),
-                ]);
-            }
-            self.inner.volumes.tell(action, name, &attributes);
-        }
-    }
-
     async fn start_failed(
         &self,
         container: &Arc<Container>,
@@ -165,6 +147,7 @@ impl Containers {
         if let Err(e) = self.clear(container).await {
             tracing::warn!(container = %container.id, error = %e, "what is left of its start can't be cleared away");
         }
+        self.unmount_volumes(container).await;
         let exit_code = match &error {
             EngineError::Start { exit_code, .. } => *exit_code,
             _ => 128,
@@ -214,8 +197,9 @@ impl Containers {
             let definition = definition.clone();
             blocking(move || make_bind_sources(&definition)).await??;
         }
-        self.check_subpaths(&definition)?;
         self.ensure_volumes(&definition).await?;
+        self.mount_volumes(container).await?;
+        self.check_subpaths(&definition)?;
         self.ensure_init_layer(container).await?;
         let request = self.start_request(container, &definition, &sandbox)?;
 

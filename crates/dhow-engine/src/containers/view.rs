@@ -13,11 +13,13 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::container::Container;
 use super::definition::{Definition, MountKind};
 use super::prepare::make_bind_sources;
+use super::spec::Sources;
 use super::views::Viewing;
 use super::{Containers, records, spec};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
-use crate::volumes::{Wanted, new_record};
+use crate::id::random_hex;
+use crate::volumes::{Held, Wanted, new_record};
 
 /// How long the end of a process that its shim has told may take to be known here.
 const END_PATIENCE: Duration = Duration::from_secs(10);
@@ -57,8 +59,9 @@ impl Containers {
                 // Started since.
                 continue;
             }
-            let viewing = container.views.enter(Some(turn));
-            let view = self.view_at_rest(&container).await?;
+            let mut viewing = container.views.enter(Some(turn));
+            let (view, held) = self.view_at_rest(&container).await?;
+            viewing.keep_mounted(held);
             return Ok(Viewed {
                 container: container.clone(),
                 view,
@@ -95,34 +98,53 @@ impl Containers {
         }
     }
 
-    async fn view_at_rest(&self, container: &Container) -> Result<View> {
+    /// The view, and what keeps its volumes mounted.
+    async fn view_at_rest(&self, container: &Container) -> Result<(View, Option<Held>)> {
         let definition = container.definition();
         if definition.has_binds() {
             let definition = definition.clone();
             blocking(move || make_bind_sources(&definition)).await??;
         }
-        self.check_subpaths(&definition)?;
         self.ensure_volumes(&definition).await?;
+        let names: Vec<&str> = definition.volumes().map(|(name, _)| name).collect();
+        let volumes = &self.inner.volumes;
+        let held = volumes.hold_mounted(random_hex()?, &names).await?;
+        self.check_subpaths(&definition)?;
         self.ensure_init_layer(container).await?;
-        let (files, volumes) = (container.etc_files(), self.inner.volumes.dir());
-        Ok(View::Stopped {
+        let (files, images) = (container.etc_files(), self.mounted_layers(container)?);
+        let sources = Sources {
+            volumes_dir: volumes.dir(),
+            images: &images,
+        };
+        let view = View::Stopped {
             rootfs: Rootfs::Overlay {
                 lower: self.lower_dirs(container),
                 upper: container.upper_dir(),
                 work: container.work_dir(),
             },
-            mounts: spec::mounts::at_rest(&definition, &files, volumes)?,
+            mounts: spec::mounts::at_rest(&definition, &files, sources)?,
             read_only: definition.host_config.readonly_rootfs,
-        })
+        };
+        Ok((view, held))
     }
 
     /// A named volume whose record was lost comes back empty.
     pub(super) async fn ensure_volumes(&self, definition: &Definition) -> Result<()> {
-        for (name, anonymous) in definition.volumes() {
+        for mount in &definition.mounts {
+            let MountKind::Volume {
+                name,
+                anonymous,
+                labels,
+                options,
+                ..
+            } = &mount.kind
+            else {
+                continue;
+            };
             let wanted = Wanted {
-                record: new_record(name, Default::default(), anonymous),
+                record: new_record(name, labels.clone(), options.clone(), *anonymous),
                 filling: None,
-                durability: records::volume_durability(definition, anonymous),
+                durability: records::volume_durability(definition, *anonymous),
             };
             self.inner.volumes.ensure(wanted).await?;
         }

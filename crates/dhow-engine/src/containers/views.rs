@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::volumes::Held;
+
 /// How long those who are cut off may take: as long as one call to a file system does.
 const CUT_OFF: Duration = Duration::from_secs(5);
 
@@ -34,6 +36,14 @@ pub struct Viewing {
     pub cut_off: CancellationToken,
     _open: TaskTrackerToken,
     _turn: Option<Turn>,
+    _mounted: Option<Held>,
+}
+
+impl Viewing {
+    /// What is viewed is to stay mounted as long.
+    pub fn keep_mounted(&mut self, held: Option<Held>) {
+        self._mounted = held;
+    }
 }
 
 impl Views {
@@ -49,6 +59,7 @@ impl Views {
             cut_off: open.cut_off.clone(),
             _open: open.views.token(),
             _turn: turn,
+            _mounted: None,
         }
     }
 

@@ -53,14 +53,17 @@ impl Images {
         &self.inner.store
     }
 
-    /// The containers that were made of an image.
+    /// The containers that were made of an image, or have it mounted.
     pub fn users(&self, id: &Digest) -> Vec<ImageUser> {
         let id = id.to_string();
         self.inner
             .containers
             .all()
             .iter()
-            .filter(|c| c.definition().image_id == id)
+            .filter(|c| {
+                let definition = c.definition();
+                definition.image_id == id || definition.mounted_images().any(|(m, _)| m == id)
+            })
             .map(|c| ImageUser {
                 container_id: c.id.to_string(),
                 running: c.state().is_live(),

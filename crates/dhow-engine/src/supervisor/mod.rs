@@ -121,6 +121,8 @@ impl Supervisor {
             }
             None => {}
         }
+        // As with the ports: what has ended keeps no filesystem busy.
+        containers.unmount_volumes(container).await;
         containers.tell_network(container, "disconnect");
         containers.tell_volumes(container, "unmount");
         let policy = definition.restart_policy().unwrap_or_default();

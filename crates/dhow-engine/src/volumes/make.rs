@@ -9,13 +9,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use dhow_runtime::filesystem;
 use dhow_store::Durability;
 
 use super::records::{self, StoredVolume};
-use super::{Volumes, copy_up};
+use super::{Volumes, copy_up, options};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
-use dhow_image::LayeredRoot;
+use dhow_image::{LayeredRoot, Node};
 
 /// What an empty volume is filled with.
 #[derive(Clone, Debug)]
@@ -47,14 +48,11 @@ impl Volumes {
         let (dir, failed) = (self.inner.dir.join(&name), format!("making volume {name}"));
         if let Some(there) = self.record(&name) {
             if let Some(filling) = filling {
-                // In a volume that somebody may look into, the place itself must stay what it is.
-                let alone = self.users(&name).len() <= 1;
-                blocking(move || fill_later(&dir, &filling, alone))
-                    .await?
-                    .map_err(EngineError::io(format!("filling volume {name}")))?;
+                self.fill_in_turn(&there, filling).await?;
             }
             return Ok(there);
         }
+        options::check(&name, &record.options)?;
         // What a crash has left of an earlier making is nobody's.
         let stray = dir.clone();
         if blocking(move || stray.exists()).await? {
@@ -64,19 +62,67 @@ impl Volumes {
                     place: dir,
                 });
             }
-            self.inner
-                .trash
-                .discard(&dir)
+            let data = self.data_dir(&name);
+            blocking(move || filesystem::unmount(&data))
+                .await?
+                .and_then(|()| self.inner.trash.discard(&dir))
                 .map_err(EngineError::io(&failed))?;
         }
         let synced = durability == Durability::Synced;
-        blocking(move || make(&dir, filling.as_ref(), synced))
+        // What is in a filesystem of its own is not beneath its place.
+        let (now, later) = match options::filesystem(&record.options) {
+            None => (filling, None),
+            Some(_) => (None, filling),
+        };
+        blocking(move || make(&dir, now.as_ref(), synced))
             .await?
             .map_err(EngineError::io(&failed))?;
         records::put(&self.inner.store, &record, durability).await?;
         self.table().records.insert(name.clone(), record.clone());
         self.tell("create", &name, &[("driver", "local")]);
+        if let Some(filling) = later {
+            self.fill_in_turn(&record, filling).await?;
+        }
         Ok(record)
+    }
+
+    /// Fills a volume that is there and empty. The caller has the turn.
+    async fn fill_in_turn(&self, record: &StoredVolume, filling: Filling) -> Result<()> {
+        let name = record.name.as_str();
+        let failed = || EngineError::io(format!("filling volume {name}"));
+        let dir = self.inner.dir.join(name);
+        if options::filesystem(&record.options).is_none() {
+            // In a volume that somebody may look into, the place itself must stay what it is.
+            let alone = self.users(name).len() <= 1;
+            return blocking(move || fill_later(&dir, &filling, alone))
+                .await?
+                .map_err(failed());
+        }
+        // A server need not be there yet for an image that has nothing to put on it.
+        let wanted = filling.clone();
+        if !blocking(move || wanted.has_directory())
+            .await?
+            .map_err(failed())?
+        {
+            return Ok(());
+        }
+        self.mount_in_turn(name, FILLING)
+            .await
+            .map_err(EngineError::cannot("failed to populate volume"))?;
+        let filled = blocking(move || fill_later(&dir, &filling, false)).await;
+        self.unmount_in_turn(name, FILLING).await;
+        filled?.map_err(failed())
+    }
+}
+
+/// Who has a volume mounted that is being filled. No container's id has this form.
+const FILLING: &str = "filling";
+
+impl Filling {
+    /// Whether the image has anything that a volume could be filled with.
+    fn has_directory(&self) -> std::io::Result<bool> {
+        let found = LayeredRoot::new(self.layers.clone()).lookup(&self.place)?;
+        Ok(matches!(found, Some(Node::Directory(_))))
     }
 }
 

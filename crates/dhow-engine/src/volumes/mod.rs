@@ -1,9 +1,12 @@
 //! Volumes of the local driver: directories under the data-root, `<name>/_data`, with a record each.
 //!
-//! A container holds its volumes from before they are made until it is gone; one that is held is not removed.
+//! A container holds its volumes from before they are made until it is gone; one that is held is not removed. One
+//! that is a filesystem of its own is mounted there while a container that runs has it.
 
 mod copy_up;
 mod make;
+mod mounted;
+mod options;
 mod records;
 mod remove;
 mod turns;
@@ -13,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dhow_api::{Filters, Volume, VolumeCreateRequest, VolumeList, VolumeUsage};
+use dhow_runtime::filesystem;
 use dhow_store::{Durability, Store};
 
 use crate::background::blocking;
@@ -23,9 +27,13 @@ use crate::id::{ContainerId, random_hex};
 use crate::storage::Trash;
 
 pub use make::{Filling, Wanted};
+pub use mounted::Held;
 pub use records::StoredVolume;
 pub use remove::excluded;
 use turns::Turns;
+
+/// What Docker knows an anonymous volume by.
+const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
 /// NAME_MAX of limits.h, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -40,6 +48,11 @@ pub fn check_name(name: &str) -> Result<()> {
                 &name[..60]
             ))),
         };
+    }
+    if name.len() == 1 {
+        return Err(EngineError::invalid(format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )));
     }
     Err(EngineError::invalid(format!(
         "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
@@ -60,6 +73,8 @@ struct Inner {
     table: Mutex<Table>,
     /// Makings and removals of one name, one at a time.
     turns: Turns,
+    /// Held by who removes what nobody uses.
+    pruning: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -67,6 +82,8 @@ struct Table {
     records: BTreeMap<String, StoredVolume>,
     /// The containers that have each, running or not.
     users: BTreeMap<String, BTreeSet<ContainerId>>,
+    /// Who needs the filesystem of each, see [`mounted`].
+    mounted_for: BTreeMap<String, BTreeSet<String>>,
 }
 
 const FILTERS: [&str; 4] = ["dangling", "driver", "label", "name"];
@@ -82,7 +99,7 @@ impl Volumes {
         discard_strays(&dir, &records, &store, &trash).await?;
         let table = Table {
             records: records.into_iter().map(|r| (r.name.clone(), r)).collect(),
-            users: BTreeMap::new(),
+            ..Table::default()
         };
         Ok(Volumes {
             inner: Arc::new(Inner {
@@ -92,6 +109,7 @@ impl Volumes {
                 trash,
                 table: Mutex::new(table),
                 turns: Turns::default(),
+                pruning: Default::default(),
             }),
         })
     }
@@ -144,11 +162,6 @@ impl Volumes {
         if !matches!(request.driver.as_str(), "" | "local") {
             return Err(EngineError::NoSuchVolumeDriver(request.driver));
         }
-        if let Some(option) = request.driver_opts.keys().next() {
-            return Err(EngineError::invalid(format!(
-                "invalid option: \"{option}\": volumes of the local driver have no options here"
-            )));
-        }
         let anonymous = request.name.is_empty();
         let name = if anonymous {
             random_hex()?
@@ -157,7 +170,7 @@ impl Volumes {
         };
         check_name(&name)?;
         let wanted = Wanted {
-            record: new_record(&name, request.labels, anonymous),
+            record: new_record(&name, request.labels, request.driver_opts, anonymous),
             filling: None,
             durability: Durability::Synced,
         };
@@ -217,9 +230,11 @@ impl Volumes {
 }
 
 impl Volumes {
-    /// All of them, each with its bytes on the disk and the number of containers that have it.
+    /// All but those with options, which are not on this disk, each with its bytes on it and the number of
+    /// containers that have it.
     pub async fn measured(&self) -> Result<Vec<Volume>> {
         let mut volumes = self.list(&Filters::default())?.volumes;
+        volumes.retain(|volume| volume.options.is_none());
         for volume in &mut volumes {
             let dir = self.data_dir(&volume.name);
             let size = blocking(move || host::size::of_tree(&dir)).await?;
@@ -248,7 +263,8 @@ async fn discard_strays(
         let is_ours = crate::names::is_valid(&name) && !known.contains(name.as_str());
         if is_ours
             && !records::is_aside(store, &name).await?
-            && let Err(e) = trash.discard(&entry.path())
+            && let Err(e) = filesystem::unmount(&entry.path().join("_data"))
+                .and_then(|()| trash.discard(&entry.path()))
         {
             tracing::warn!(volume = name, error = %e, "what is left of it can't be cleared away");
         }
@@ -260,16 +276,17 @@ async fn discard_strays(
 pub fn new_record(
     name: &str,
     mut labels: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
     anonymous: bool,
 ) -> StoredVolume {
     if anonymous {
-        labels.insert("com.docker.volume.anonymous".into(), String::new());
+        labels.insert(ANONYMOUS.into(), String::new());
     }
     StoredVolume {
         name: name.to_owned(),
         created: dhow_api::time::now(),
         labels,
-        options: BTreeMap::new(),
+        options,
         anonymous,
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use dhow_api::{Filters, VolumePruneReport};
+use dhow_runtime::filesystem;
 
-use super::{Volumes, missing, records};
+use super::{ANONYMOUS, Volumes, missing, records};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::host;
@@ -30,6 +31,23 @@ impl Volumes {
 
     /// The caller has the turn, and has seen that nobody uses the volume.
     async fn delete(&self, name: &str) -> Result<()> {
+        let own = self.filesystem(name).is_some();
+        let data = self.data_dir(name);
+        // What is mounted there is not to be deleted with the place.
+        let mounted = blocking(move || {
+            if own {
+                filesystem::unmount(&data)?;
+            }
+            filesystem::is_mounted(&data)
+        })
+        .await?
+        .map_err(EngineError::io(format!("unmounting volume {name}")))?;
+        if mounted {
+            return Err(EngineError::Refused(format!(
+                "remove {name}: something else is mounted at {}: unmount it first",
+                self.data_dir(name).display()
+            )));
+        }
         records::delete(&self.inner.store, name).await?;
         self.table().records.remove(name);
         self.inner
@@ -42,13 +60,27 @@ impl Volumes {
 
     pub async fn prune(&self, filters: &Filters) -> Result<VolumePruneReport> {
         filters.validate(&["label", "label!", "all"])?;
+        if filters.get("all").count() > 1 {
+            let given: Vec<&str> = filters.get("all").collect();
+            return Err(EngineError::invalid(format!(
+                "invalid filter 'all=[{}]': only one value is expected",
+                given.join(" ")
+            )));
+        }
         let all = filters.boolean("all")?.unwrap_or(false);
+        let Ok(_one) = self.inner.pruning.try_lock() else {
+            return Err(EngineError::Refused(
+                "a prune operation is already running".to_owned(),
+            ));
+        };
         let wanted: Vec<String> = self
             .table()
             .records
             .values()
             .filter(|r| {
-                (all || r.anonymous)
+                (all || r.labels.contains_key(ANONYMOUS))
+                    // With options, it makes no room here.
+                    && r.options.is_empty()
                     && filters.labels_match("label", &r.labels)
                     && !excluded(filters, &r.labels)
             })

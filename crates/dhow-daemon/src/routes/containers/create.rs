@@ -106,6 +106,11 @@ fn adapt(request: &mut ContainerCreateRequest, version: ApiVersion) -> Result<Ve
 fn adapt_mounts(host: &mut HostConfig, version: ApiVersion) -> Result<()> {
     let before = |minor| version < ApiVersion::v1(minor);
     for mount in &mut host.mounts {
+        if before(44) && mount.kind == "bind" && mount.read_only {
+            // Older clients mean the mount alone, and nothing below it.
+            let options = mount.bind_options.get_or_insert_default();
+            options.read_only_non_recursive = !options.read_only_force_recursive;
+        }
         if let Some(options) = &mut mount.bind_options {
             if before(40) {
                 options.non_recursive = false;

@@ -17,6 +17,9 @@ pub struct BindSpec {
     pub no_copy: bool,
     /// Only the mount itself, not what is mounted below it (`bind-nonrecursive`).
     pub non_recursive: bool,
+    /// `uid=` and `gid=`, which are Dhow's own: whose the files of the source's owner are in the container.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +80,26 @@ impl BindSpec {
             propagation: None,
             no_copy: false,
             non_recursive: false,
+            uid: None,
+            gid: None,
         };
-        for option in mode.split(',').filter(|_| parts.len() == 3) {
+        let options: Vec<&str> = mode.split(',').filter(|_| parts.len() == 3).collect();
+        if !are_one_of_each(&options) {
+            return Err(EngineError::invalid(format!("invalid mode: {mode}")));
+        }
+        for option in options {
+            if let Some((name @ ("uid" | "gid"), id)) = option.split_once('=') {
+                let id = read_id(id).ok_or_else(|| {
+                    EngineError::invalid(format!(
+                        "invalid mode: {mode}: {name} must be the number of a user or group"
+                    ))
+                })?;
+                match name {
+                    "uid" => bind.uid = Some(id),
+                    _ => bind.gid = Some(id),
+                }
+                continue;
+            }
             match option {
                 "rw" => {}
                 "ro" => bind.read_only = true,
@@ -93,6 +114,47 @@ impl BindSpec {
             }
         }
         Ok(bind)
+    }
+}
+
+/// Of what excludes each other, a mode has one.
+fn are_one_of_each(options: &[&str]) -> bool {
+    let kind = |option: &str| match option {
+        "rw" | "ro" => 1,
+        "z" | "Z" => 2,
+        "consistent" | "cached" | "delegated" | "default" => 3,
+        "nocopy" => 4,
+        option if PROPAGATIONS.contains(&option) => 5,
+        option if option.starts_with("uid=") => 6,
+        option if option.starts_with("gid=") => 7,
+        _ => 0,
+    };
+    let mut kinds: Vec<u8> = options
+        .iter()
+        .map(|option| kind(option))
+        .filter(|kind| *kind != 0)
+        .collect();
+    kinds.sort_unstable();
+    kinds.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// The highest number is no user's.
+fn read_id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
+/// The mode of `--volumes-from`, and whether it is read-only. How a mount is shared it has from where it comes.
+pub fn read_inherited(mode: &str) -> Result<bool> {
+    let options: Vec<&str> = mode.split(',').filter(|_| !mode.is_empty()).collect();
+    let known = |option: &&str| {
+        matches!(
+            *option,
+            "ro" | "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" | "default"
+        )
+    };
+    match options.iter().all(known) && are_one_of_each(&options) {
+        true => Ok(options.contains(&"ro")),
+        false => Err(EngineError::invalid(format!("invalid mode: {mode}"))),
     }
 }
 
@@ -127,6 +189,18 @@ mod tests {
         assert_eq!(b.source, Source::Volume("data".into()));
         assert!(b.no_copy && !b.read_only);
         assert_eq!(BindSpec::parse("/c").unwrap().source, Source::Anonymous);
+        let b = BindSpec::parse("data:/c:uid=1000,gid=0").unwrap();
+        assert_eq!((b.uid, b.gid), (Some(1000), Some(0)));
+    }
+
+    #[test]
+    fn modes_of_volumes_from() {
+        assert!(!read_inherited("").unwrap());
+        assert!(!read_inherited("rw,z").unwrap());
+        assert!(read_inherited("ro").unwrap());
+        for bad in ["fast", "ro,rw", "rslave", "nocopy", "ro,"] {
+            assert!(read_inherited(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -143,6 +217,10 @@ mod tests {
             "v:/c:shared",
             "/a:/b:nocopy",
             "/a:/b:",
+            "/a:/b:ro,rw",
+            "/a:/b:z,Z",
+            "/a:/b:uid=root",
+            "/a:/b:uid=4294967295",
         ] {
             assert!(BindSpec::parse(bad).is_err(), "{bad}");
         }

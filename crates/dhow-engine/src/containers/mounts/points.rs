@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use dhow_api::{ContainerConfig, HostConfig, Mount};
+use dhow_api::{ContainerConfig, HostConfig};
 
 use super::bind::{BindSpec, Source, clean};
-use super::tmpfs;
+use super::{long, tmpfs};
 use crate::containers::definition::{MountKind, MountRecord};
 use crate::error::{EngineError, Result};
 use crate::id::random_hex;
@@ -27,7 +27,7 @@ pub fn settle(
         own.push(from_bind(spec)?);
     }
     for mount in &host.mounts {
-        own.push(from_mount(mount)?);
+        own.push(long::read(mount)?);
     }
     let mut places: Vec<String> = own.iter().map(|m| m.destination.clone()).collect();
     for (path, options) in host.tmpfs.iter() {
@@ -74,13 +74,15 @@ fn tmpfs_place(path: &str) -> Result<String> {
     }
 }
 
-fn volume(destination: String, name: String, anonymous: bool) -> MountRecord {
+pub(super) fn volume(destination: String, name: String, anonymous: bool) -> MountRecord {
     MountRecord {
         kind: MountKind::Volume {
             name,
             anonymous,
             no_copy: false,
             subpath: String::new(),
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
         },
         destination,
         read_only: false,
@@ -88,6 +90,9 @@ fn volume(destination: String, name: String, anonymous: bool) -> MountRecord {
         propagation: String::new(),
         non_recursive: false,
         read_only_recursive: false,
+        read_only_forced: false,
+        uid: None,
+        gid: None,
     }
 }
 
@@ -107,6 +112,8 @@ fn from_bind(spec: &str) -> Result<MountRecord> {
                 anonymous: false,
                 no_copy: bind.no_copy,
                 subpath: String::new(),
+                labels: BTreeMap::new(),
+                options: BTreeMap::new(),
             },
             String::new(),
         ),
@@ -116,6 +123,8 @@ fn from_bind(spec: &str) -> Result<MountRecord> {
                 anonymous: true,
                 no_copy: bind.no_copy,
                 subpath: String::new(),
+                labels: BTreeMap::new(),
+                options: BTreeMap::new(),
             },
             String::new(),
         ),
@@ -127,141 +136,11 @@ fn from_bind(spec: &str) -> Result<MountRecord> {
         mode: bind.mode,
         propagation,
         non_recursive: bind.non_recursive,
-        read_only_recursive: false,
+        read_only_recursive: bind.read_only,
+        read_only_forced: false,
+        uid: bind.uid,
+        gid: bind.gid,
     })
-}
-
-fn from_mount(mount: &Mount) -> Result<MountRecord> {
-    let invalid = |why: &str| {
-        EngineError::invalid(format!(
-            "invalid mount config for type \"{}\": {why}",
-            mount.kind
-        ))
-    };
-    if mount.target.is_empty() {
-        return Err(invalid("field Target must not be empty"));
-    }
-    if !mount.target.starts_with('/') {
-        return Err(invalid(&format!(
-            "invalid mount path: '{}' mount path must be absolute",
-            mount.target
-        )));
-    }
-    let destination = clean(&mount.target);
-    if destination == "/" {
-        return Err(invalid("invalid specification: destination can't be '/'"));
-    }
-    let mut record = MountRecord {
-        destination,
-        read_only: mount.read_only,
-        ..volume(String::new(), String::new(), false)
-    };
-    match mount.kind.as_str() {
-        "bind" => {
-            if mount.source.is_empty() {
-                return Err(invalid("field Source must not be empty"));
-            }
-            if mount.volume_options.is_some() {
-                return Err(invalid("field VolumeOptions must not be specified"));
-            }
-            if !mount.source.starts_with('/') {
-                return Err(invalid(&format!(
-                    "invalid mount path: '{}' mount path must be absolute",
-                    mount.source
-                )));
-            }
-            let options = mount.bind_options.clone().unwrap_or_default();
-            if !matches!(
-                options.propagation.as_str(),
-                "" | "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave"
-            ) {
-                return Err(invalid(&format!(
-                    "invalid propagation mode: {}",
-                    options.propagation
-                )));
-            }
-            let source = clean(&mount.source);
-            if !options.create_mountpoint && !std::path::Path::new(&source).exists() {
-                return Err(invalid(&format!(
-                    "bind source path does not exist: {source}"
-                )));
-            }
-            record.propagation = match options.propagation.as_str() {
-                "" => "rprivate".to_owned(),
-                other => other.to_owned(),
-            };
-            record.non_recursive = options.non_recursive;
-            record.read_only_recursive = options.read_only_force_recursive;
-            record.kind = MountKind::Bind {
-                source,
-                create: options.create_mountpoint,
-            };
-        }
-        "volume" => {
-            if mount.bind_options.is_some() {
-                return Err(invalid("field BindOptions must not be specified"));
-            }
-            let options = mount.volume_options.clone().unwrap_or_default();
-            if let Some(driver) = &options.driver_config
-                && !matches!(driver.name.as_str(), "" | "local")
-            {
-                return Err(EngineError::NoSuchVolumeDriver(driver.name.clone()));
-            }
-            if options.subpath.split('/').any(|p| p == "..") || options.subpath.starts_with('/') {
-                return Err(invalid("subpath must be a relative path within the volume"));
-            }
-            let anonymous = mount.source.is_empty();
-            let name = if anonymous {
-                random_hex()?
-            } else {
-                crate::volumes::check_name(&mount.source)?;
-                mount.source.clone()
-            };
-            record.mode = "z".to_owned();
-            record.kind = MountKind::Volume {
-                name,
-                anonymous,
-                no_copy: options.no_copy,
-                subpath: options.subpath,
-            };
-        }
-        "tmpfs" => {
-            if !mount.source.is_empty() {
-                return Err(invalid("field Source must not be specified"));
-            }
-            let given = mount.tmpfs_options.clone().unwrap_or_default();
-            if given.size_bytes < 0 {
-                return Err(invalid("size must not be negative"));
-            }
-            let mut options = Vec::new();
-            if given.mode > 0o7777 {
-                return Err(invalid(&format!("invalid mode {:o}", given.mode)));
-            }
-            if given.size_bytes > 0 {
-                options.push(format!("size={}", given.size_bytes));
-            }
-            if given.mode != 0 {
-                options.push(format!("mode={:o}", given.mode));
-            }
-            for option in given.options {
-                let option = match &option[..] {
-                    [flag] => flag.clone(),
-                    [key, value] => format!("{key}={value}"),
-                    _ => return Err(invalid("invalid option array length")),
-                };
-                tmpfs::check_option(&option).map_err(|e| invalid(&e.to_string()))?;
-                options.push(option);
-            }
-            record.kind = MountKind::Tmpfs { options };
-        }
-        "image" => {
-            return Err(EngineError::Unsupported(
-                "mounts of type \"image\" are not supported".to_owned(),
-            ));
-        }
-        _ => return Err(invalid("mount type unknown")),
-    }
-    Ok(record)
 }
 
 #[cfg(test)]

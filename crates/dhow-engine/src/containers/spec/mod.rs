@@ -14,8 +14,8 @@ pub mod resources;
 mod seccomp_profile;
 pub mod security;
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Linux, RootBuilder, Spec};
@@ -36,6 +36,14 @@ pub struct Shared {
     pub pid_of: Option<u32>,
 }
 
+/// Where what is mounted is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    pub volumes_dir: &'a Path,
+    /// The trees of the layers of images, topmost first, by the images' ids.
+    pub images: &'a BTreeMap<String, Vec<PathBuf>>,
+}
+
 /// Everything that a specification depends on.
 #[derive(Debug)]
 pub struct SpecInput<'a> {
@@ -44,7 +52,7 @@ pub struct SpecInput<'a> {
     pub host: &'a HostFacts,
     pub user: &'a ResolvedUser,
     pub files: &'a EtcFiles,
-    pub volumes_dir: &'a Path,
+    pub sources: Sources<'a>,
     pub shared: Shared,
     pub defaults: &'a ContainerDefaults,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use dhow_api::HostConfig;
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use super::{SpecInput, built};
+use super::{Sources, SpecInput, built};
 use crate::containers::definition::{Definition, MountKind, MountRecord};
 use crate::error::Result;
 use crate::networks::EtcFiles;
@@ -22,7 +22,7 @@ pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
         wanted.push(bind(place, file, &["rbind", mode, "rprivate"])?);
     }
     for record in &input.definition.mounts {
-        wanted.push(from_record(record, input.volumes_dir)?);
+        wanted.push(from_record(record, input.sources)?);
     }
     for (destination, options) in &host.tmpfs {
         let options: Vec<String> = options
@@ -52,7 +52,7 @@ pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
 pub fn at_rest(
     definition: &Definition,
     files: &EtcFiles,
-    volumes_dir: &Path,
+    sources: Sources<'_>,
 ) -> Result<Vec<Mount>> {
     let mut wanted = Vec::new();
     for (place, file) in etc_files(definition, files) {
@@ -69,7 +69,7 @@ pub fn at_rest(
             propagation: String::new(),
             ..record.clone()
         };
-        wanted.push(from_record(&private, volumes_dir)?);
+        wanted.push(from_record(&private, sources)?);
     }
     wanted.sort_by_key(|m| depth(m.destination()));
     Ok(wanted)
@@ -173,15 +173,19 @@ fn defaults(host: &HostConfig) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn from_record(record: &MountRecord, volumes_dir: &Path) -> Result<Mount> {
+fn from_record(record: &MountRecord, sources: Sources<'_>) -> Result<Mount> {
     let mut beneath = None;
     let source = match &record.kind {
         MountKind::Tmpfs { options } => {
             return tmpfs(&record.destination, options, record.read_only);
         }
+        MountKind::Image { id, subpath, .. } => {
+            let layers = sources.images.get(id).map(Vec::as_slice);
+            return image(record, layers.unwrap_or_default(), subpath);
+        }
         MountKind::Bind { source, .. } => PathBuf::from(source),
         MountKind::Volume { name, subpath, .. } => {
-            let data = volumes_dir.join(name).join("_data");
+            let data = sources.volumes_dir.join(name).join("_data");
             if subpath.is_empty() {
                 data
             } else {
@@ -202,11 +206,33 @@ fn from_record(record: &MountRecord, volumes_dir: &Path) -> Result<Mount> {
     let mode = match (record.read_only, record.read_only_recursive) {
         (true, true) => "rro",
         (true, false) => "ro",
-        (false, _) => "rw",
+        // What is read-only on the host stays so.
+        (false, _) => "",
     };
-    let mut options = vec![kind, mode, propagation];
+    let mut options = vec![kind, propagation];
+    if !mode.is_empty() {
+        options.insert(1, mode);
+    }
     options.extend(beneath.as_deref());
+    // What only the runtime of Dhow's own understands, see its options.
+    let uid = record.uid.map(|uid| format!("x-dhow.uid={uid}"));
+    let gid = record.gid.map(|gid| format!("x-dhow.gid={gid}"));
+    options.extend(uid.as_deref().into_iter().chain(gid.as_deref()));
+    options.extend(record.read_only_forced.then_some("x-dhow.strict"));
     bind(&record.destination, &source, &options)
+}
+
+fn image(record: &MountRecord, layers: &[PathBuf], subpath: &str) -> Result<Mount> {
+    let layers = layers
+        .iter()
+        .map(|l| format!("x-dhow.layer={}", l.display()));
+    let mut options: Vec<String> = layers.collect();
+    if !subpath.is_empty() {
+        options.push(format!("x-dhow.subpath={subpath}"));
+    }
+    options.push("rprivate".to_owned());
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    mount(&record.destination, "x-dhow.image", "image", &options)
 }
 
 fn tmpfs(destination: &str, options: &[String], read_only: bool) -> Result<Mount> {

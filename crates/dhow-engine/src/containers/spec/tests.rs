@@ -45,7 +45,10 @@ fn spec(config: &str, host: &str, cgroup_version: u8) -> Value {
         host: &facts(cgroup_version),
         user: &user,
         files: &crate::networks::EtcFiles::of(Path::new("/c")),
-        volumes_dir: Path::new("/v"),
+        sources: Sources {
+            volumes_dir: Path::new("/v"),
+            images: &Default::default(),
+        },
         shared: Shared::default(),
         defaults: &ContainerDefaults::default(),
     })

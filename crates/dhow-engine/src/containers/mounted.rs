@@ -1,0 +1,71 @@
+//! What a container keeps mounted on the host while it runs: the filesystems of its volumes.
+
+use std::time::Duration;
+
+use super::Containers;
+use super::container::Container;
+use super::definition::MountKind;
+use crate::error::Result;
+
+/// How long an end waits for filesystems to be unmounted, whose server may not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Containers {
+    /// Has the container's volumes mounted, until [`Containers::unmount_volumes`].
+    pub(super) async fn mount_volumes(&self, container: &Container) -> Result<()> {
+        for (name, _) in container.definition().volumes() {
+            self.inner
+                .volumes
+                .mount(name, container.id.as_str())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The container runs no more, or has not come to it. What it has not mounted is left alone, and what takes
+    /// long is not waited for.
+    pub async fn unmount_volumes(&self, container: &Container) {
+        let (volumes, id) = (self.inner.volumes.clone(), container.id.clone());
+        let definition = container.definition();
+        let mounted: Vec<String> = definition
+            .volumes()
+            .filter(|(name, _)| volumes.is_mounted_for(name, id.as_str()))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        if mounted.is_empty() {
+            return;
+        }
+        let done = tokio::spawn(async move {
+            for name in mounted {
+                volumes.unmount(&name, id.as_str()).await;
+            }
+        });
+        if tokio::time::timeout(PATIENCE, done).await.is_err() {
+            tracing::warn!(container = %container.id, "a volume that it had takes long to be unmounted");
+        }
+    }
+
+    /// Tells that a container has come to its volumes, or has left them.
+    pub fn tell_volumes(&self, container: &Container, action: &str) {
+        let id = container.id.as_str();
+        for mount in &container.definition().mounts {
+            let MountKind::Volume { name, .. } = &mount.kind else {
+                continue;
+            };
+            let mut attributes = vec![("container", id), ("driver", "local")];
+            if action == "mount" {
+                attributes.push(("destination", mount.destination.as_str()));
+                attributes.push(("propagation", mount.propagation.as_str()));
+                attributes.push(("read/write", if mount.read_only { "false" } else { "true" }));
+            }
+            self.inner.volumes.tell(action, name, &attributes);
+        }
+    }
+
+    /// As [`Containers::mount_volumes`], for one that an earlier daemon has started: it has its own hold of them.
+    pub async fn keep_volumes_mounted(&self, container: &Container) {
+        if let Err(e) = self.mount_volumes(container).await {
+            tracing::warn!(container = %container.id, error = %e, "a volume that it has is not mounted on the host any more");
+        }
+    }
+}
