@@ -181,6 +181,7 @@ pub const COMMANDS: &[Command] = commands! {
     ["volume create"], [], "[OPTIONS] [VOLUME]", "Create a volume", Arity::AtMost(1), false, [volume::CREATE], volume::create;
     ["volume inspect"], [], "[OPTIONS] VOLUME [VOLUME...]", "Show all about one or more volumes", ONE, false, [inspect::VOLUME], inspect::volume;
     ["volume rm"], ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]", "Remove one or more volumes that no container uses", ONE, false, [volume::RM], volume::rm;
+    ["volume update"], [], "[OPTIONS] VOLUME", "Update a volume of a cluster", Arity::Exactly(1), false, [volume::UPDATE], volume::update;
     ["volume prune"], [], "[OPTIONS]", "Remove unused volumes", Arity::None, false, [volume::prune::PRUNE], volume::prune::run;
     ["context create"], [], "[OPTIONS] CONTEXT", "Create a context: a daemon with a name", Arity::Exactly(1), false, [context::create::CREATE], context::create::run;
     ["context update"], [], "[OPTIONS] CONTEXT", "Change a context", Arity::Exactly(1), false, [context::create::UPDATE], context::create::update;

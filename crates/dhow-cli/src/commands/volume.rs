@@ -23,8 +23,20 @@ pub const CREATE: &[Flag] = &[
         .short('d')
         .default("local"),
     Flag::new("label", Kind::List, "Set a label"),
+    Flag::new(
+        "name",
+        Kind::String,
+        "Name of the volume, as older scripts give it",
+    ),
     Flag::new("opt", Kind::Map, "Set an option of the driver").short('o'),
 ];
+
+pub const UPDATE: &[Flag] = &[Flag::new(
+    "availability",
+    Kind::String,
+    "Availability of the volume in its cluster (active|pause|drain)",
+)
+.default("active")];
 
 pub const RM: &[Flag] = &[Flag::new(
     "force",
@@ -53,7 +65,7 @@ const LISTING: Listing = Listing {
 pub async fn ls(session: &Session, args: &Args) -> Result<()> {
     let client = session.client().await?;
     let mut list = client.volume_list(&filters(args)).await?;
-    list.volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    list.volumes.sort_by(|a, b| text::natural(&a.name, &b.name));
     let unknown = || "N/A".to_owned();
     let rows: Vec<Row> = list
         .volumes
@@ -82,15 +94,30 @@ pub async fn ls(session: &Session, args: &Args) -> Result<()> {
 }
 
 pub async fn create(session: &Session, args: &Args) -> Result<()> {
+    if !args.rest.is_empty() && args.text("name").is_some() {
+        return Err(message(
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+        ));
+    }
+    let name = args.rest.first().map(String::as_str).or(args.text("name"));
     let request = VolumeCreateRequest {
         driver: args.text("driver").unwrap_or("local").to_owned(),
         driver_opts: environment::pairs(&args.list("opt")),
         labels: environment::read_labels(&[], &args.list("label")).map_err(message)?,
-        name: args.rest.first().cloned().unwrap_or_default(),
+        name: name.unwrap_or_default().to_owned(),
     };
     let client = session.client().await?;
     let volume = client.volume_create(&request).await?;
     Ok(stdio::println(&volume.name)?)
+}
+
+/// Only a cluster's volumes have anything that can be changed, and there is no cluster.
+pub async fn update(session: &Session, args: &Args) -> Result<()> {
+    let client = session.client().await?;
+    for name in &args.rest {
+        let _: dhow_api::Volume = client.volume_inspect_raw(name).await?;
+    }
+    Err(message("can only update cluster volumes"))
 }
 
 pub async fn rm(session: &Session, args: &Args) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Small pieces of listings: ids, ellipses, quotes, labels, addresses.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// An id is shown this long.
@@ -18,6 +19,39 @@ pub fn ellipsis(text: &str, width: usize) -> String {
     }
     let kept: String = text.chars().take(width.saturating_sub(1)).collect();
     kept + "…"
+}
+
+/// The order in which people count: `v2` before `v10`.
+pub fn natural(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
+    while let (Some(x), Some(y)) = (left.first(), right.first()) {
+        if x.is_ascii_digit() && y.is_ascii_digit() {
+            let (m, n) = (number(left), number(right));
+            let order = m.len().cmp(&n.len()).then_with(|| m.cmp(n));
+            if order != Ordering::Equal {
+                return order;
+            }
+            left = after_number(left);
+            right = after_number(right);
+        } else if x == y {
+            (left, right) = (&left[1..], &right[1..]);
+        } else {
+            return x.cmp(y);
+        }
+    }
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+/// The digits at the beginning, without zeros in front.
+fn number(text: &[u8]) -> &[u8] {
+    let zeros = text.iter().take_while(|b| **b == b'0').count();
+    let end = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    &text[zeros..end]
+}
+
+fn after_number(text: &[u8]) -> &[u8] {
+    let end = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    &text[end..]
 }
 
 /// As Go's `strconv.Quote`.
@@ -68,5 +102,12 @@ mod tests {
             "0123456789012345678…"
         );
         assert_eq!(quote("sh -c \"a\\b\"\n"), r#""sh -c \"a\\b\"\n""#);
+    }
+
+    #[test]
+    fn numbers_in_names_are_counted() {
+        let mut names = ["v10", "v2", "v02", "w", "v", "v2b", "v2a"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["v", "v02", "v2", "v2a", "v2b", "v10", "w"]);
     }
 }

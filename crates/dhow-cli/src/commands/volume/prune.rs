@@ -4,7 +4,7 @@ use dhow_api::Filters;
 use dhow_client::Client;
 
 use crate::commands::prune::{FILTER, FORCE, agreed, report, total};
-use crate::error::Result;
+use crate::error::{Result, message};
 use crate::flags::{Args, Flag, Kind};
 use crate::lists::filters;
 use crate::session::Session;
@@ -23,12 +23,17 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
             "WARNING! This will remove anonymous local volumes not used by at least one container."
         }
     };
-    if !agreed(args, question)? {
-        return Ok(());
-    }
     let mut filters = filters(args);
+    if all && filters.contains("all") {
+        return Err(message(
+            "conflicting options: cannot specify both --all and --filter all=1",
+        ));
+    }
     if all {
         filters.add("all", "true");
+    }
+    if !agreed(args, question)? {
+        return Ok(());
     }
     total(prune(session.client().await?, &filters).await?)
 }

@@ -48,11 +48,42 @@ fn boolean(key: &str, value: Option<&str>) -> Result<bool, Refusal> {
     match value {
         None | Some("1" | "true") => Ok(true),
         Some("0" | "false") => Ok(false),
-        Some(value) => Err(format!("invalid value for {key}: {value}")),
+        Some(value) => Err(format!(
+            "invalid value for '{key}': invalid boolean value ({value:?}): must be one of \"true\", \"1\", \"false\", or \"0\" (default \"true\")"
+        )),
+    }
+}
+
+fn id(key: &str, value: &str) -> Result<u32, Refusal> {
+    value
+        .parse()
+        .map_err(|_| format!("invalid value for {key}: {value}: it must be a number"))
+}
+
+/// Docker's check of one option's white space.
+fn check_space(field: &str, key: &str, value: Option<&str>) -> Result<(), Refusal> {
+    if key.trim() != key {
+        return Err(format!(
+            "invalid option '{}' in '{field}': option should not have whitespace",
+            key.trim()
+        ));
+    }
+    match value {
+        Some(value) if value.trim().is_empty() => {
+            Err(format!("invalid value for '{key}': value is empty"))
+        }
+        Some(value) if value.trim() != value => Err(format!(
+            "invalid value for '{key}' in '{field}': value should not have whitespace"
+        )),
+        _ => Ok(()),
     }
 }
 
 pub fn mount(text: &str) -> Result<Mount, Refusal> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("value is empty".to_owned());
+    }
     let mut mount = Mount {
         kind: "volume".to_owned(),
         ..Mount::default()
@@ -62,16 +93,19 @@ pub fn mount(text: &str) -> Result<Mount, Refusal> {
     let mut driver = VolumeDriver::default();
     let mut image = ImageOptions::default();
     let mut tmpfs = TmpfsOptions::default();
+    let mut owner = (None, None);
     for field in fields(text)? {
         let (key, value) = match field.split_once('=') {
             Some((key, value)) => (key, Some(value)),
             None => (field.as_str(), None),
         };
-        let key = key.trim().to_ascii_lowercase();
+        check_space(&field, key, value)?;
+        let key = key.to_ascii_lowercase();
         match (key.as_str(), value) {
             ("readonly" | "ro", value) => mount.read_only = boolean(&key, value)?,
             ("volume-nocopy", value) => volume.no_copy = boolean(&key, value)?,
             ("bind-nonrecursive", value) => bind.non_recursive = boolean(&key, value)?,
+            ("bind-create-src", value) => bind.create_mountpoint = boolean(&key, value)?,
             (_, None) => {
                 return Err(format!("invalid field '{field}' must be a key=value pair"));
             }
@@ -99,9 +133,6 @@ pub fn mount(text: &str) -> Result<Mount, Refusal> {
                     ));
                 }
             },
-            ("bind-create-src", Some(value)) => {
-                bind.create_mountpoint = boolean(&key, Some(value))?;
-            }
             ("volume-subpath", Some(value)) => volume.subpath = value.to_owned(),
             ("volume-label", Some(value)) => {
                 let (name, value) = value.split_once('=').unwrap_or((value, ""));
@@ -112,6 +143,9 @@ pub fn mount(text: &str) -> Result<Mount, Refusal> {
                 let (name, value) = value.split_once('=').unwrap_or((value, ""));
                 driver.options.insert(name.to_owned(), value.to_owned());
             }
+            // Dhow's own.
+            ("uid", Some(value)) => owner.0 = Some(id(&key, value)?),
+            ("gid", Some(value)) => owner.1 = Some(id(&key, value)?),
             ("image-subpath", Some(value)) => image.subpath = value.to_owned(),
             ("tmpfs-size", Some(value)) => {
                 tmpfs.size_bytes = units::parse_bytes(value)
@@ -137,6 +171,16 @@ pub fn mount(text: &str) -> Result<Mount, Refusal> {
     if mount.kind.is_empty() {
         return Err("type is required".to_owned());
     }
+    match mount.kind.as_str() {
+        "bind" => (bind.uid, bind.gid) = owner,
+        "volume" => (volume.uid, volume.gid) = owner,
+        kind if owner != (None, None) => {
+            return Err(format!(
+                "cannot mix 'uid' and 'gid' with mount type '{kind}': there are bind and volume"
+            ));
+        }
+        _ => {}
+    }
     if mount.target.is_empty() {
         return Err("target is required".to_owned());
     }
@@ -144,6 +188,26 @@ pub fn mount(text: &str) -> Result<Mount, Refusal> {
     given(volume != VolumeOptions::default(), "volume", "volume-*")?;
     given(image != ImageOptions::default(), "image", "image-*")?;
     given(tmpfs != TmpfsOptions::default(), "tmpfs", "tmpfs-*")?;
+    if bind.read_only_non_recursive && !mount.read_only {
+        return Err(
+            "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction"
+                .to_owned(),
+        );
+    }
+    if bind.read_only_force_recursive {
+        if !mount.read_only {
+            return Err(
+                "option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction"
+                    .to_owned(),
+            );
+        }
+        if bind.propagation != "rprivate" {
+            return Err(
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+                    .to_owned(),
+            );
+        }
+    }
     mount.bind_options = Some(bind).filter(|options| *options != BindOptions::default());
     mount.volume_options = Some(volume).filter(|options| *options != VolumeOptions::default());
     mount.image_options = Some(image).filter(|options| *options != ImageOptions::default());
@@ -187,6 +251,10 @@ mod tests {
         let options = volume.volume_options.unwrap();
         assert_eq!(options.driver_config.unwrap().options["o"], "a,b");
         assert!(options.no_copy && options.labels["x"] == "1");
+        let owned = mount("type=bind,src=/a,dst=/b,bind-create-src,uid=1000,gid=7").unwrap();
+        let options = owned.bind_options.unwrap();
+        assert_eq!((options.uid, options.gid), (Some(1000), Some(7)));
+        assert!(options.create_mountpoint);
         let tmpfs = mount("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1777").unwrap();
         let options = tmpfs.tmpfs_options.unwrap();
         assert_eq!((options.size_bytes, options.mode), (1 << 20, 0o1777));
@@ -194,7 +262,27 @@ mod tests {
             ("type=bind,src=/a", "target is required"),
             ("foo", "invalid field 'foo' must be a key=value pair"),
             ("foo=1", "unknown option 'foo' in 'foo=1'"),
-            ("target=/a,ro=x", "invalid value for ro: x"),
+            (
+                "target=/a,ro=x",
+                "invalid value for 'ro': invalid boolean value (\"x\"): must be one of \"true\", \"1\", \"false\", or \"0\" (default \"true\")",
+            ),
+            ("", "value is empty"),
+            (
+                "type=bind,src=,target=/a",
+                "invalid value for 'src': value is empty",
+            ),
+            (
+                "type=bind, src=/a,target=/a",
+                "invalid option 'src' in ' src=/a': option should not have whitespace",
+            ),
+            (
+                "type=bind,src=/a,target=/b,bind-recursive=readonly,ro",
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction",
+            ),
+            (
+                "type=tmpfs,target=/b,uid=3",
+                "cannot mix 'uid' and 'gid' with mount type 'tmpfs': there are bind and volume",
+            ),
             (
                 "type=bind,src=/a,target=/b,volume-nocopy",
                 "cannot mix 'volume-*' options with mount type 'bind'",
