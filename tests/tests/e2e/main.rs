@@ -46,4 +46,6 @@ mod ssh;
 mod streams;
 mod system;
 mod terminal;
+mod volume_mounts;
+mod volume_options;
 mod volumes;

@@ -8,6 +8,7 @@ use dhow_runtime::protocol::{LogSink, Rootfs, StartRequest};
 
 use super::container::Container;
 use super::definition::{Definition, MountKind};
+use super::mounts::shared;
 use super::spec::{self, Shared, Sources, SpecInput};
 use super::{Containers, user, validate};
 use crate::error::{EngineError, Result};
@@ -226,6 +227,16 @@ pub(super) fn make_bind_sources(definition: &Definition) -> Result<()> {
                 "error while creating mount source path '{source}': {e}"
             ))
         })?;
+    }
+    Ok(())
+}
+
+/// What is to be shared with the host must be on a mount that is. Blocks.
+pub(super) fn check_propagation(definition: &Definition) -> Result<()> {
+    for mount in &definition.mounts {
+        if let MountKind::Bind { source, .. } = &mount.kind {
+            shared::check(source, &mount.propagation)?;
+        }
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::container::Container;
 use super::create::with_init_layer;
 use super::definition::Definition;
-use super::prepare::make_bind_sources;
+use super::prepare::{check_propagation, make_bind_sources};
 use super::state::Event;
 use super::{Containers, Notice};
 use crate::background::blocking;
@@ -195,7 +195,11 @@ impl Containers {
         if definition.has_binds() {
             // A path of the host's may be one that does not answer.
             let definition = definition.clone();
-            blocking(move || make_bind_sources(&definition)).await??;
+            blocking(move || {
+                make_bind_sources(&definition)?;
+                check_propagation(&definition)
+            })
+            .await??;
         }
         self.ensure_volumes(&definition).await?;
         self.mount_volumes(container).await?;

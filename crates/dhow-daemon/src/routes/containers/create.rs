@@ -89,6 +89,7 @@ fn adapt(request: &mut ContainerCreateRequest, version: ApiVersion) -> Result<Ve
         host.umask = None;
     }
     adapt_mounts(host, version)?;
+    warnings.extend(warn_of_driver(host, version));
     if host.resources.pids_limit.is_some_and(|limit| limit <= 0) {
         // Both zero and -1 have always meant without limit.
         host.resources.pids_limit = None;
@@ -159,6 +160,21 @@ fn adapt_mounts(host: &mut HostConfig, version: ApiVersion) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The container-wide driver of volumes is not that of mounts, as one could think.
+fn warn_of_driver(host: &HostConfig, version: ApiVersion) -> Option<String> {
+    if host.volume_driver.is_empty() || version < ApiVersion::v1(48) {
+        return None;
+    }
+    let names_none = |mount: &dhow_api::Mount| {
+        let options = mount.volume_options.as_ref();
+        let driver = options.and_then(|o| o.driver_config.as_ref());
+        mount.kind == "volume" && driver.is_none_or(|d| d.name.is_empty())
+    };
+    host.mounts.iter().any(names_none).then(|| {
+        "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. Use '--mount type=volume,volume-driver=...' instead".to_owned()
+    })
 }
 
 /// The container-wide address of older clients becomes the main endpoint's.

@@ -4,4 +4,5 @@ pub mod bind;
 mod long;
 pub mod places;
 pub mod points;
+pub mod shared;
 mod tmpfs;

@@ -29,6 +29,7 @@ pub fn settle(
     for mount in &host.mounts {
         own.push(long::read(mount)?);
     }
+    check_driver(config, host, &own)?;
     let mut places: Vec<String> = own.iter().map(|m| m.destination.clone()).collect();
     for (path, options) in host.tmpfs.iter() {
         places.push(tmpfs_place(path)?);
@@ -58,6 +59,21 @@ pub fn settle(
         }
     }
     Ok(by_place.into_values().collect())
+}
+
+/// The driver for volumes that don't name one, `VolumeDriver`: there is but one.
+fn check_driver(config: &ContainerConfig, host: &HostConfig, own: &[MountRecord]) -> Result<()> {
+    let driver = host.volume_driver.as_str();
+    let binds = host.binds.as_ref().map_or(0, Vec::len);
+    let makes_volumes = own[..binds.min(own.len())]
+        .iter()
+        .any(|m| matches!(m.kind, MountKind::Volume { .. }))
+        || config.volumes.as_ref().is_some_and(|v| !v.is_empty());
+    match driver {
+        "" | "local" => Ok(()),
+        _ if !makes_volumes => Ok(()),
+        other => Err(EngineError::NoSuchVolumeDriver(other.to_owned())),
+    }
 }
 
 fn tmpfs_place(path: &str) -> Result<String> {
