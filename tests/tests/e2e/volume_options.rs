@@ -137,7 +137,7 @@ fn a_filesystem_is_mounted_from_the_first_container_to_the_last() {
         .ok();
     assert_eq!(
         events.replace('\n', " "),
-        "create mount mount unmount unmount mount unmount mount unmount destroy"
+        "create mount mount unmount unmount mount unmount mount unmount mount unmount destroy"
     );
 }
 
