@@ -222,16 +222,12 @@ impl Containers {
             attach: streams,
             ..request
         };
-        self.tell_volumes(container, "mount");
         let (shim, started) = self
             .inner
             .spawner
             .start(request, sandbox.netns, fds, sandbox.holders)
             .await
-            .map_err(|e| {
-                self.tell_volumes(container, "unmount");
-                EngineError::start(FAILED, &e)
-            })?;
+            .map_err(|e| EngineError::start(FAILED, &e))?;
         for warning in &started.warnings {
             tracing::warn!(container = %container.id, "{warning}");
         }
