@@ -73,7 +73,7 @@ pub struct DnsConfig {
 /// The log of a container that says nothing of its own.
 #[derive(Clone, Debug)]
 pub struct LogDefaults {
-    /// `json-file` or `none`.
+    /// One of [`crate::containers::logging::DRIVERS`].
     pub driver: String,
     pub options: std::collections::BTreeMap<String, String>,
 }

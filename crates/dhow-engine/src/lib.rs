@@ -35,6 +35,7 @@ pub use config::{ContainerDefaults, DnsConfig, EngineConfig, LogDefaults};
 pub use containers::Containers;
 pub use containers::check_seccomp_profile;
 pub use containers::list::ListOptions;
+pub use containers::logging;
 pub use containers::remove::RemoveOptions;
 pub use containers::wait::WaitCondition;
 pub use engine::Engine;

@@ -2,8 +2,11 @@
 //! SOCK_SEQPACKET socket, file descriptors beside them as SCM_RIGHTS. Every first message carries
 //! [`VERSION`]; a newer daemon speaks the older versions of shims that it finds running.
 
+mod log;
+
 use std::path::PathBuf;
 
+pub use self::log::{LogFile, LogFormat, LogSink};
 use serde::{Deserialize, Serialize};
 
 /// The protocol's version.
@@ -52,19 +55,6 @@ pub enum Rootfs {
     },
     /// A directory as it is.
     Directory(PathBuf),
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum LogSink {
-    None,
-    /// Docker's json-file format.
-    JsonFile {
-        path: PathBuf,
-        /// Rotation size in bytes; `None` never rotates.
-        max_size: Option<u64>,
-        /// How many files to keep, at least 1.
-        max_file: u32,
-    },
 }
 
 /// Which streams a client attaches to. Without a terminal, output is framed with Docker's 8-byte stream
@@ -213,6 +203,8 @@ pub(crate) enum Command {
     CloseStdin {
         target: Target,
     },
+    /// Takes away what the container has logged. Shims before this one don't know it.
+    ClearLog,
     Release,
 }
 

@@ -278,10 +278,6 @@ impl Container {
         EngineError::NotRunning(self.id.clone())
     }
 
-    pub fn log_path(&self) -> PathBuf {
-        self.dir.join(format!("{}-json.log", self.id))
-    }
-
     pub fn upper_dir(&self) -> PathBuf {
         self.dir.join("upper")
     }

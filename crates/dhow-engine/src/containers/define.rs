@@ -12,7 +12,7 @@ use super::Containers;
 use super::container::Container;
 use super::definition::{Definition, MountKind, MountRecord};
 use super::mounts::{bind, points};
-use super::{merge, spec, validate};
+use super::{logging, merge, spec, validate};
 use crate::error::{EngineError, Result};
 use crate::host;
 use crate::id::ContainerId;
@@ -48,6 +48,7 @@ impl Containers {
         let mut warnings = Vec::new();
         check_platform(&image, platform, &mut warnings)?;
         merge::merge(&mut config, &image.config.config);
+        logging::settle(&mut host.log_config, &self.inner.settings.log);
         validate::check(&config, &host, &self.inner.host)?;
         self.settle_host(&mut host, &mut warnings);
         let asked_network = host.network_mode.clone();
@@ -163,14 +164,6 @@ impl Containers {
         }
         if host.restart_policy.name.is_empty() {
             host.restart_policy.name = "no".to_owned();
-        }
-        if host.log_config.kind.is_empty() {
-            host.log_config
-                .kind
-                .clone_from(&self.inner.settings.log.driver);
-            if host.log_config.config.is_empty() {
-                host.log_config.config = self.inner.settings.log.options.clone();
-            }
         }
         for default in &defaults.ulimits {
             let own = host.resources.ulimits.get_or_insert_default();

@@ -6,6 +6,7 @@ use dhow_api::{ContainerInspect, ContainerState, DriverData, HostConfig, Network
 use super::Containers;
 use super::container::{Container, Life};
 use super::health::Health;
+use super::logging::LogSettings;
 use super::state::State;
 use crate::error::Result;
 use crate::networks::{NetworkMode, ports};
@@ -53,7 +54,9 @@ impl Containers {
                 running,
             ),
         };
-        let has_log = definition.host_config.log_config.kind != "none";
+        let log_path = LogSettings::read(&definition.host_config.log_config)
+            .ok()
+            .and_then(|settings| settings.log_path(&container));
         Ok(ContainerInspect {
             id: container.id.to_string(),
             created: rfc3339_nano(container.created),
@@ -64,11 +67,7 @@ impl Containers {
             resolv_conf_path: files.resolv_conf.display().to_string(),
             hostname_path: files.hostname.display().to_string(),
             hosts_path: files.hosts.display().to_string(),
-            log_path: if has_log {
-                container.log_path().display().to_string()
-            } else {
-                String::new()
-            },
+            log_path: log_path.map_or_else(String::new, |path| path.display().to_string()),
             name: format!("/{name}"),
             restart_count: i64::from(life.restart_count),
             driver: "overlay2".into(),

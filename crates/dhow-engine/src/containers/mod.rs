@@ -13,6 +13,7 @@ pub mod image_config;
 mod inspect;
 mod links;
 pub mod list;
+pub mod logging;
 pub mod merge;
 mod mounted;
 mod mounts;

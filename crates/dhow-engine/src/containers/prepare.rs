@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dhow_runtime::protocol::{LogSink, Rootfs, StartRequest};
+use dhow_runtime::protocol::{Rootfs, StartRequest};
 
 use super::container::Container;
 use super::definition::{Definition, MountKind};
+use super::logging::LogSettings;
 use super::mounts::shared;
 use super::spec::{self, Shared, Sources, SpecInput};
-use super::{Containers, user, validate};
+use super::{Containers, user};
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
 use dhow_image::LayeredRoot;
@@ -153,17 +154,7 @@ impl Containers {
             shared,
             defaults: &defaults,
         })?;
-        let log = match host.log_config.kind.as_str() {
-            "none" => LogSink::None,
-            _ => {
-                let (max_size, max_file) = validate::log_limits(&host.log_config)?;
-                LogSink::JsonFile {
-                    path: container.log_path(),
-                    max_size,
-                    max_file,
-                }
-            }
-        };
+        let log = LogSettings::read(&host.log_config)?.sink(container, definition)?;
         let size = host.console_size;
         Ok(StartRequest {
             id: container.id.to_string(),

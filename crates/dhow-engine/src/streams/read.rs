@@ -2,6 +2,7 @@
 
 use super::Streams;
 use super::logs::{self, LogOptions, LogStream};
+use crate::containers::logging::LogSettings;
 use crate::containers::state::State;
 use crate::error::{EngineError, Result};
 
@@ -15,11 +16,13 @@ impl Streams {
         }
         let container = self.inner.containers.find(name)?;
         let definition = container.definition();
-        if definition.host_config.log_config.kind == "none" {
-            return Err(EngineError::Unsupported(
-                "configured logging driver does not support reading".to_owned(),
-            ));
-        }
+        let log = LogSettings::read(&definition.host_config.log_config)?
+            .readable(&container)
+            .ok_or_else(|| {
+                EngineError::Unsupported(
+                    "configured logging driver does not support reading".to_owned(),
+                )
+            })?;
         let mut progress = container.watch();
         let state = container.state();
         let follow = options.follow && (state.is_live() || matches!(state, State::Starting(_)));
@@ -31,7 +34,7 @@ impl Streams {
         let options = LogOptions { follow, ..options };
         logs::read(
             &self.inner.watcher,
-            container.log_path(),
+            log,
             options,
             definition.config.tty,
             ended,

@@ -30,6 +30,7 @@ impl Shim {
             Command::Signal { target, signal } => self.signal(&target, signal),
             Command::Resize { target, rows, cols } => self.resize(&target, (rows, cols)),
             Command::CloseStdin { target } => self.close_stdin(&target),
+            Command::ClearLog => self.clear_log(),
             Command::Release => self.release(),
         };
         Some(done.map(|()| Reply::Done))
@@ -113,6 +114,16 @@ impl Shim {
             });
         }
         Ok(())
+    }
+
+    fn clear_log(&mut self) -> Result<(), Failure> {
+        match self.processes.get_mut(&0) {
+            Some(process) => process
+                .streams
+                .clear_log()
+                .map_err(|error| Failure::Os(error.raw_os_error().unwrap_or(libc::EIO))),
+            None => Err(Failure::Os(libc::ESRCH)),
+        }
     }
 
     fn release(&mut self) -> Result<(), Failure> {

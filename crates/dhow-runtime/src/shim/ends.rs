@@ -29,10 +29,14 @@ impl Shim {
         Ok(())
     }
 
-    /// Not one of the container's programs: one on its way to it, or an orphan that was left to this process.
+    /// Not one of the container's programs: one on its way to it, one that compresses its log, or an orphan that
+    /// was left to this process.
     fn other_ended(&mut self, pid: i32, code: i32) {
         if let Some(number) = self.launches.of_child(pid) {
-            self.launch_reaped(number, code);
+            return self.launch_reaped(number, code);
+        }
+        if let Some(process) = self.processes.get_mut(&0) {
+            process.streams.child_ended(pid, code);
         }
     }
 

@@ -5,7 +5,7 @@
 //! as with Docker, and a client holds back one piece at most. A client that goes away is dropped, and what
 //! else happens to it never reaches the container.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::epoll::EventFlags;
@@ -146,6 +146,18 @@ impl Streams {
         }
         self.flush_input(poller);
         self.update(poller);
+    }
+
+    /// Takes away all that has been logged; nothing where there is no log, or no longer.
+    pub fn clear_log(&mut self) -> io::Result<()> {
+        self.log.as_mut().map_or(Ok(()), Log::clear)
+    }
+
+    /// A child of the shim has ended that none of the container's processes is.
+    pub fn child_ended(&mut self, pid: i32, code: i32) {
+        if let Some(log) = &mut self.log {
+            log.child_ended(pid, code);
+        }
     }
 
     /// The terminal's controlling end.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dhow_runtime::{
-    AttachStreams, ExecRequest, ExitRecord, LogSink, Rootfs, Shim, Spawner, StartError,
-    StartRequest, Started,
+    AttachStreams, ExecRequest, ExitRecord, LogFile, LogFormat, LogSink, Rootfs, Shim, Spawner,
+    StartError, StartRequest, Started,
 };
 use oci_spec::runtime::*;
 use tokio::sync::watch;
@@ -95,10 +95,15 @@ impl Host {
             has_netns: false,
             open_stdin: false,
             stdin_once: false,
-            log: LogSink::JsonFile {
-                path: bundle.join("log.json"),
-                max_size: None,
-                max_file: 1,
+            log: LogSink {
+                file: Some(LogFile {
+                    path: bundle.join("log.json"),
+                    format: LogFormat::JsonFile,
+                    max_size: None,
+                    max_file: 1,
+                    compress: false,
+                    attrs: String::new(),
+                }),
             },
             attach: Vec::new(),
             held_fds: 0,

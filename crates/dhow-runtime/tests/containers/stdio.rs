@@ -135,7 +135,7 @@ fn large_output_arrives_whole(host: &Host, runtime: &Runtime) {
     runtime.block_on(async {
         let mut container =
             host.container(&["sh", "-c", "yes 0123456789abcdef | head -c 104857600"]);
-        container.request.log = LogSink::None;
+        container.request.log = LogSink::default();
         let mut client = container.attach(OUTPUT);
         let running = container.start().await.unwrap();
         let (count, wrong) = tokio::task::spawn_blocking(move || {
@@ -197,7 +197,7 @@ fn large_input_comes_back(host: &Host, runtime: &Runtime) {
         let mut container = host.container(&["cat"]);
         container.request.open_stdin = true;
         container.request.stdin_once = true;
-        container.request.log = LogSink::None;
+        container.request.log = LogSink::default();
         let client = container.attach(ALL);
         let mut writer = client.try_clone().unwrap();
         let running = container.start().await.unwrap();

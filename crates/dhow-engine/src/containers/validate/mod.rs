@@ -1,6 +1,5 @@
 //! What is refused at creation: every setting is checked before anything is made, with Docker's texts.
 
-mod logging;
 mod networks;
 mod paths;
 mod resources;
@@ -10,13 +9,13 @@ mod text;
 use dhow_api::{ContainerConfig, HostConfig};
 
 use super::definition::parse_restart_policy;
+use super::logging::LogSettings;
 use super::restart::RestartPolicy;
 use super::spec;
 use crate::error::{EngineError, Result};
 use crate::host::HostFacts;
 use crate::networks::ports;
 
-pub use logging::log_limits;
 pub use resources::check as check_resources;
 pub use text::check_text;
 
@@ -30,7 +29,7 @@ pub fn check(config: &ContainerConfig, host: &HostConfig, facts: &HostFacts) -> 
     check_config(config)?;
     networks::check(config, host)?;
     networks::check_namespaces(config, host)?;
-    logging::check(host)?;
+    LogSettings::read(&host.log_config)?;
     paths::check(config, host)?;
     let policy = parse_restart_policy(&host.restart_policy, host.auto_remove)?;
     if config.healthcheck.as_ref().is_some_and(|h| h.restart > 0) && policy == RestartPolicy::No {
@@ -187,7 +186,7 @@ mod tests {
             ),
             (
                 r#"{"LogConfig":{"Type":"fluent"}}"#,
-                "logger: no log driver named 'fluent' is registered",
+                "logger: no log driver named 'fluent' is registered: there are json-file, local, none",
             ),
             (
                 r#"{"LogConfig":{"Type":"json-file","Config":{"colour":"red"}}}"#,

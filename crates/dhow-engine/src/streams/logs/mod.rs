@@ -5,19 +5,20 @@
 //! ended and what it wrote has been sent.
 
 mod files;
+mod position;
 mod record;
 mod watch;
 
 use std::collections::VecDeque;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use dhow_runtime::LogFormat;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{EngineError, Result};
-use files::Position;
+use position::Position;
 use record::Record;
 pub use record::frame;
 pub use watch::Watcher;
@@ -29,7 +30,7 @@ pub struct LogOptions {
     pub stderr: bool,
     pub follow: bool,
     pub timestamps: bool,
-    /// The log's extra attributes before each line; this engine's are empty.
+    /// The log's extra attributes before each line.
     pub details: bool,
     /// Whole lines from the end; `None` is all.
     pub tail: Option<u64>,
@@ -78,11 +79,11 @@ const CHUNK: usize = 64 * 1024;
 /// A record without an end within this is no record.
 const MAX_RECORD: usize = 4 << 20;
 
-/// Begins reading the log at `path`. `ended` is done when the container's run is over and its output is
+/// Begins reading the log at `path`, in this format. `ended` is done when the container's run is over and its output is
 /// all written.
 pub fn read<F>(
     watcher: &Watcher,
-    path: PathBuf,
+    (path, format): (PathBuf, LogFormat),
     options: LogOptions,
     tty: bool,
     ended: F,
@@ -102,6 +103,7 @@ where
     let cancelled = cancel.clone();
     let mut reader = Reader {
         path,
+        format,
         position: None,
         rest: Vec::new(),
         dropped: false,
@@ -131,6 +133,7 @@ where
 
 struct Reader {
     path: PathBuf,
+    format: LogFormat,
     position: Option<Position>,
     /// The beginning of a record whose end has not been read yet.
     rest: Vec<u8>,
@@ -145,8 +148,9 @@ impl Reader {
     where
         F: Future<Output = ()>,
     {
-        let (path, tail) = (self.path.clone(), self.render.options.tail);
-        self.position = blocking(move || files::begin(&path, tail)).await?;
+        let (path, format) = (self.path.clone(), self.format);
+        let LogOptions { tail, since, .. } = self.render.options;
+        self.position = blocking(move || files::begin(&path, format, tail, since)).await?;
         let Some(watch) = watch else {
             return self.read_to_end().await;
         };
@@ -179,8 +183,8 @@ impl Reader {
             let mut position = match self.position.take() {
                 Some(p) => p,
                 None => {
-                    let path = self.path.clone();
-                    match blocking(move || files::begin(&path, None)).await? {
+                    let (path, format) = (self.path.clone(), self.format);
+                    match blocking(move || files::begin(&path, format, None, None)).await? {
                         Some(p) => p,
                         None => return Ok(()),
                     }
@@ -188,18 +192,15 @@ impl Reader {
             };
             let path = self.path.clone();
             let (position, chunk, next) = blocking(move || {
-                // Asked before the read: what is written to this file before it is rotated is then read.
-                let next = files::next(&path, &position)?;
-                let len = position.file.metadata()?.len();
-                if len < position.offset {
-                    // Truncated from outside: begin anew.
-                    position.offset = 0;
+                let mut chunk = position.read(CHUNK)?;
+                let mut next = None;
+                if chunk.is_empty() {
+                    next = files::next(&path, position.id)?;
+                    // What was written to this file before it was rotated is read before the next.
+                    if next.is_some() {
+                        chunk = position.read(CHUNK)?;
+                    }
                 }
-                position.file.seek(SeekFrom::Start(position.offset))?;
-                let mut chunk = vec![0; CHUNK.min((len - position.offset) as usize)];
-                let read = position.file.read(&mut chunk)?;
-                chunk.truncate(read);
-                position.offset += read as u64;
                 Ok((position, chunk, next))
             })
             .await?;
@@ -230,10 +231,10 @@ impl Reader {
             if self.dropped {
                 self.dropped = false;
             } else if self.rest.is_empty() {
-                self.render.record(line, &mut out);
+                self.render.record(self.format, line, &mut out);
             } else {
                 self.rest.extend_from_slice(line);
-                self.render.record(&self.rest, &mut out);
+                self.render.record(self.format, &self.rest, &mut out);
             }
             self.rest.clear();
             bytes = after;
@@ -263,11 +264,11 @@ struct Render {
 }
 
 impl Render {
-    fn record(&mut self, line: &[u8], out: &mut VecDeque<Bytes>) {
-        let Some(record) = Record::parse(line) else {
+    fn record(&mut self, format: LogFormat, line: &[u8], out: &mut VecDeque<Bytes>) {
+        let Some(record) = Record::parse(format, line) else {
             return;
         };
-        let stderr = record.is_stderr();
+        let stderr = record.is_stderr;
         if self.done
             || !(if stderr {
                 self.options.stderr
@@ -293,28 +294,21 @@ impl Render {
         let mut prefix = String::new();
         if !*open {
             if self.options.timestamps {
-                prefix.push_str(&timestamp(&record));
+                prefix.push_str(&record.timestamp());
                 prefix.push(' ');
             }
             if self.options.details {
+                prefix.push_str(&record.details());
                 prefix.push(' ');
             }
         }
-        *open = !record.log.ends_with('\n');
-        let parts: [&[u8]; 2] = [prefix.as_bytes(), record.log.as_bytes()];
+        *open = !record.text.ends_with(b"\n");
+        let parts: [&[u8]; 2] = [prefix.as_bytes(), &record.text];
         out.push_back(if self.tty {
             Bytes::from(parts.concat())
         } else {
             frame(stderr, &parts)
         });
-    }
-}
-
-/// Docker prints all nine digits, so that columns line up.
-fn timestamp(record: &Record<'_>) -> String {
-    match record.time.parse::<jiff::Timestamp>() {
-        Ok(time) => format!("{time:.9}"),
-        Err(_) => record.time.clone().into_owned(),
     }
 }
 
@@ -336,7 +330,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Seek, SeekFrom, Write};
     use std::path::Path;
 
     fn line(text: &str, stream: &str, second: u32) -> String {
@@ -363,7 +357,8 @@ mod tests {
 
     async fn read_all(path: &Path, options: LogOptions) -> String {
         let watcher = Watcher::default();
-        collect(read(&watcher, path.into(), options, true, std::future::pending()).unwrap()).await
+        let log = (path.into(), LogFormat::JsonFile);
+        collect(read(&watcher, log, options, true, std::future::pending()).unwrap()).await
     }
 
     #[tokio::test]
@@ -432,9 +427,15 @@ mod tests {
             follow: true,
             ..both()
         };
-        let mut stream = read(&Watcher::default(), path.clone(), options, true, async {
-            let _ = ended.await;
-        })
+        let mut stream = read(
+            &Watcher::default(),
+            (path.clone(), LogFormat::JsonFile),
+            options,
+            true,
+            async {
+                let _ = ended.await;
+            },
+        )
         .unwrap();
         let mut file = std::fs::File::create(&path).unwrap();
         file.write_all(line("a\\n", "stdout", 1).as_bytes())
@@ -468,7 +469,8 @@ mod tests {
             follow: true,
             ..both()
         };
-        let stream = read(&Watcher::default(), path, options, true, async move {
+        let log = (path, LogFormat::JsonFile);
+        let stream = read(&Watcher::default(), log, options, true, async move {
             let _alive = alive;
             std::future::pending::<()>().await;
         })

@@ -1,34 +1,163 @@
-//! One line of Docker's json-file log format: `{"log":"text\n","stream":"stdout","time":"RFC 3339"}`.
+//! One entry of a log, in Docker's json-file format (`{"log":"text\n","stream":"stdout","time":"RFC 3339"}`)
+//! or in that of the `local` driver, for which see [`dhow_runtime::logfile`].
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use dhow_runtime::LogFormat;
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Record<'a> {
+    /// With the newline that ends its line, if it does.
+    pub text: Cow<'a, [u8]>,
+    pub is_stderr: bool,
+    time: Time<'a>,
+    attrs: Attributes<'a>,
+}
+
+#[derive(Debug)]
+enum Time<'a> {
+    Rfc3339(Cow<'a, str>),
+    Nanos(i64),
+}
+
+#[derive(Debug)]
+enum Attributes<'a> {
+    Read(BTreeMap<Cow<'a, str>, Cow<'a, str>>),
+    Json(&'a [u8]),
+}
+
+#[derive(Deserialize)]
+struct Json<'a> {
     #[serde(borrow)]
-    pub log: Cow<'a, str>,
+    log: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub stream: Cow<'a, str>,
+    stream: Cow<'a, str>,
     #[serde(borrow)]
-    pub time: Cow<'a, str>,
+    time: Cow<'a, str>,
+    #[serde(borrow, default)]
+    attrs: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+}
+
+/// Whether what follows is another line; also of what is no record, such as a line that a crash cut short.
+pub fn ends_line(format: LogFormat, line: &[u8]) -> bool {
+    match format {
+        LogFormat::Local => !matches!(line.first(), Some(b'O' | b'E')),
+        LogFormat::JsonFile => {
+            Record::parse(format, line).is_none_or(|record| record.text.ends_with(b"\n"))
+        }
+    }
 }
 
 impl<'a> Record<'a> {
-    /// `None` for what is no record, such as a line that a crash cut short.
-    pub fn parse(line: &'a [u8]) -> Option<Record<'a>> {
-        serde_json::from_slice(line).ok()
+    /// Reads the bytes between two newlines of the file; `None` for what is no record.
+    pub fn parse(format: LogFormat, line: &'a [u8]) -> Option<Record<'a>> {
+        match format {
+            LogFormat::JsonFile => Record::of_json(line),
+            LogFormat::Local => Record::of_local(line),
+        }
     }
 
-    pub fn is_stderr(&self) -> bool {
-        self.stream == "stderr"
+    fn of_json(line: &'a [u8]) -> Option<Record<'a>> {
+        let json: Json<'a> = serde_json::from_slice(line).ok()?;
+        Some(Record {
+            text: match json.log {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            },
+            is_stderr: json.stream == "stderr",
+            time: Time::Rfc3339(json.time),
+            attrs: Attributes::Read(json.attrs),
+        })
+    }
+
+    fn of_local(line: &'a [u8]) -> Option<Record<'a>> {
+        let [letter @ (b'o' | b'e' | b'O' | b'E'), mark, rest @ ..] = line else {
+            return None;
+        };
+        let at = |bytes: &'a [u8], end: u8| {
+            let at = bytes.iter().position(|byte| *byte == end)?;
+            Some((&bytes[..at], &bytes[at + 1..]))
+        };
+        let (time, mut text) = at(rest, b' ')?;
+        let mut attrs = &b""[..];
+        match mark {
+            b' ' => {}
+            b'@' => (attrs, text) = at(text, b'\t')?,
+            _ => return None,
+        }
+        let text = match letter {
+            b'O' | b'E' => Cow::Borrowed(text),
+            _ => {
+                let mut whole = Vec::with_capacity(text.len() + 1);
+                whole.extend_from_slice(text);
+                whole.push(b'\n');
+                Cow::Owned(whole)
+            }
+        };
+        Some(Record {
+            text,
+            is_stderr: matches!(letter, b'e' | b'E'),
+            time: Time::Nanos(std::str::from_utf8(time).ok()?.parse().ok()?),
+            attrs: Attributes::Json(attrs),
+        })
     }
 
     /// Nanoseconds since the epoch.
     pub fn nanos(&self) -> Option<i64> {
-        let time: jiff::Timestamp = self.time.parse().ok()?;
-        i64::try_from(time.as_nanosecond()).ok()
+        match &self.time {
+            Time::Nanos(nanos) => Some(*nanos),
+            Time::Rfc3339(text) => {
+                let time: Timestamp = text.parse().ok()?;
+                i64::try_from(time.as_nanosecond()).ok()
+            }
+        }
+    }
+
+    /// Docker prints all nine digits, so that columns line up.
+    pub fn timestamp(&self) -> String {
+        let time = match &self.time {
+            Time::Nanos(nanos) => Timestamp::from_nanosecond(i128::from(*nanos)).ok(),
+            Time::Rfc3339(text) => text.parse().ok(),
+        };
+        match (time, &self.time) {
+            (Some(time), _) => format!("{time:.9}"),
+            (None, Time::Rfc3339(text)) => text.clone().into_owned(),
+            (None, Time::Nanos(nanos)) => nanos.to_string(),
+        }
+    }
+
+    /// The attributes as `logs --details` shows them: `name=value`, escaped as in a query, with commas between.
+    pub fn details(&self) -> String {
+        const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+            .remove(b'-')
+            .remove(b'_')
+            .remove(b'.')
+            .remove(b'~')
+            .remove(b' ');
+        let escaped = |text: &str| {
+            utf8_percent_encode(text, ESCAPED)
+                .to_string()
+                .replace(' ', "+")
+        };
+        let read;
+        let attrs = match &self.attrs {
+            Attributes::Read(attrs) => attrs,
+            Attributes::Json(b"") => return String::new(),
+            Attributes::Json(json) => {
+                read = serde_json::from_slice(json).unwrap_or_default();
+                &read
+            }
+        };
+        let pairs: Vec<String> = attrs
+            .iter()
+            .map(|(name, value)| format!("{}={}", escaped(name), escaped(value)))
+            .collect();
+        pairs.join(",")
     }
 }
 
@@ -52,13 +181,41 @@ mod tests {
     #[test]
     fn a_record_with_escapes() {
         let record = Record::parse(
-            br#"{"log":"a\tb\u003c\n","stream":"stderr","time":"2026-11-25T01:02:03.000000005Z"}"#,
+            LogFormat::JsonFile,
+            br#"{"log":"a\tb\u003c\n","stream":"stderr","attrs":{"l 1":"a&b~","a":"*"},"time":"2026-11-25T01:02:03.000000005Z"}"#,
         )
         .unwrap();
-        assert_eq!(record.log, "a\tb<\n");
-        assert!(record.is_stderr());
+        assert_eq!(&record.text[..], b"a\tb<\n");
+        assert!(record.is_stderr);
         assert_eq!(record.nanos().unwrap() % 1_000_000_000, 5);
-        assert!(Record::parse(b"{\"log\":\"cut").is_none());
+        assert_eq!(record.timestamp(), "2026-11-25T01:02:03.000000005Z");
+        assert_eq!(record.details(), "a=%2A,l+1=a%26b~");
+        assert!(Record::parse(LogFormat::JsonFile, b"{\"log\":\"cut").is_none());
+    }
+
+    #[test]
+    fn a_record_of_the_local_driver() {
+        let local = LogFormat::Local;
+        let record = Record::parse(local, b"o 1767323045120000000 a\tb \xff").unwrap();
+        assert_eq!(&record.text[..], b"a\tb \xff\n");
+        assert!(!record.is_stderr && ends_line(local, b"o 1 x"));
+        assert_eq!(record.timestamp(), "2026-01-02T03:04:05.120000000Z");
+        assert_eq!(record.details(), "");
+        let record = Record::parse(local, b"E@7 {\"tag\":\"x y\"}\t").unwrap();
+        assert_eq!(&record.text[..], b"");
+        assert!(record.is_stderr && !ends_line(local, b"E@7 {}\tx"));
+        assert_eq!(record.details(), "tag=x+y");
+        for bad in [
+            &b""[..],
+            b"o",
+            b"x 1 a",
+            b"o1 a",
+            b"o  a",
+            b"o@1 {}",
+            b"o 99999999999999999999 a",
+        ] {
+            assert!(Record::parse(local, bad).is_none(), "{bad:?}");
+        }
     }
 
     #[test]
