@@ -114,7 +114,7 @@ pub fn info(state: &AppState) -> SystemInfo {
             volume: Some(vec!["local".to_owned()]),
             network: Some(["bridge", "host", "null"].map(str::to_owned).into()),
             authorization: None,
-            log: Some(["json-file", "none"].map(str::to_owned).into()),
+            log: Some(dhow_engine::logging::DRIVERS.map(str::to_owned).into()),
         },
         memory_limit: true,
         swap_limit: engine.swap_limit,

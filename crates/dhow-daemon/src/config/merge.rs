@@ -70,6 +70,12 @@ pub(super) fn merge(
             .ok_or_else(|| invalid(format!("invalid log option {text:?}: expected KEY=VALUE")))?;
         log_opts.insert(key.to_owned(), value.to_owned());
     }
+    let log_driver = flags
+        .log_driver
+        .or(file.log_driver)
+        .unwrap_or_else(|| "json-file".to_owned());
+    dhow_engine::logging::check_defaults(&log_driver, &log_opts)
+        .map_err(|e| invalid(format!("failed to set log opts: {e}")))?;
     let labels = [flags.label, file.labels].concat();
     if let Some(bad) = labels
         .iter()
@@ -195,10 +201,7 @@ pub(super) fn merge(
         dns_search: [flags.dns_search, file.dns_search].concat(),
         dns_opts: [flags.dns_opt, file.dns_opts].concat(),
         default_ulimits,
-        log_driver: flags
-            .log_driver
-            .or(file.log_driver)
-            .unwrap_or_else(|| "json-file".to_owned()),
+        log_driver,
         log_opts,
         labels,
         shutdown_timeout: flags
