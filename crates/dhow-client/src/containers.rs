@@ -280,6 +280,12 @@ impl Client {
         Ok(FrameReader::new(BodyReader::new(response.into_body()), tty))
     }
 
+    /// Takes away what a container has logged; not an operation of Docker's.
+    pub async fn container_clear_logs(&self, id: &str) -> Result<()> {
+        self.delete(path(id, "/logs")).done().await?;
+        Ok(())
+    }
+
     pub async fn container_stats(&self, id: &str, stream: bool) -> Result<JsonStream<Stats>> {
         self.get(path(id, "/stats"))
             .query("stream", if stream { "1" } else { "0" })

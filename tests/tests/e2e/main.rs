@@ -29,6 +29,7 @@ mod lifecycle;
 mod limits;
 mod linked;
 mod links;
+mod logging_files;
 mod logs;
 mod modes;
 mod network;

@@ -1,6 +1,7 @@
 //! What a container says, and what is said to it: attaching, detaching, logs.
 
 pub mod attach;
+mod clear;
 pub mod detach;
 pub mod logs;
 mod read;

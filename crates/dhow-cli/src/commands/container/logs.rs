@@ -1,6 +1,6 @@
 //! `logs`.
 
-use dhow_client::LogsOptions;
+use dhow_client::{Error as ClientError, LogsOptions};
 
 use super::attachment;
 use crate::error::{Result, message};
@@ -9,6 +9,11 @@ use crate::format::time::moment;
 use crate::session::Session;
 
 pub const LOGS: &[Flag] = &[
+    Flag::new(
+        "clear",
+        Kind::Bool,
+        "Take away what was said so far, and show nothing",
+    ),
     Flag::new("details", Kind::Bool, "Show what the log driver adds"),
     Flag::new("follow", Kind::Bool, "Go on with what comes").short('f'),
     Flag::new(
@@ -28,6 +33,9 @@ pub const LOGS: &[Flag] = &[
 ];
 
 pub async fn run(session: &Session, args: &Args) -> Result<()> {
+    if args.is_set("clear") {
+        return clear(session, args).await;
+    }
     let time = |flag: &str, what: &str| match args.nonempty(flag) {
         Some(text) => moment(text)
             .map(Some)
@@ -48,4 +56,27 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
         .container_logs(&container.id, &options, container.config.tty)
         .await?;
     attachment::show(frames).await
+}
+
+/// No operation of Docker's: its daemon has no such route.
+async fn clear(session: &Session, args: &Args) -> Result<()> {
+    if let Some(other) = LOGS
+        .iter()
+        .find(|f| f.long != "clear" && args.was_given(f.long))
+    {
+        return Err(message(format!(
+            "--clear shows nothing: leave --{} out",
+            other.long
+        )));
+    }
+    let client = session.client().await?;
+    match client.container_clear_logs(&args.rest[0]).await {
+        Err(ClientError::Api {
+            status,
+            message: text,
+        }) if status.as_u16() == 405 || text == "page not found" => Err(message(
+            "this daemon can't clear logs: only Dhow's can. With Docker's, set max-size and max-file when you create the container",
+        )),
+        result => Ok(result?),
+    }
 }

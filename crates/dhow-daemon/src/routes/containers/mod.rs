@@ -35,7 +35,7 @@ pub fn router() -> Router<AppState> {
         .route("/containers/{id}", delete(remove))
         .route("/containers/{id}/json", get(inspect))
         .route("/containers/{id}/top", get(top))
-        .route("/containers/{id}/logs", get(logs))
+        .route("/containers/{id}/logs", get(logs).delete(clear_logs))
         .route("/containers/{id}/start", post(start))
         .route("/containers/{id}/stop", post(stop))
         .route("/containers/{id}/restart", post(restart))
@@ -332,6 +332,12 @@ async fn logs(
         media_type::MULTIPLEXED_STREAM
     };
     Ok(state.stream(content_type, stream))
+}
+
+/// No operation of Docker's.
+async fn clear_logs(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode> {
+    state.engine.streams().clear_logs(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn wait(

@@ -1,0 +1,41 @@
+//! Taking away what a container has logged, while it runs or not. Who follows the log goes on with what comes.
+
+use dhow_runtime::logfile;
+use rustix::io::Errno;
+
+use super::Streams;
+use crate::background::blocking;
+use crate::containers::logging::LogSettings;
+use crate::error::{EngineError, Result};
+
+impl Streams {
+    pub async fn clear_logs(&self, name: &str) -> Result<()> {
+        let container = self.inner.containers.find(name)?;
+        let (path, _) = LogSettings::read(&container.definition().host_config.log_config)?
+            .readable(&container)
+            .ok_or_else(|| {
+                EngineError::Unsupported(
+                    "configured logging driver keeps no log that could be cleared".to_owned(),
+                )
+            })?;
+        let failed = || EngineError::io(format!("clearing the log {}", path.display()));
+        // Nothing starts, and writes, while the files of a container go that does not run.
+        let _ops = container.ops.lock().await;
+        if let Ok(shim) = container.shim() {
+            // It has the file open, and makes the next one.
+            return match shim.clear_log().await {
+                Err(e) if e.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
+                    Err(EngineError::Unsupported(format!(
+                        "container {} was started by an earlier version, which can't clear logs: restart it",
+                        container.id
+                    )))
+                }
+                result => result.map_err(failed()),
+            };
+        }
+        let files = path.clone();
+        blocking(move || logfile::remove_all(&files))
+            .await?
+            .map_err(failed())
+    }
+}
