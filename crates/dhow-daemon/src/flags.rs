@@ -170,7 +170,7 @@ pub struct Flags {
     /// Seccomp profile of containers: builtin, unconfined, or a file. Default: builtin
     #[arg(long, value_name = "PROFILE")]
     pub seccomp_profile: Option<String>,
-    /// Log driver of containers: json-file, local or none. Default: json-file
+    /// Log driver of containers: json-file, local, syslog, journald or none. Default: json-file
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
     /// Option of the log driver: KEY=VALUE. May be given several times

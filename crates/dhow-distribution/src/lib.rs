@@ -27,6 +27,7 @@ pub use auth::Auth;
 pub use client::{Client, Inspection};
 pub use config::{Config, Embedded, EmbeddedConnector, Proxies};
 pub use error::{DistributionError, RegistryFailure};
+pub use names::Names;
 pub use progress::{Progress, ProgressEvent};
 pub use pull::Pulled;
 pub use push::Pushed;

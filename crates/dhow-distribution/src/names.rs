@@ -14,8 +14,9 @@ const WATCHED: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
 type Stamp = [Option<SystemTime>; 2];
 
+/// Asks for addresses, and keeps who answers until the machine's configuration changes.
 #[derive(Default)]
-pub(crate) struct Names {
+pub struct Names {
     resolver: Mutex<Option<(Stamp, Arc<TokioResolver>)>>,
 }
 

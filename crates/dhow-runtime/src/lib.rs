@@ -26,8 +26,8 @@ pub mod view;
 
 pub use client::{Reach, Shim, Spawner, SpawnerProcess, end_shim, fork_spawner, reach};
 pub use protocol::{
-    AttachStreams, ExecRequest, ExitRecord, LogFile, LogFormat, LogSink, Rootfs, StartError,
-    StartRequest, Started, Target,
+    AttachStreams, ExecRequest, ExitRecord, LogFile, LogFormat, LogServer, LogSink, Rootfs,
+    StartError, StartRequest, Started, Target,
 };
 pub use record::read_exit_record;
 pub use spawner::main as spawner_main;

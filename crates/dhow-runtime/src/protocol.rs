@@ -6,7 +6,9 @@ mod log;
 
 use std::path::PathBuf;
 
-pub use self::log::{LogFile, LogFormat, LogSink};
+pub use self::log::{
+    Host, LogAddress, LogDialect, LogFile, LogFormat, LogServer, LogSink, SyslogFormat, TlsFiles,
+};
 use serde::{Deserialize, Serialize};
 
 /// The protocol's version.

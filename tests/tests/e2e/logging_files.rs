@@ -133,7 +133,7 @@ fn options_are_checked_at_creation() {
 /// Files are compressed when they are rotated, and `logs` reads across all of them.
 fn rotates(host: &TestHost, name: &str, options: &str, path: impl Fn(&TestHost, &str) -> PathBuf) {
     host.sh(&format!(
-        "docker run -d --name {name} {options} --log-opt max-size=20k --log-opt max-file=4 --log-opt compress=true \
+        "docker run -d --name {name} {options} --log-opt max-file=4 --log-opt compress=true \
          busybox sh -c 'for i in $(seq 1 500); do echo line $i of a text that is compressed; done; \
          until [ -e /go ]; do sleep 0.05; done; for i in $(seq 501 2000); do echo line $i; done; sleep 1000'"
     ))
@@ -210,8 +210,13 @@ fn rotates(host: &TestHost, name: &str, options: &str, path: impl Fn(&TestHost, 
 #[test]
 fn rotated_files_are_compressed_and_read() {
     let host = TestHost::start();
-    rotates(&host, "json", "", log_path);
-    rotates(&host, "local", "--log-driver local", local_path);
+    rotates(&host, "rotated", "--log-opt max-size=20k", log_path);
+    rotates(
+        &host,
+        "small",
+        "--log-driver local --log-opt max-size=8k",
+        local_path,
+    );
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod limits;
 mod linked;
 mod links;
 mod logging_files;
+mod logging_servers;
 mod logs;
 mod modes;
 mod network;

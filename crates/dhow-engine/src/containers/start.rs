@@ -14,7 +14,7 @@ use super::create::with_init_layer;
 use super::definition::Definition;
 use super::prepare::{check_propagation, make_bind_sources};
 use super::state::Event;
-use super::{Containers, Notice};
+use super::{Containers, Notice, logging};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
@@ -205,7 +205,8 @@ impl Containers {
         self.mount_volumes(container).await?;
         self.check_subpaths(&definition)?;
         self.ensure_init_layer(container).await?;
-        let request = self.start_request(container, &definition, &sandbox)?;
+        let mut request = self.start_request(container, &definition, &sandbox)?;
+        logging::look_up(container.id.as_str(), &mut request.log).await;
 
         // Before the process exists, so that a crash in between leaks neither address nor port.
         {

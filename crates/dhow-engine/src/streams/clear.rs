@@ -23,15 +23,17 @@ impl Streams {
         let _ops = container.ops.lock().await;
         if let Ok(shim) = container.shim() {
             // It has the file open, and makes the next one.
-            return match shim.clear_log().await {
+            match shim.clear_log().await {
+                // It has just ended, and writes no more.
+                Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
                 Err(e) if e.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
-                    Err(EngineError::Unsupported(format!(
+                    return Err(EngineError::Refused(format!(
                         "container {} was started by an earlier version, which can't clear logs: restart it",
                         container.id
-                    )))
+                    )));
                 }
-                result => result.map_err(failed()),
-            };
+                result => return result.map_err(failed()),
+            }
         }
         let files = path.clone();
         blocking(move || logfile::remove_all(&files))

@@ -1,5 +1,6 @@
 //! What becomes of a container's output: the file that is kept of it, and the server that it goes to.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LogSink {
     pub file: Option<LogFile>,
+    pub server: Option<LogServer>,
 }
 
 /// A file on this machine, and those that it became before.
@@ -32,4 +34,73 @@ pub enum LogFormat {
     JsonFile,
     /// See [`crate::logfile`].
     Local,
+}
+
+/// A server that takes entries, when it is there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogServer {
+    pub dialect: LogDialect,
+    pub address: LogAddress,
+    /// Bytes of entries that may wait for it.
+    pub buffer: u64,
+    /// Whether the container waits when these are full and the server takes some; otherwise entries are dropped.
+    pub patient: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogDialect {
+    Syslog {
+        format: SyslogFormat,
+        /// Times eight, as in the message's priority.
+        facility: u8,
+        tag: String,
+        /// Messages are preceded by their length, RFC 5425.
+        counted: bool,
+    },
+    Journald {
+        /// What each entry has beside its text and what is its own.
+        fields: Vec<(String, String)>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyslogFormat {
+    /// RFC 3164 without the host's name, what syslog(3) sends.
+    Local,
+    Rfc3164,
+    Rfc5424,
+    /// With microseconds.
+    Rfc5424Micro,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogAddress {
+    /// Sockets of this machine: datagrams at the first that is there, or else a stream.
+    Here(Vec<PathBuf>),
+    Datagrams(PathBuf),
+    Stream(PathBuf),
+    Udp(Host),
+    Tcp(Host),
+    Tls {
+        host: Host,
+        files: TlsFiles,
+    },
+}
+
+/// A host by its name and by what that means; whoever knows no name has no addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    pub name: String,
+    pub port: u16,
+    pub addresses: Vec<SocketAddr>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFiles {
+    /// The authority that signs the server; without one it is the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate for the server, and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Take any certificate.
+    pub unverified: bool,
 }

@@ -4,6 +4,7 @@
 //! the shim ends when a daemon has taken the exit over, or by itself when there is no daemon: then the
 //! record is enough.
 
+mod client;
 mod commands;
 mod connection;
 mod connections;
@@ -219,7 +220,8 @@ impl Shim {
 
     fn serve(mut self) -> io::Result<()> {
         while !self.is_over() {
-            let deadline = self.launches.deadline().into_iter().chain(self.trim).min();
+            let deadlines = [self.launches.deadline(), self.trim, self.log_deadline()];
+            let deadline = deadlines.into_iter().flatten().min();
             for (token, flags) in self.poller.wait(deadline)? {
                 match self.poller.source(token) {
                     Some(Source::Signals) => self.reap()?,
@@ -236,10 +238,14 @@ impl Shim {
                     Some(Source::Client(process)) => self.with(process, |p, poller, piece| {
                         p.streams.client_ready(poller, token, flags, piece)
                     }),
+                    Some(Source::LogServer) => self.with(0, |p, poller, _| {
+                        p.streams.server_ready(poller, token, flags)
+                    }),
                     None => {}
                 }
             }
             self.tend_launches();
+            self.tend_log();
             self.forget_execs();
             self.trim_when_due();
             if self.init_ended() && self.connections.is_empty() {
@@ -257,6 +263,16 @@ impl Shim {
         if self.trim.is_some_and(|due| Instant::now() >= due) {
             self.trim = None;
             crate::memory::trim();
+        }
+    }
+
+    fn log_deadline(&self) -> Option<Instant> {
+        self.processes.get(&0)?.streams.deadline()
+    }
+
+    fn tend_log(&mut self) {
+        if self.log_deadline().is_some_and(|due| Instant::now() >= due) {
+            self.with(0, |p, poller, _| p.streams.tend(poller));
         }
     }
 

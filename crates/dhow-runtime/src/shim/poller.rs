@@ -22,6 +22,8 @@ pub(crate) enum Source {
     Output(u64),
     Input(u64),
     Client(u64),
+    /// The server that the container's log goes to.
+    LogServer,
 }
 
 pub(crate) struct Poller {

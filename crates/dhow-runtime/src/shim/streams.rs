@@ -5,14 +5,16 @@
 //! as with Docker, and a client holds back one piece at most. A client that goes away is dropped, and what
 //! else happens to it never reaches the container.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::net::RecvFlags;
 
-use super::log::{Log, Stream};
+use super::client::Client;
+use super::log::{Log, Server, Stream};
 use super::poller::{Poller, Source};
 use crate::protocol::AttachStreams;
 
@@ -37,19 +39,6 @@ struct Input {
     watched: bool,
 }
 
-struct Client {
-    fd: OwnedFd,
-    token: u64,
-    streams: AttachStreams,
-    /// What it has not taken yet.
-    pending: Vec<u8>,
-    /// Whether it may still have something for standard input.
-    reading: bool,
-    /// It hung up: nothing more can be sent to it.
-    gone: bool,
-    watched: Option<EventFlags>,
-}
-
 pub(super) struct Streams {
     process: u64,
     terminal: bool,
@@ -59,6 +48,8 @@ pub(super) struct Streams {
     input: Option<Input>,
     clients: Vec<Client>,
     log: Option<Log>,
+    /// Of a log that is finished, what its server is still to have.
+    last: Option<Server>,
     exited: bool,
     finished: bool,
     /// The end is not to be seen yet: what belongs to it has not been told.
@@ -75,6 +66,7 @@ impl Streams {
             input: None,
             clients: Vec::new(),
             log,
+            last: None,
             exited: false,
             finished: false,
             holding: false,
@@ -148,9 +140,10 @@ impl Streams {
         self.update(poller);
     }
 
-    /// Takes away all that has been logged; nothing where there is no log, or no longer.
+    /// Takes away all that has been logged; ESRCH where there is no log, or no longer.
     pub fn clear_log(&mut self) -> io::Result<()> {
-        self.log.as_mut().map_or(Ok(()), Log::clear)
+        let ended = || Err(Errno::SRCH.into());
+        self.log.as_mut().map_or_else(ended, Log::clear)
     }
 
     /// A child of the shim has ended that none of the container's processes is.
@@ -158,6 +151,45 @@ impl Streams {
         if let Some(log) = &mut self.log {
             log.child_ended(pid, code);
         }
+    }
+
+    /// When [`Streams::tend`] is to be called, if nothing happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        let own = self.log.as_ref().and_then(Log::deadline);
+        own.or_else(|| self.last.as_ref()?.deadline())
+    }
+
+    pub fn tend(&mut self, poller: &mut Poller) {
+        self.tend_server(poller);
+        self.update(poller);
+    }
+
+    fn server(&mut self) -> Option<&mut Server> {
+        match &mut self.log {
+            Some(log) => log.server(),
+            None => self.last.as_mut(),
+        }
+    }
+
+    fn tend_server(&mut self, poller: &mut Poller) {
+        if let Some(server) = self.server() {
+            server.pump(poller);
+        }
+        self.last.take_if(|server| {
+            let done = server.is_done();
+            if done {
+                server.end(poller);
+            }
+            done
+        });
+    }
+
+    /// The log's server can be written to, or has something to say.
+    pub fn server_ready(&mut self, poller: &mut Poller, token: u64, flags: EventFlags) {
+        if let Some(server) = self.server() {
+            server.ready(poller, token, flags);
+        }
+        self.tend(poller);
     }
 
     /// The terminal's controlling end.
@@ -169,7 +201,7 @@ impl Streams {
 
     /// Whether everything has been read, logged and taken.
     pub fn is_done(&self) -> bool {
-        self.finished && self.clients.is_empty()
+        self.finished && self.clients.is_empty() && self.last.is_none()
     }
 
     /// Clients see the end of the output only from now on.
@@ -241,6 +273,8 @@ impl Streams {
 
     fn blocked(&self) -> bool {
         self.clients.iter().any(|client| !client.pending.is_empty())
+            // What is left in the pipes at the end is no more than they hold.
+            || !self.exited && self.log.as_ref().is_some_and(Log::is_full)
     }
 
     fn read_output(&mut self, poller: &mut Poller, token: u64, piece: &mut [u8]) {
@@ -252,7 +286,9 @@ impl Streams {
                 return;
             };
             match rustix::io::read(&self.outputs[at].fd, &mut *piece) {
-                Ok(count) if count > 0 => self.deliver(self.outputs[at].stream, &piece[..count]),
+                Ok(count) if count > 0 => {
+                    self.deliver(poller, self.outputs[at].stream, &piece[..count]);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if !self.exited => return,
                 // The end; of a terminal it is EIO. After the exit an empty pipe is as good.
@@ -269,9 +305,12 @@ impl Streams {
         }
     }
 
-    fn deliver(&mut self, stream: Stream, bytes: &[u8]) {
+    fn deliver(&mut self, poller: &mut Poller, stream: Stream, bytes: &[u8]) {
         if let Some(log) = &mut self.log {
             log.write(stream, bytes);
+            if let Some(server) = log.server() {
+                server.pump(poller);
+            }
         }
         let header = [stream as u8, 0, 0, 0];
         let length = (bytes.len() as u32).to_be_bytes();
@@ -373,9 +412,8 @@ impl Streams {
     fn update(&mut self, poller: &mut Poller) {
         if self.exited && self.outputs.is_empty() && !self.finished {
             self.finished = true;
-            if let Some(mut log) = self.log.take() {
-                log.finish();
-            }
+            self.last = self.log.take().and_then(Log::finish);
+            self.tend_server(poller);
         }
         let finished = self.finished && !self.holding;
         let input_free = self
@@ -417,81 +455,5 @@ impl Streams {
                 input.watched = wanted && result.is_ok();
             }
         }
-    }
-}
-
-impl Client {
-    /// Sends the parts as one; what does not fit is kept.
-    fn send(&mut self, parts: &[&[u8]]) {
-        let mut skip = 0;
-        if self.pending.is_empty() {
-            let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match rustix::io::retry_on_intr(|| {
-                rustix::net::sendmsg(
-                    &self.fd,
-                    &slices,
-                    &mut SendAncillaryBuffer::default(),
-                    flags,
-                )
-            }) {
-                Ok(sent) => skip = sent,
-                Err(Errno::AGAIN) => {}
-                Err(_) => {
-                    self.gone = true;
-                    return;
-                }
-            }
-        }
-        for part in parts {
-            let skipped = skip.min(part.len());
-            skip -= skipped;
-            self.pending.extend_from_slice(&part[skipped..]);
-        }
-    }
-
-    fn flush(&mut self) {
-        let mut sent = 0;
-        while sent < self.pending.len() {
-            match rustix::net::send(
-                &self.fd,
-                &self.pending[sent..],
-                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-            ) {
-                Ok(count) => sent += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => {
-                    self.gone = true;
-                    sent = self.pending.len();
-                }
-            }
-        }
-        self.pending.drain(..sent);
-        if self.pending.is_empty() {
-            self.pending = Vec::new();
-        }
-    }
-
-    /// A hang-up is always reported, so a client that hung up is waited for only while its input can go on.
-    fn watch(&mut self, poller: &Poller, input_free: bool) -> Result<(), Errno> {
-        let mut flags = EventFlags::empty();
-        if self.reading && input_free {
-            flags |= EventFlags::IN;
-        }
-        if !self.pending.is_empty() {
-            flags |= EventFlags::OUT;
-        }
-        let wanted = (!self.gone || !flags.is_empty()).then_some(flags);
-        match (self.watched, wanted) {
-            (None, Some(flags)) => poller.add(self.fd.as_fd(), self.token, flags)?,
-            (Some(now), Some(flags)) if now != flags => {
-                poller.modify(self.fd.as_fd(), self.token, flags)?
-            }
-            (Some(_), None) => poller.remove(self.fd.as_fd())?,
-            _ => {}
-        }
-        self.watched = wanted;
-        Ok(())
     }
 }

@@ -104,6 +104,7 @@ impl Host {
                     compress: false,
                     attrs: String::new(),
                 }),
+                server: None,
             },
             attach: Vec::new(),
             held_fds: 0,

@@ -43,6 +43,21 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// What each entry of the journal says of its container, under Docker's names.
+    pub fn journal_fields(&self) -> Vec<(String, String)> {
+        let short: String = self.id.chars().take(SHORT).collect();
+        [
+            ("CONTAINER_ID", short),
+            ("CONTAINER_ID_FULL", self.id.clone()),
+            ("CONTAINER_NAME", self.name.clone()),
+            ("IMAGE_NAME", self.image_name.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
 /// Refuses expressions and templates that can't be read, or that ask for what no container has.
 pub fn check(options: &Options<'_>) -> Result<()> {
     of_file(options, &Subject::default()).map(drop)

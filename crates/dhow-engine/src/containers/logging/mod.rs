@@ -6,6 +6,7 @@
 
 mod attributes;
 mod options;
+mod servers;
 
 use std::path::PathBuf;
 
@@ -16,9 +17,11 @@ use super::container::Container;
 use super::definition::Definition;
 use crate::error::{EngineError, Result};
 use options::Options;
+use servers::ServerSettings;
+pub use servers::look_up;
 
 /// The drivers that there are, as `info` lists them.
-pub const DRIVERS: [&str; 3] = ["json-file", "local", "none"];
+pub const DRIVERS: [&str; 5] = ["journald", "json-file", "local", "none", "syslog"];
 
 /// Rotation of logs whose options don't say: what Docker's `local` driver has, for `json-file` as well, so that
 /// no log fills a disk.
@@ -29,6 +32,7 @@ const DEFAULT_MAX_FILE: u32 = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     kept: Option<Kept>,
+    server: Option<ServerSettings>,
 }
 
 /// The file that is kept.
@@ -76,7 +80,10 @@ impl LogSettings {
     pub fn read(config: &LogConfig) -> Result<LogSettings> {
         let options = Options::new(&config.config);
         if config.kind == "none" {
-            return Ok(LogSettings { kept: None });
+            return Ok(LogSettings {
+                kept: None,
+                server: None,
+            });
         }
         options.check_common()?;
         match config.kind.as_str() {
@@ -92,6 +99,16 @@ impl LogSettings {
                 let rotation = Rotation::of_local(&options)?;
                 Ok(LogSettings::file(LogFormat::Local, rotation))
             }
+            "syslog" => {
+                options.check_names("syslog", servers::SYSLOG)?;
+                attributes::check(&options)?;
+                LogSettings::sent(ServerSettings::syslog(&options)?, &options)
+            }
+            "journald" => {
+                options.check_names("journald", servers::JOURNALD)?;
+                attributes::check(&options)?;
+                LogSettings::sent(ServerSettings::journald(&options)?, &options)
+            }
             other => Err(EngineError::invalid(format!(
                 "logger: no log driver named '{other}' is registered: there are {}",
                 DRIVERS.join(", ")
@@ -102,6 +119,27 @@ impl LogSettings {
     fn file(format: LogFormat, rotation: Rotation) -> LogSettings {
         LogSettings {
             kept: Some(Kept { format, rotation }),
+            server: None,
+        }
+    }
+
+    fn sent(server: ServerSettings, options: &Options<'_>) -> Result<LogSettings> {
+        let disabled = options.boolean("cache-disabled")?.unwrap_or(false);
+        let kept = Kept {
+            format: LogFormat::Local,
+            rotation: Rotation::of_local(&options.of_cache())?,
+        };
+        Ok(LogSettings {
+            kept: (!disabled).then_some(kept),
+            server: Some(server),
+        })
+    }
+
+    /// As [`LogSettings::read`], for a container that is being made: a server on this machine must be there.
+    pub fn check(config: &LogConfig) -> Result<()> {
+        match LogSettings::read(config)?.server {
+            Some(server) => server.check_there(),
+            None => Ok(()),
         }
     }
 
@@ -109,20 +147,25 @@ impl LogSettings {
     pub fn sink(&self, container: &Container, definition: &Definition) -> Result<LogSink> {
         let options = Options::new(&definition.host_config.log_config.config);
         let subject = attributes::Subject::new(container, definition);
-        let Some(Kept { format, rotation }) = &self.kept else {
-            return Ok(LogSink::default());
+        let server = self.server.as_ref();
+        let server = server.map(|server| server.server(&options, &subject));
+        let file = match &self.kept {
+            Some(Kept { format, rotation }) => {
+                let (max_size, max_file) = rotation.bounds();
+                Some(LogFile {
+                    path: path(container, *format),
+                    format: *format,
+                    max_size,
+                    max_file,
+                    compress: rotation.compress,
+                    attrs: attributes::of_file(&options, &subject)?,
+                })
+            }
+            None => None,
         };
-        let attrs = attributes::of_file(&options, &subject)?;
-        let (max_size, max_file) = rotation.bounds();
         Ok(LogSink {
-            file: Some(LogFile {
-                path: path(container, *format),
-                format: *format,
-                max_size,
-                max_file,
-                compress: rotation.compress,
-                attrs,
-            }),
+            file,
+            server: server.transpose()?,
         })
     }
 
@@ -346,9 +389,25 @@ mod tests {
                 "invalid value for option cache-disabled: x",
             ),
             (
+                "syslog",
+                &[("colour", "red")],
+                "unknown log opt 'colour' for syslog log driver",
+            ),
+            (
+                "syslog",
+                &[("syslog-facility", "x")],
+                "invalid syslog facility",
+            ),
+            ("syslog", &[("syslog-format", "x")], "Invalid syslog format"),
+            (
+                "journald",
+                &[("max-size", "1m")],
+                "unknown log opt 'max-size' for journald log driver",
+            ),
+            (
                 "gelf",
                 &[],
-                "logger: no log driver named 'gelf' is registered: there are json-file, local, none",
+                "logger: no log driver named 'gelf' is registered: there are journald, json-file, local, none, syslog",
             ),
         ] {
             let error = read(kind, options).unwrap_err().to_string();

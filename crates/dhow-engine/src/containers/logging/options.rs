@@ -10,7 +10,7 @@ const ATTRIBUTES: [&str; 5] = ["env", "env-regex", "labels", "labels-regex", "ta
 /// Those of the drivers that write files.
 pub const FILE: &[&str] = &["max-size", "max-file", "compress"];
 /// Those of the file that is kept of what goes to a server begin with this.
-pub const CACHE: &str = "cache-";
+const CACHE: &str = "cache-";
 
 /// One driver's options.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,14 @@ pub fn is_of_cache(name: &str) -> bool {
 impl<'a> Options<'a> {
     pub fn new(all: &'a BTreeMap<String, String>) -> Options<'a> {
         Options { all, prefix: "" }
+    }
+
+    /// Those of the file that is kept beside a server.
+    pub fn of_cache(&self) -> Options<'a> {
+        Options {
+            all: self.all,
+            prefix: CACHE,
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&'a str> {

@@ -29,7 +29,7 @@ pub fn check(config: &ContainerConfig, host: &HostConfig, facts: &HostFacts) -> 
     check_config(config)?;
     networks::check(config, host)?;
     networks::check_namespaces(config, host)?;
-    LogSettings::read(&host.log_config)?;
+    LogSettings::check(&host.log_config)?;
     paths::check(config, host)?;
     let policy = parse_restart_policy(&host.restart_policy, host.auto_remove)?;
     if config.healthcheck.as_ref().is_some_and(|h| h.restart > 0) && policy == RestartPolicy::No {
@@ -186,7 +186,7 @@ mod tests {
             ),
             (
                 r#"{"LogConfig":{"Type":"fluent"}}"#,
-                "logger: no log driver named 'fluent' is registered: there are json-file, local, none",
+                "logger: no log driver named 'fluent' is registered: there are journald, json-file, local, none, syslog",
             ),
             (
                 r#"{"LogConfig":{"Type":"json-file","Config":{"colour":"red"}}}"#,

@@ -64,8 +64,16 @@ impl Compressor {
             .truncate(true)
             .mode(0o640)
             .open(logfile::unfinished(&self.path))?;
+        // A shim whose container has joined another's processes has its children there: not this one.
+        let joined = File::open("/proc/self/ns/pid_for_children")?;
+        let own = File::open("/proc/self/ns/pid")?;
+        sys::setns(own.as_fd(), libc::CLONE_NEWPID)?;
         // SAFETY: the shim has a single thread.
-        match unsafe { sys::clone3(0, None) }? {
+        let cloned = unsafe { sys::clone3(0, None) };
+        if !matches!(cloned, Ok(Cloned::Child)) {
+            sys::setns(joined.as_fd(), libc::CLONE_NEWPID)?;
+        }
+        match cloned? {
             Cloned::Parent { pid, .. } => Ok(Child { pid, number }),
             Cloned::Child => {
                 // SAFETY: this process does nothing any more but with these two, and ends without

@@ -6,14 +6,18 @@
 mod compress;
 mod entry;
 mod files;
+mod server;
 
 use std::io;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use self::entry::Entry;
 pub(crate) use self::entry::Stream;
 use self::files::Files;
+use self::server::Part;
+pub(crate) use self::server::Server;
 use crate::protocol::LogSink;
 
 /// Docker's copier has a buffer of this size for each stream.
@@ -25,10 +29,13 @@ struct Unfinished {
     bytes: Vec<u8>,
     /// All entries of one line have the time of its first.
     since: Option<Timestamp>,
+    /// How many of them there are already.
+    parts: u32,
 }
 
 pub(crate) struct Log {
-    files: Files,
+    files: Option<Files>,
+    server: Option<Server>,
     stdout: Unfinished,
     stderr: Unfinished,
 }
@@ -36,12 +43,13 @@ pub(crate) struct Log {
 impl Log {
     /// `None` for a container without a log.
     pub fn open(sink: &LogSink) -> io::Result<Option<Self>> {
-        let Some(file) = &sink.file else {
+        if sink.file.is_none() && sink.server.is_none() {
             return Ok(None);
-        };
+        }
         let (stdout, stderr) = Default::default();
         Ok(Some(Self {
-            files: Files::open(file)?,
+            files: sink.file.as_ref().map(Files::open).transpose()?,
+            server: sink.server.as_ref().map(Server::new),
             stdout,
             stderr,
         }))
@@ -63,16 +71,11 @@ impl Log {
             unfinished.bytes.extend_from_slice(&window[..taken]);
             bytes = &bytes[taken..];
             if newline.is_some() || unfinished.bytes.len() == MAX_LINE {
-                let time = match newline {
-                    Some(_) => unfinished.since.take().unwrap_or(now),
-                    None => *unfinished.since.get_or_insert(now),
-                };
-                let entry = Entry {
-                    stream,
-                    time,
-                    text: &unfinished.bytes,
-                };
-                self.files.encode(&mut entries, &entry);
+                let taken = unfinished.take(now, newline.is_some());
+                let (files, server) = (&self.files, &mut self.server);
+                give(files, server, &mut entries, stream, &taken);
+                // The buffer goes on being used.
+                unfinished.bytes = taken.bytes;
                 unfinished.bytes.clear();
             }
         }
@@ -80,40 +83,110 @@ impl Log {
         if unfinished.bytes.is_empty() {
             unfinished.bytes = Vec::new();
         }
-        if !entries.is_empty() {
-            self.files.append(&entries);
+        self.append(&entries);
+    }
+
+    fn append(&mut self, entries: &[u8]) {
+        if let Some(files) = &mut self.files
+            && !entries.is_empty()
+        {
+            files.append(entries);
         }
     }
 
-    /// The streams have ended: what is left of unfinished lines is written as it is.
-    pub fn finish(&mut self) {
+    /// The streams have ended: what is left of unfinished lines is written as it is. Returns the server, which
+    /// may still have to be sent some.
+    pub fn finish(mut self) -> Option<Server> {
         let now = Timestamp::now();
+        let mut entries = Vec::new();
         for stream in [Stream::Stdout, Stream::Stderr] {
-            let unfinished = std::mem::take(match stream {
+            let unfinished = match stream {
                 Stream::Stdout => &mut self.stdout,
                 Stream::Stderr => &mut self.stderr,
-            });
+            };
             if !unfinished.bytes.is_empty() {
-                let mut entries = Vec::new();
-                let entry = Entry {
-                    stream,
-                    time: unfinished.since.unwrap_or(now),
-                    text: &unfinished.bytes,
-                };
-                self.files.encode(&mut entries, &entry);
-                self.files.append(&entries);
+                let taken = unfinished.take(now, true);
+                give(&self.files, &mut self.server, &mut entries, stream, &taken);
             }
         }
+        self.append(&entries);
+        if let Some(server) = &mut self.server {
+            server.close();
+        }
+        self.server
     }
 
-    /// Takes away all that has been logged. What is logged later is not touched by this.
+    /// Takes away all that has been logged here. What is logged later is not touched by this.
     pub fn clear(&mut self) -> io::Result<()> {
-        self.files.clear()
+        self.files.as_mut().map_or(Ok(()), Files::clear)
     }
 
     /// A child of the shim has ended that none of the container's processes is.
     pub fn child_ended(&mut self, pid: i32, code: i32) {
-        self.files.child_ended(pid, code);
+        if let Some(files) = &mut self.files {
+            files.child_ended(pid, code);
+        }
+    }
+
+    pub fn server(&mut self) -> Option<&mut Server> {
+        self.server.as_mut()
+    }
+
+    /// Whether the container is to wait for its log.
+    pub fn is_full(&self) -> bool {
+        self.server.as_ref().is_some_and(Server::is_full)
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.server.as_ref()?.deadline()
+    }
+}
+
+/// An entry's text, its time, and which part of its line it is.
+struct TakenLine {
+    bytes: Vec<u8>,
+    time: Timestamp,
+    part: Option<Part>,
+}
+
+impl Unfinished {
+    fn take(&mut self, now: Timestamp, last: bool) -> TakenLine {
+        let time = *self.since.get_or_insert(now);
+        self.parts += 1;
+        let part = (self.parts > 1 || !last).then_some(Part {
+            ordinal: self.parts,
+            last,
+            line: time,
+        });
+        if last {
+            self.since = None;
+            self.parts = 0;
+        }
+        TakenLine {
+            bytes: std::mem::take(&mut self.bytes),
+            time,
+            part,
+        }
+    }
+}
+
+fn give(
+    files: &Option<Files>,
+    server: &mut Option<Server>,
+    entries: &mut Vec<u8>,
+    stream: Stream,
+    line: &TakenLine,
+) {
+    let entry = Entry {
+        stream,
+        time: line.time,
+        text: &line.bytes,
+    };
+    if let Some(files) = files {
+        files.encode(entries, &entry);
+    }
+    if let Some(server) = server {
+        server.take(&entry, line.part);
     }
 }
 
@@ -135,6 +208,7 @@ mod tests {
                 compress: false,
                 attrs: String::new(),
             }),
+            server: None,
         }
     }
 
@@ -220,9 +294,11 @@ mod tests {
         log.write(Stream::Stdout, b"before\n");
         let good = log
             .files
+            .as_mut()
+            .unwrap()
             .replace_file(File::open(dir.path().join("log")).unwrap());
         log.write(Stream::Stdout, b"lost\nlost\n");
-        log.files.replace_file(good);
+        log.files.as_mut().unwrap().replace_file(good);
         log.write(Stream::Stdout, b"after\n");
         let texts: Vec<_> = entries(&dir.path().join("log"))
             .into_iter()
