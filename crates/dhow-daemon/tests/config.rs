@@ -227,7 +227,7 @@ fn what_is_said_of_containers_is_read_as_docker_reads_it() {
             "no-new-privileges":true,"seccomp-profile":"unconfined","cgroup-parent":"/box","default-stop-timeout":0,
             "proxies":{"https-proxy":"http://p"},"max-concurrent-downloads":0,"max-download-attempts":2,
             "features":{"a":true}}"#,
-        &["--feature", "b=false", "-D=true", "--shutdown-timeout=-1"],
+        &["-D=true", "--shutdown-timeout=-1"],
     )
     .unwrap();
     assert_eq!(config.default_shm_size, 3 << 29);
@@ -241,9 +241,11 @@ fn what_is_said_of_containers_is_read_as_docker_reads_it() {
     assert_eq!(config.max_concurrent_downloads, 3);
     assert_eq!(config.max_download_attempts, 2);
     assert_eq!(config.shutdown_timeout, -1);
+    assert_eq!(config.features, [("a".into(), true)].into());
+    let flags = load("", &["--feature", "b", "--feature=c=false"]).unwrap();
     assert_eq!(
-        config.features,
-        [("a".into(), true), ("b".into(), false)].into()
+        flags.features,
+        [("b".into(), true), ("c".into(), false)].into()
     );
     let default = load("", &[]).unwrap();
     assert_eq!(default.default_shm_size, 64 << 20);
