@@ -307,18 +307,33 @@ mod tests {
             domain: "example.org",
             addresses: &["172.17.0.2".parse().unwrap()],
             extra: &extra,
+            linked: &[("172.17.0.9".parse().unwrap(), "data store".to_owned())],
             host_gateway: "172.17.0.1".parse().ok(),
         })
         .unwrap();
         assert_eq!(
             text.strip_prefix(HOSTS_DEFAULTS).unwrap(),
-            "10.0.0.9\tdb\n172.17.0.1\thost\nfd00::1\tsix\n172.17.0.2\tweb.example.org web\n"
+            "10.0.0.9\tdb\n172.17.0.1\thost\nfd00::1\tsix\n172.17.0.9\tdata store\n172.17.0.2\tweb.example.org web\n"
         );
         let plain = hosts(&Hosts {
             hostname: "web",
             ..Hosts::default()
         });
         assert_eq!(plain.unwrap(), HOSTS_DEFAULTS);
+    }
+
+    #[test]
+    fn a_host_gets_another_address_or_goes() {
+        let text = "127.0.0.1\tlocalhost\n172.17.0.9\tdata store\n10.9.9.9 data\n172.17.0.2\tweb\n";
+        let address = "172.17.0.7".parse().unwrap();
+        assert_eq!(
+            with_host(text, "data", Some((address, "data store db"))),
+            text.replace("172.17.0.9\tdata store", "172.17.0.7\tdata store db")
+        );
+        let without = with_host(text, "data", None);
+        assert_eq!(without, text.replace("172.17.0.9\tdata store\n", ""));
+        let again = with_host(&without, "data", Some((address, "data")));
+        assert_eq!(again, format!("{without}172.17.0.7\tdata\n"));
     }
 
     #[test]

@@ -309,7 +309,14 @@ pub async fn networks_and_ports(w: Arc<World>) {
     })
     .await;
     assert_eq!(answer, "hello\n");
-    assert_eq!(engine.network("bridge").unwrap().containers.len(), 1);
+    assert_eq!(
+        engine
+            .network("bridge")
+            .unwrap()
+            .containers
+            .map(|c| c.len()),
+        Some(1)
+    );
     // The port is taken, and free again once its container has ended.
     let wish = json!({"HostConfig": {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": port}]}}});
     let other = w.create(&["sleep", "100"], wish).await;
