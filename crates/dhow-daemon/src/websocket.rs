@@ -10,6 +10,7 @@ use dhow_engine::AttachSession;
 use futures_util::{Sink, Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message, handshake};
@@ -53,7 +54,14 @@ pub fn accept(request: &HeaderMap) -> Result<HeaderValue> {
 
 /// Runs a session to its end.
 pub async fn run(client: RawStream, session: AttachSession, binary: bool) {
-    let gone = client.hung_up();
+    let hung_up = client.hung_up();
+    let (closing, closed) = oneshot::channel();
+    let gone = async {
+        tokio::select! {
+            () = hung_up => {}
+            _ = closed => {}
+        }
+    };
     let framing = match session.tty {
         true => Framing::Unchanged,
         false => Framing::Unwrapped(Unwrapper::default()),
@@ -66,6 +74,7 @@ pub async fn run(client: RawStream, session: AttachSession, binary: bool) {
         socket,
         rest: Bytes::new(),
         binary,
+        closing: Some(closing),
     };
     session::run_over(&mut client, gone, session, framing).await;
     // Its own goodbye comes before the connection goes (7.1.1), or it fails in sending that.
@@ -78,6 +87,8 @@ struct Messages {
     socket: WebSocketStream<RawStream>,
     /// Of a message that has been read in part.
     rest: Bytes,
+    /// Told when the client has said goodbye: it reads no more, unlike one whose sending alone has ended.
+    closing: Option<oneshot::Sender<()>>,
     /// What is sent are binary messages, else text.
     binary: bool,
 }
@@ -94,7 +105,11 @@ impl AsyncRead for Messages {
                 Some(Ok(Message::Text(text))) => self.rest = text.into(),
                 // The library answers a ping.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
+                Some(Ok(Message::Close(_))) | None => {
+                    // Whether anybody listens still is no matter.
+                    let _ = self.closing.take().map(|closing| closing.send(()));
+                    return Poll::Ready(Ok(()));
+                }
                 Some(Err(e)) => return Poll::Ready(Err(broken(e))),
             }
         }

@@ -84,11 +84,15 @@ pub fn hosts_of_host(host: &str, hosts: &Hosts<'_>) -> Result<String, FileError>
     Ok(text)
 }
 
-/// The same with another address for what has `name` for its first name, on this line; or without it.
+/// The same with another address for what has `name` for the first of several names, on this line; or without it. A line with
+/// one name alone is not of a link.
 pub fn with_host(hosts: &str, name: &str, new: Option<(IpAddr, &str)>) -> String {
     let is_it = |line: &str| {
         let names = line.split_once('\t').map(|(_, names)| names);
-        names.and_then(|names| names.split(' ').next()) == Some(name)
+        names
+            .and_then(|names| names.split_once(' '))
+            .map(|(first, _)| first)
+            == Some(name)
     };
     let mut new = new;
     let mut text = String::with_capacity(hosts.len());
@@ -324,7 +328,8 @@ mod tests {
 
     #[test]
     fn a_host_gets_another_address_or_goes() {
-        let text = "127.0.0.1\tlocalhost\n172.17.0.9\tdata store\n10.9.9.9 data\n172.17.0.2\tweb\n";
+        let text =
+            "127.0.0.1\tlocalhost\n172.17.0.9\tdata store\n10.9.9.9\tdata\n172.17.0.2\tweb\n";
         let address = "172.17.0.7".parse().unwrap();
         assert_eq!(
             with_host(text, "data", Some((address, "data store db"))),
@@ -332,8 +337,8 @@ mod tests {
         );
         let without = with_host(text, "data", None);
         assert_eq!(without, text.replace("172.17.0.9\tdata store\n", ""));
-        let again = with_host(&without, "data", Some((address, "data")));
-        assert_eq!(again, format!("{without}172.17.0.7\tdata\n"));
+        let again = with_host(&without, "data", Some((address, "data store")));
+        assert_eq!(again, format!("{without}172.17.0.7\tdata store\n"));
     }
 
     #[test]

@@ -27,7 +27,6 @@ const NO_COMMANDS: &[&str] = &[
     "stack",
     "swarm",
     "trust",
-    "volume update",
 ];
 
 /// Flags that are not there, by the last word of their command.

@@ -230,7 +230,12 @@ fn an_engine_that_is_in_no_swarm_and_has_no_plugins() {
             501,
             "building images is not supported yet",
         ),
-        ("GET", "/containers/x/attach/ws", 501, "without one"),
+        (
+            "GET",
+            "/containers/x/attach/ws",
+            400,
+            "not a websocket handshake",
+        ),
         (
             "POST",
             "/networks/create",

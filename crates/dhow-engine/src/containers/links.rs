@@ -5,8 +5,11 @@
 //! again with another address is found at that.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use dhow_api::HostConfig;
 use dhow_net::files;
@@ -14,9 +17,13 @@ use dhow_net::files;
 use super::container::Container;
 use super::definition::Definition;
 use super::{Containers, records};
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 use crate::networks::NetworkMode;
+
+/// Bytes of a hosts file that is changed.
+const MAX_HOSTS: u64 = 1 << 20;
 
 /// A link as a definition holds it.
 pub(super) fn parse(link: &str) -> Option<(ContainerId, &str)> {
@@ -128,14 +135,17 @@ impl Containers {
     }
 
     /// A container has begun to run: those that link to it, and run, find it at its address of now.
-    pub(super) fn tell_linked(&self, started: &Container) {
+    pub(super) async fn tell_linked(&self, started: &Container) {
         let address = started.view().life.endpoint.as_ref().map(|e| e.ip);
         let Some(address) = address else { return };
         for container in self.inner.table.linking() {
-            let definition = container.definition();
-            for (id, alias) in of(&definition) {
-                if id == started.id && container.state().run().is_some() {
-                    set_address(&container, alias, Some((address, started)));
+            if container.state().run().is_none() {
+                continue;
+            }
+            for (id, alias) in of(&container.definition()) {
+                if id == started.id {
+                    let line = (IpAddr::V4(address), names(started, alias));
+                    change_hosts(&container, alias, Some(line)).await;
                 }
             }
         }
@@ -193,7 +203,7 @@ impl Containers {
         container.view().definition = Arc::new(definition);
         self.inner.table.relink(&container);
         if container.state().run().is_some() {
-            set_address(&container, alias, None);
+            change_hosts(&container, alias, None).await;
         }
         Ok(())
     }
@@ -211,18 +221,35 @@ fn names(other: &Container, alias: &str) -> String {
 }
 
 /// Changes a running container's hosts file where it stands, for it is mounted; what the container has written there stays.
-fn set_address(container: &Container, alias: &str, other: Option<(Ipv4Addr, &Container)>) {
-    let path = container.etc_files().hosts;
-    let line = other.map(|(address, other)| (IpAddr::V4(address), names(other, alias)));
-    let changed = std::fs::read_to_string(&path).and_then(|text| {
-        let new = files::with_host(&text, alias, line.as_ref().map(|(ip, n)| (*ip, n.as_str())));
-        match new == text {
-            true => Ok(()),
-            false => std::fs::write(&path, new),
-        }
-    });
-    if let Err(e) = changed {
-        tracing::warn!(container = %container.id, error = %e, "its hosts file keeps the address of a link that has changed");
+async fn change_hosts(container: &Container, alias: &str, line: Option<(IpAddr, String)>) {
+    let (path, alias) = (container.etc_files().hosts, alias.to_owned());
+    let changed = blocking(move || rewrite(&path, &alias, line)).await;
+    if let Err(e) = changed.and_then(|changed| changed.map_err(EngineError::io("its hosts file"))) {
+        tracing::warn!(container = %container.id, error = %e, "a link in it keeps the address that it had");
+    }
+}
+
+/// The file is the container's to write to, so that it may be anything by now.
+fn rewrite(path: &Path, alias: &str, line: Option<(IpAddr, String)>) -> io::Result<()> {
+    /// One change after another: each takes what the last has left.
+    static CHANGES: Mutex<()> = Mutex::new(());
+    let _change = CHANGES.lock().unwrap_or_else(|e| e.into_inner());
+    let mut text = String::new();
+    File::open(path)?
+        .take(MAX_HOSTS + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_HOSTS {
+        return Err(io::Error::other(format!(
+            "it is larger than {MAX_HOSTS} bytes"
+        )));
+    }
+    let line = line
+        .as_ref()
+        .map(|(address, names)| (*address, names.as_str()));
+    let new = files::with_host(&text, alias, line);
+    match new == text {
+        true => Ok(()),
+        false => std::fs::write(path, new),
     }
 }
 

@@ -54,6 +54,7 @@ impl Containers {
             return Err(EngineError::NoSuchContainer(container.id.to_string()));
         }
         container.turn().await.apply(Event::Start)?;
+        container.view().failed_health = false;
         let cleared = container.view().cleared.take();
         if let Some(cleared) = cleared
             && tokio::time::timeout(SHIM_PATIENCE, cleared.cancelled())
@@ -237,7 +238,7 @@ impl Containers {
             pid: started.pid,
             at: started.started_at,
         })?;
-        self.tell_linked(container);
+        self.tell_linked(container).await;
         self.tell(container, "start", &[]);
         self.watch(container, Some(shim));
         // A crash before this is written finds the process by its shim.

@@ -20,6 +20,9 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a shim may take to answer to a SIGKILL, or to tell of its effect, before it is done without.
 const SHIM_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Seconds that an unhealthy container has for its end, where neither it nor the daemon says a number.
+const UNHEALTHY_PATIENCE: u64 = 10;
+
 impl Containers {
     /// Asks the process to end, and kills it after `timeout` seconds (negative is never). Returns once it
     /// has ended and everybody can see it.
@@ -156,35 +159,52 @@ impl Containers {
     }
 
     /// Ends the run that began at `started_at`, which its health check has given up, for its restart policy to start it
-    /// again. No user has wished it, so nothing is stored.
+    /// again. No user has wished it, so nothing is stored; and a user who wishes something does not wait for it.
     pub async fn end_unhealthy(&self, container: &Arc<Container>, started_at: i64) -> Result<()> {
-        let _ops = container.ops.lock().await;
-        match container.state() {
-            State::Running(run) if run.started_at == started_at => {}
-            _ => return Ok(()),
-        }
+        let is_that_run =
+            |state| matches!(state, State::Running(run) if run.started_at == started_at);
         let mut progress = container.watch();
-        let before = progress.borrow_and_update().exits;
-        container.view().failed_health = true;
-        let shim = container.shim()?;
-        let definition = container.definition();
-        self.send(container, &shim, definition.stop_signal())
-            .await?;
-        let seconds = definition
-            .config
-            .stop_timeout
-            .unwrap_or(self.defaults().stop_timeout);
-        let ended = progress.wait_for(|p| p.exits > before || p.removed);
-        let in_time = match u64::try_from(seconds) {
-            Ok(seconds) => tokio::time::timeout(Duration::from_secs(seconds), ended)
-                .await
-                .is_ok(),
-            Err(_) => ended.await.is_ok(),
+        let before = {
+            let _ops = container.ops.lock().await;
+            if !is_that_run(container.state()) {
+                return Ok(());
+            }
+            let before = progress.borrow_and_update().exits;
+            let shim = container.shim()?;
+            container.view().failed_health = true;
+            let signal = container.definition().stop_signal();
+            self.send(container, &shim, signal).await?;
+            before
         };
-        match in_time {
-            true => Ok(()),
-            false => self.send(container, &shim, SIGKILL).await,
+        let wished = container.definition().config.stop_timeout;
+        let default = self.defaults().stop_timeout;
+        // One that may take for ever has been given up all the same.
+        let seconds = wished
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .or(u64::try_from(default).ok())
+            .unwrap_or(UNHEALTHY_PATIENCE);
+        let ended = progress.wait_for(|p| p.exits > before || p.removed);
+        if tokio::time::timeout(Duration::from_secs(seconds), ended)
+            .await
+            .is_ok()
+        {
+            return Ok(());
         }
+        let _ops = container.ops.lock().await;
+        if !is_that_run(container.state()) {
+            return Ok(());
+        }
+        if let Ok(shim) = container.shim()
+            && let Ok(Ok(())) =
+                tokio::time::timeout(SHIM_PATIENCE, shim.signal(Target::Init, SIGKILL)).await
+        {
+            self.tell(container, "kill", &[("signal", "9")]);
+            return Ok(());
+        }
+        let cgroup = self.cgroup(container)?;
+        blocking(move || cgroup.kill())
+            .await?
+            .map_err(EngineError::io("ending its processes"))
     }
 
     async fn send(

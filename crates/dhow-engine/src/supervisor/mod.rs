@@ -184,7 +184,11 @@ impl Supervisor {
         let supervisor = self.clone();
         self.background.spawn(async move {
             tracing::info!(container = %container.id, "its health check has failed so often that it is restarted");
-            if let Err(e) = supervisor.containers.end_unhealthy(&container, run).await {
+            let ended = tokio::select! {
+                () = supervisor.background.closing() => return,
+                ended = supervisor.containers.end_unhealthy(&container, run) => ended,
+            };
+            if let Err(e) = ended {
                 tracing::warn!(container = %container.id, error = %e, "it is unhealthy, and could not be ended");
             }
         });

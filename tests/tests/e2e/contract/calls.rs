@@ -238,6 +238,9 @@ pub fn volumes_and_networks(s: &mut Session) {
     s.call("POST /volumes/create", "/volumes/create", Some(volume), 201);
     s.get("/volumes", "/volumes");
     s.get("/volumes/{name}", "/volumes/vol");
+    // Volumes of a cluster alone are updated.
+    let update = Some(json!({}));
+    s.call("PUT /volumes/{name}", "/volumes/vol?version=1", update, 503);
     s.get("/networks", "/networks");
     s.get("/networks/{id}", "/networks/bridge");
     s.get("/networks/{id}", "/networks/host");

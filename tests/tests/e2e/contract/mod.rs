@@ -29,7 +29,6 @@ const NOT_YET: &[&str] = &[
     "POST /networks/{id}/connect",
     "POST /networks/{id}/disconnect",
     "POST /session",
-    "PUT /volumes/{name}",
 ];
 
 impl Session {
