@@ -206,13 +206,10 @@ impl Shim {
         self.done(Command::ClearLog, Vec::new()).await
     }
 
-    /// The exit record has been taken over: the shim may end.
+    /// The exit record has been taken over: the shim may end, and has cleared away its container's remains when this has
+    /// succeeded. One that is gone, by itself or by force, may have left them.
     pub async fn release(&self) -> io::Result<()> {
-        match self.done(Command::Release, Vec::new()).await {
-            // It ended by itself in between, which is what was asked for.
-            Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => Ok(()),
-            result => result,
-        }
+        self.done(Command::Release, Vec::new()).await
     }
 
     async fn done(&self, command: Command, fds: Vec<BorrowedFd<'_>>) -> io::Result<()> {
