@@ -2,19 +2,21 @@
 //! umount2(2), with the options of mount(8). What is mounted in the daemon's namespace, every container that is
 //! made later finds there.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
+use crate::init::mounts::{attach, clone_tree, is_directory};
 use crate::init::options::Options;
 use crate::init::program::words;
 use crate::init::rootfs;
-use crate::sys;
+use crate::{mountinfo, sys};
 
 /// So many mounts on one another are taken away; more nobody makes.
 const MOST_LAYERS: usize = 64;
@@ -59,10 +61,7 @@ impl Filesystem {
         }
         let failed = |error: Errno| self.error(at, flags, &options.data, explain(error));
         if bind {
-            match options.recursive_bind {
-                true => rustix::mount::mount_bind_recursive(&self.source, at),
-                false => rustix::mount::mount_bind(&self.source, at),
-            }
+            bind_below(&self.source, at, options.recursive_bind)
         } else {
             CString::new(options.data.as_str())
                 .map_err(|_| Errno::INVAL)
@@ -114,6 +113,30 @@ impl Filesystem {
     }
 }
 
+/// What is mounted below the source later comes to the copy as well, but nothing goes back: what is unmounted in a
+/// peer of the source is unmounted for the host.
+fn bind_below(source: &str, at: &Path, recursive: bool) -> Result<(), Errno> {
+    let place = rustix::fs::open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let tree = clone_tree(rustix::fs::CWD, Path::new(source), recursive)?;
+    if is_directory(&tree)? != is_directory(&place)? {
+        return Err(Errno::NOTDIR);
+    }
+    match sys::mount_setattr_slave(tree.as_fd()) {
+        Ok(()) => attach(&tree, &place),
+        // Before Linux 5.12 it must be mounted first.
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            attach(&tree, &place)?;
+            rustix::mount::mount_change(at, SLAVES).inspect_err(|_| {
+                let _ = unmount(at);
+            })
+        }
+        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+    }
+}
+
+const SLAVES: MountPropagationFlags =
+    MountPropagationFlags::DOWNSTREAM.union(MountPropagationFlags::REC);
+
 fn explain(error: Errno) -> String {
     match error {
         Errno::NODEV => "no such device".into(),
@@ -147,12 +170,55 @@ pub fn is_mounted(at: &Path) -> io::Result<bool> {
     }
 }
 
-/// Takes away all that is mounted at the path itself; nothing there is as good. Whoever is in it still, is so
-/// until he leaves. Blocks.
+/// The places at and beneath a directory where something is mounted. Asks no server.
+pub fn mounts_beneath(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let Some(dir) = real(dir)? else {
+        return Ok(Vec::new());
+    };
+    let mounts = mountinfo::read()?.into_iter().map(|mount| mount.at);
+    Ok(mounts.filter(|at| at.starts_with(&dir)).collect())
+}
+
+/// The path as the kernel shows it, whose last part is not looked up: its server may not answer. None where
+/// nothing is.
+fn real(path: &Path) -> io::Result<Option<PathBuf>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(Some(path.to_owned()));
+    };
+    match parent.canonicalize() {
+        Ok(parent) => Ok(Some(parent.join(name))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether what is unmounted at the path would be unmounted elsewhere, too.
+fn has_peers(at: &Path) -> io::Result<bool> {
+    let Some(at) = real(at)? else {
+        return Ok(false);
+    };
+    let (inside, outside): (Vec<_>, Vec<_>) = mountinfo::read()?
+        .into_iter()
+        .partition(|mount| mount.at.starts_with(&at));
+    let groups: HashSet<u64> = outside.iter().filter_map(|mount| mount.group).collect();
+    Ok(inside
+        .iter()
+        .filter_map(|mount| mount.group)
+        .any(|group| groups.contains(&group)))
+}
+
+/// Takes away all that is mounted at the path itself, with all beneath; nothing there is as good. Whoever is in it
+/// still, is so until he leaves. What was bound there stays as it is at its source. Blocks.
 pub fn unmount(at: &Path) -> io::Result<()> {
     for _ in 0..MOST_LAYERS {
         if !is_mounted(at)? {
             return Ok(());
+        }
+        if has_peers(at)? {
+            match rustix::mount::mount_change(at, SLAVES) {
+                Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         match rustix::mount::unmount(at, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
             // Somebody else was faster.
@@ -205,6 +271,63 @@ mod tests {
         assert!(std::fs::write(at.join("mark"), "x").is_err());
         unmount(&at).unwrap();
         assert!(!at.join("mark").exists());
+    }
+
+    /// A directory that is a shared mount of its own, which is gone with the test.
+    struct Shared(PathBuf);
+
+    impl Shared {
+        fn at(dir: &Path) -> Shared {
+            std::fs::create_dir_all(dir).unwrap();
+            rustix::mount::mount_bind(dir, dir).unwrap();
+            let kind = |kind| rustix::mount::mount_change(dir, kind).unwrap();
+            kind(MountPropagationFlags::PRIVATE);
+            kind(MountPropagationFlags::SHARED);
+            Shared(dir.to_owned())
+        }
+    }
+
+    impl Drop for Shared {
+        fn drop(&mut self) {
+            let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+        }
+    }
+
+    #[test]
+    fn what_the_host_has_mounted_below_a_source_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, at) = (dir.path().join("source"), dir.path().join("at"));
+        let _shared = Shared::at(&source);
+        let (early, late) = (source.join("early"), source.join("late"));
+        for path in [&early, &late, &at] {
+            std::fs::create_dir(path).unwrap();
+        }
+        let tmpfs = Filesystem {
+            source: "tmpfs".into(),
+            kind: "tmpfs".into(),
+            options: "size=1m".into(),
+        };
+        tmpfs.mount(&early).unwrap();
+        for options in ["bind", "rbind,ro", "rbind,rshared"] {
+            let bind = Filesystem {
+                source: source.display().to_string(),
+                kind: "none".into(),
+                options: options.into(),
+            };
+            bind.mount(&at).unwrap();
+            tmpfs.mount(&late).unwrap();
+            let beneath = mounts_beneath(&at).unwrap();
+            assert!(beneath.contains(&at.join("late")), "{options}: {beneath:?}");
+            unmount(&at).unwrap();
+            assert_eq!(mounts_beneath(&at).unwrap(), Vec::<PathBuf>::new());
+            assert!(is_mounted(&early).unwrap(), "{options}");
+            assert!(is_mounted(&late).unwrap(), "{options}");
+            unmount(&late).unwrap();
+        }
+        // As an earlier version has mounted it.
+        rustix::mount::mount_bind_recursive(&source, &at).unwrap();
+        unmount(&at).unwrap();
+        assert!(is_mounted(&early).unwrap());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod filesystem;
 mod init;
 pub mod logfile;
 pub mod memory;
+mod mountinfo;
 mod packet;
 pub mod protocol;
 pub mod record;

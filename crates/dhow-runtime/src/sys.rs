@@ -156,18 +156,37 @@ pub(crate) fn mount_setattr_idmap(
     check(result as i32)
 }
 
+/// mount_setattr(2): all of a tree, mounted or not, gets what its peers get, and gives them nothing; Linux 5.12.
+pub(crate) fn mount_setattr_slave(tree: BorrowedFd<'_>) -> io::Result<()> {
+    set_recursively(
+        tree,
+        &MountAttr {
+            attr_set: 0,
+            attr_clr: 0,
+            propagation: libc::MS_SLAVE,
+            userns_fd: 0,
+        },
+    )
+}
+
 /// mount_setattr(2), recursively; Linux 5.12.
 pub(crate) fn mount_setattr_recursive(
     tree: BorrowedFd<'_>,
     set: u64,
     clear: u64,
 ) -> io::Result<()> {
-    let attr = MountAttr {
-        attr_set: set,
-        attr_clr: clear,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    set_recursively(
+        tree,
+        &MountAttr {
+            attr_set: set,
+            attr_clr: clear,
+            propagation: 0,
+            userns_fd: 0,
+        },
+    )
+}
+
+fn set_recursively(tree: BorrowedFd<'_>, attr: &MountAttr) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     // SAFETY: the path and the attributes live through the call, and the size is the attributes'.
     let result = unsafe {
@@ -176,7 +195,7 @@ pub(crate) fn mount_setattr_recursive(
             tree.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };
