@@ -1,10 +1,12 @@
 //! Deleting directories without keeping anyone waiting: they are renamed into a directory of their own, and
 //! emptied by one thread when nothing else is to be done. What a crash leaves there is deleted by the next
-//! start.
+//! start. What is mounted in one of them is somebody else's: such a directory is left as it is.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+
+use dhow_runtime::filesystem;
 
 /// A nice value, with a tenth of the usual share where processors are short: nobody waits for what is deleted, but it is to be
 /// gone some day.
@@ -68,6 +70,12 @@ impl Trash {
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {
+    if let Some(at) = filesystem::mounts_beneath(path)?.first() {
+        return Err(std::io::Error::other(format!(
+            "something is mounted at {}: unmount it",
+            at.display()
+        )));
+    }
     match std::fs::remove_dir_all(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => std::fs::remove_file(path),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -92,5 +100,26 @@ mod tests {
         drop(trash);
         std::fs::create_dir_all(bin.join("left/over")).unwrap();
         assert!(Trash::open(bin).unwrap().1 >= 1);
+    }
+
+    #[test]
+    fn what_is_mounted_in_a_directory_is_not_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let thing = dir.path().join("thing");
+        let at = thing.join("deep/inside");
+        std::fs::create_dir_all(&at).unwrap();
+        let tmpfs = filesystem::Filesystem {
+            source: "tmpfs".into(),
+            kind: "tmpfs".into(),
+            options: "size=1m".into(),
+        };
+        tmpfs.mount(&at).unwrap();
+        std::fs::write(at.join("kept"), "").unwrap();
+        let refused = remove(&thing).unwrap_err().to_string();
+        let kept = at.join("kept").exists();
+        filesystem::unmount(&at).unwrap();
+        assert!(kept && refused.contains("deep/inside"), "{refused}");
+        remove(&thing).unwrap();
+        assert!(!thing.exists());
     }
 }

@@ -9,11 +9,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use dhow_runtime::filesystem;
 use dhow_store::Durability;
 
 use super::records::{self, StoredVolume};
-use super::{Volumes, copy_up, options};
+use super::{Volumes, copy_up, discard_stray, options};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use dhow_image::{LayeredRoot, Node};
@@ -62,10 +61,10 @@ impl Volumes {
                     place: dir,
                 });
             }
-            let data = self.data_dir(&name);
-            blocking(move || filesystem::unmount(&data))
+            let volumes = self.clone();
+            let stray = dir.clone();
+            blocking(move || discard_stray(&stray, &volumes.inner.trash))
                 .await?
-                .and_then(|()| self.inner.trash.discard(&dir))
                 .map_err(EngineError::io(&failed))?;
         }
         let synced = durability == Durability::Synced;

@@ -247,6 +247,18 @@ impl Volumes {
     }
 }
 
+/// Unmounts what was the volume's own; what is mounted elsewhere in it is not. Blocks.
+fn discard_stray(dir: &Path, trash: &Trash) -> std::io::Result<()> {
+    filesystem::unmount(&dir.join("_data"))?;
+    match filesystem::mounts_beneath(dir)?.first() {
+        None => trash.discard(dir),
+        Some(at) => Err(std::io::Error::other(format!(
+            "something else is mounted at {}: unmount it first",
+            at.display()
+        ))),
+    }
+}
+
 /// Directories that no record knows: makings and removals that were cut off.
 async fn discard_strays(
     dir: &Path,
@@ -263,8 +275,7 @@ async fn discard_strays(
         let is_ours = crate::names::is_valid(&name) && !known.contains(name.as_str());
         if is_ours
             && !records::is_aside(store, &name).await?
-            && let Err(e) = filesystem::unmount(&entry.path().join("_data"))
-                .and_then(|()| trash.discard(&entry.path()))
+            && let Err(e) = discard_stray(&entry.path(), trash)
         {
             tracing::warn!(volume = name, error = %e, "what is left of it can't be cleared away");
         }

@@ -33,19 +33,20 @@ impl Volumes {
     async fn delete(&self, name: &str) -> Result<()> {
         let own = self.filesystem(name).is_some();
         let data = self.data_dir(name);
-        // What is mounted there is not to be deleted with the place.
-        let mounted = blocking(move || {
+        let dir = self.inner.dir.join(name);
+        // What is mounted there, or deeper inside, is not to be deleted with the place.
+        let mounts = blocking(move || {
             if own {
                 filesystem::unmount(&data)?;
             }
-            filesystem::is_mounted(&data)
+            filesystem::mounts_beneath(&dir)
         })
         .await?
         .map_err(EngineError::io(format!("unmounting volume {name}")))?;
-        if mounted {
+        if let Some(at) = mounts.first() {
             return Err(EngineError::Refused(format!(
                 "remove {name}: something else is mounted at {}: unmount it first",
-                self.data_dir(name).display()
+                at.display()
             )));
         }
         records::delete(&self.inner.store, name).await?;
