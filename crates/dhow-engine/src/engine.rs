@@ -61,6 +61,8 @@ impl Engine {
         ] {
             make_private_dir(&dir).map_err(EngineError::io(dir.display()))?;
         }
+        let volumes_dir = config.volumes_dir();
+        close_to_others(&volumes_dir).map_err(EngineError::io(volumes_dir.display()))?;
         let lock = DataRootLock::take(&config.data_root)?;
         let host = HostFacts::detect().map_err(EngineError::io("reading the machine's facts"))?;
         let host = Arc::new(host);
@@ -76,6 +78,7 @@ impl Engine {
         let distribution = dhow_distribution::Client::new(config.distribution.clone())?;
         let (trash, trashed) =
             Trash::open(config.trash_dir()).map_err(EngineError::io("opening the trash"))?;
+        close_to_others(&config.trash_dir()).map_err(EngineError::io("closing the trash"))?;
         let trash = Arc::new(trash);
         let events = EventBus::open(config.events_dir());
         let background = Background::default();
@@ -232,6 +235,12 @@ impl Engine {
             tracing::warn!(error = %e, "the last events were not kept");
         }
     }
+}
+
+/// Volumes are mounted before a container's own user is there. Of the host's users none gets in: what a container
+/// leaves in a volume may be a program that runs as root.
+fn close_to_others(path: &std::path::Path) -> std::io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
 fn make_private_dir(path: &std::path::Path) -> std::io::Result<()> {

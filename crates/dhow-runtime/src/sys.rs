@@ -127,16 +127,17 @@ struct MountAttr {
     userns_fd: u64,
 }
 
+const MOUNT_ATTR_NOSUID: u64 = 0x0000_0002;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
-/// mount_setattr(2), for the mapping of ids of a user namespace; Linux 5.12.
+/// mount_setattr(2), for the mapping of ids of a user namespace; Linux 5.12. No program there runs as its owner.
 pub(crate) fn mount_setattr_idmap(
     tree: BorrowedFd<'_>,
     namespace: BorrowedFd<'_>,
     recursive: bool,
 ) -> io::Result<()> {
     let attr = MountAttr {
-        attr_set: MOUNT_ATTR_IDMAP,
+        attr_set: MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID,
         attr_clr: 0,
         propagation: 0,
         userns_fd: namespace.as_raw_fd() as u64,

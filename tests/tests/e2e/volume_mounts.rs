@@ -287,6 +287,16 @@ fn the_files_of_one_user_are_anothers_in_the_container() {
         assert_eq!(owner("roots"), (0, 0));
         fs::remove_dir(tree.join("dir")).unwrap();
     }
+    // Where somebody writes as another, no program runs as that one.
+    let seen = host
+        .sh(&format!(
+            "docker run --rm -v {}:/w:uid=1000,gid=1000 busybox grep ' /w ' /proc/mounts",
+            tree.display()
+        ))
+        .ok();
+    assert!(seen.contains("nosuid"), "{seen}");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(&host.data_root().join("volumes")), 0o700);
     // Without it that user has no business there.
     let said = host.sh(&format!(
         "docker run --rm -u 1000:1000 -v {}:/w busybox touch /w/x",

@@ -62,10 +62,14 @@ impl Plan<'_> {
         }
         attach(&tree, &target.fd).map_err(failed(what()))?;
         let plain = options.flags.difference(MountFlags::BIND | MountFlags::REC);
-        if !plain.is_empty() || !options.cleared.is_empty() {
+        let mut cleared = options.cleared;
+        if options.owner.is_other() {
+            cleared.remove(MountFlags::NOSUID);
+        }
+        if !plain.is_empty() || !cleared.is_empty() {
             let kept = rootfs::current_flags(&tree)
                 .map_err(failed(what()))?
-                .difference(options.cleared);
+                .difference(cleared);
             rustix::mount::mount_remount(fd_path(&tree), MountFlags::BIND | kept | plain, c"")
                 .map_err(failed(what()))?;
         }

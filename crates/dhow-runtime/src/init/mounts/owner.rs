@@ -1,6 +1,9 @@
 //! Mounts whose files belong to somebody else in the container: what is its owner's on the host is another's there,
 //! and what that one writes is the owner's on the host. Nothing is changed on the disk.
 //!
+//! Who writes as another could make programs that run as that one, on the host root: in such a mount the bits that
+//! say so have no effect.
+//!
 //! The kernel takes the mapping from a user namespace (mount_setattr(2), "ID-mapped mounts"; the kernel's
 //! Documentation/filesystems/idmappings.rst), which nobody is in: a child is cloned into a new one, and is gone once
 //! that is held by a descriptor.
