@@ -16,6 +16,17 @@ use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
 use dhow_image::LayeredRoot;
 
+/// One of the container's own with nothing in it, made if it is missing.
+fn empty_directory(container: &Container, name: &str) -> Result<PathBuf> {
+    let path = container.dir.join(name);
+    match std::fs::create_dir(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(EngineError::io(path.display())(e))
+        }
+        _ => Ok(path),
+    }
+}
+
 impl Containers {
     pub(super) fn write_etc_files(
         &self,
@@ -96,25 +107,23 @@ impl Containers {
             return Ok(BTreeMap::new());
         }
         // Two layers at least are merged, and an image may have none.
-        let nothing = container.dir.join("empty");
-        match std::fs::create_dir(&nothing) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(EngineError::io(nothing.display())(e));
-            }
-            _ => {}
-        }
+        let nothing = empty_directory(container, "empty")?;
         let view = container.view();
         let mut all = BTreeMap::new();
         for (id, layers) in definition.mounted_images() {
             let mut dirs = match (view.mounted_images.get(id), layers) {
                 (Some(pin), _) => pin.lower_dirs(),
-                (None, None) => vec![nothing.clone()],
+                (None, None) => Vec::new(),
                 (None, Some(_)) => {
                     return Err(EngineError::invalid(format!(
                         "the layers of the mounted image {id} are missing: pull it again, and make the container anew"
                     )));
                 }
             };
+            if dirs.is_empty() {
+                // The kernel refuses the same one twice.
+                dirs.push(empty_directory(container, "empty.upper")?);
+            }
             dirs.push(nothing.clone());
             all.insert(id.to_owned(), dirs);
         }
