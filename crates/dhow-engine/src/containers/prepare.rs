@@ -12,6 +12,7 @@ use super::logging::LogSettings;
 use super::mounts::shared;
 use super::spec::{self, Shared, Sources, SpecInput};
 use super::{Containers, user};
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
 use dhow_image::LayeredRoot;
@@ -25,6 +26,23 @@ fn empty_directory(container: &Container, name: &str) -> Result<PathBuf> {
         }
         _ => Ok(path),
     }
+}
+
+fn check_subpath(root: &Path, subpath: &str) -> Result<()> {
+    let failed = |e: rustix::io::Errno| {
+        let path = root.join(subpath);
+        let why = match e {
+            rustix::io::Errno::NOENT => "no such file or directory".to_owned(),
+            e => e.to_string(),
+        };
+        EngineError::NoSuchPath(format!("cannot access path {}: {why}", path.display()))
+    };
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let none = rustix::fs::Mode::empty();
+    let data = rustix::fs::open(root, flags, none).map_err(failed)?;
+    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(&data, subpath, flags, none, resolve).map_err(failed)?;
+    Ok(())
 }
 
 impl Containers {
@@ -47,36 +65,28 @@ impl Containers {
 
     /// Says early what of a volume is not there. A link in it leads as if the volume were the root; the mount looks
     /// again, as its content is its containers'.
-    pub(super) fn check_subpaths(&self, definition: &Definition) -> Result<()> {
-        for mount in &definition.mounts {
-            let MountKind::Volume { name, subpath, .. } = &mount.kind else {
-                continue;
-            };
-            if subpath.is_empty() {
-                continue;
-            }
-            let root = self.inner.volumes.data_dir(name);
-            let failed = |e: rustix::io::Errno| {
-                let path = root.join(subpath);
-                let why = match e {
-                    rustix::io::Errno::NOENT => "no such file or directory".to_owned(),
-                    e => e.to_string(),
-                };
-                EngineError::NoSuchPath(format!("cannot access path {}: {why}", path.display()))
-            };
-            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-            let none = rustix::fs::Mode::empty();
-            let data = rustix::fs::open(&root, flags, none).map_err(failed)?;
-            rustix::fs::openat2(
-                &data,
-                subpath.as_str(),
-                flags,
-                none,
-                rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS,
-            )
-            .map_err(failed)?;
+    pub(super) async fn check_subpaths(&self, definition: &Definition) -> Result<()> {
+        let volumes = &self.inner.volumes;
+        let subpaths: Vec<(PathBuf, String)> = definition
+            .mounts
+            .iter()
+            .filter_map(|mount| match &mount.kind {
+                MountKind::Volume { name, subpath, .. } if !subpath.is_empty() => {
+                    Some((volumes.data_dir(name), subpath.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        if subpaths.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // A volume's server may not answer.
+        blocking(move || {
+            subpaths
+                .iter()
+                .try_for_each(|(root, subpath)| check_subpath(root, subpath))
+        })
+        .await?
     }
 
     /// Reads the user database as the container sees it.

@@ -204,7 +204,7 @@ impl Containers {
         }
         self.ensure_volumes(&definition).await?;
         self.mount_volumes(container).await?;
-        self.check_subpaths(&definition)?;
+        self.check_subpaths(&definition).await?;
         self.ensure_init_layer(container).await?;
         let mut request = self.start_request(container, &definition, &sandbox)?;
         logging::look_up(container.id.as_str(), &mut request.log).await;

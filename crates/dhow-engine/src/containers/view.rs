@@ -109,7 +109,7 @@ impl Containers {
         let names: Vec<&str> = definition.volumes().map(|(name, _)| name).collect();
         let volumes = &self.inner.volumes;
         let held = volumes.hold_mounted(random_hex()?, &names).await?;
-        self.check_subpaths(&definition)?;
+        self.check_subpaths(&definition).await?;
         self.ensure_init_layer(container).await?;
         let (files, images) = (container.etc_files(), self.mounted_layers(container)?);
         let sources = Sources {
