@@ -13,13 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Containers {
     /// Has the container's volumes mounted, until [`Containers::unmount_volumes`].
     pub(super) async fn mount_volumes(&self, container: &Container) -> Result<()> {
-        for (name, _) in container.definition().volumes() {
-            self.inner
-                .volumes
-                .mount(name, container.id.as_str())
-                .await?;
-        }
-        Ok(())
+        let definition = container.definition();
+        let names = definition.volumes().map(|(name, _)| name);
+        self.inner.volumes.mount(names, container.id.as_str()).await
     }
 
     /// The container runs no more, or has not come to it. What it has not mounted is left alone, and what takes

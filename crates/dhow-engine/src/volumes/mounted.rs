@@ -40,13 +40,35 @@ impl Drop for Held {
 }
 
 impl Volumes {
-    /// Has the volume's filesystem there for `user`, who may ask twice. Volumes without one are always there.
-    pub async fn mount(&self, name: &str, user: &str) -> Result<()> {
-        if self.filesystem(name).is_none() {
-            return Ok(());
+    /// Has the filesystems of all of them there for `user`, who may ask twice, and may let go before it is done.
+    /// Volumes without one are always there.
+    pub async fn mount<'a>(&self, names: impl Iterator<Item = &'a str>, user: &str) -> Result<()> {
+        let wanted: Vec<&str> = names
+            .filter(|name| self.filesystem(name).is_some())
+            .collect();
+        // At once, so that whoever lets go of them leaves none to be mounted later.
+        let new: Vec<bool> = {
+            let mut table = self.table();
+            let noted = wanted.iter().map(|name| {
+                let users = table.mounted_for.entry((*name).to_owned()).or_default();
+                users.insert(user.to_owned())
+            });
+            noted.collect()
+        };
+        for (n, name) in wanted.iter().enumerate() {
+            let turn = self.inner.turns.take(name).await;
+            if !self.is_mounted_for(name, user) {
+                continue;
+            }
+            if let Err(error) = self.mount_in_turn(name, user).await {
+                drop(turn);
+                for (name, _) in wanted.iter().zip(new).skip(n).filter(|(_, new)| *new) {
+                    self.unmount(name, user).await;
+                }
+                return Err(error);
+            }
         }
-        let _turn = self.inner.turns.take(name).await;
-        self.mount_in_turn(name, user).await
+        Ok(())
     }
 
     /// The user needs it no more; the last one's leaving unmounts it.
@@ -58,21 +80,32 @@ impl Volumes {
         self.unmount_in_turn(name, user).await;
     }
 
-    /// Has all of them mounted until what is returned is dropped.
+    /// Has all of them mounted until what is returned is dropped; also if nobody waits for it any more.
     pub async fn hold_mounted(&self, user: String, names: &[&str]) -> Result<Option<Held>> {
-        let mut held = Held {
+        let names: Vec<String> = names
+            .iter()
+            .filter(|name| self.filesystem(name).is_some())
+            .map(|name| (*name).to_owned())
+            .collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let held = Held {
             volumes: self.clone(),
             user,
-            names: Vec::new(),
+            names,
             runtime: Handle::current(),
         };
-        for name in names {
-            if self.filesystem(name).is_some() {
-                self.mount(name, &held.user).await?;
-                held.names.push((*name).to_owned());
-            }
-        }
-        Ok((!held.names.is_empty()).then_some(held))
+        // A client may go away while a server has not answered: the turn and the mount are then given back by
+        // what goes on.
+        let mounted = tokio::spawn(async move {
+            let names = held.names.iter().map(String::as_str);
+            held.volumes.mount(names, &held.user).await.map(|()| held)
+        });
+        let held = mounted
+            .await
+            .map_err(|e| EngineError::Internal(format!("mounting volumes: {e}")))??;
+        Ok(Some(held))
     }
 
     /// What is to be mounted at the volume's place.
