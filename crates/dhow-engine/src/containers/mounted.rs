@@ -1,5 +1,6 @@
 //! What a container keeps mounted on the host while it runs: the filesystems of its volumes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Containers;
@@ -9,6 +10,9 @@ use crate::error::Result;
 
 /// How long an end waits for filesystems to be unmounted, whose server may not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a new daemon waits for a filesystem that a container has already.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Containers {
     /// Has the container's volumes mounted, until [`Containers::unmount_volumes`].
@@ -59,9 +63,16 @@ impl Containers {
     }
 
     /// As [`Containers::mount_volumes`], for one that an earlier daemon has started: it has its own hold of them.
-    pub async fn keep_volumes_mounted(&self, container: &Container) {
-        if let Err(e) = self.mount_volumes(container).await {
-            tracing::warn!(container = %container.id, error = %e, "a volume that it has is not mounted on the host any more");
+    /// What takes long goes on, and is not waited for.
+    pub async fn keep_volumes_mounted(&self, container: &Arc<Container>) {
+        let (containers, mounted) = (self.clone(), container.clone());
+        let done = tokio::spawn(async move {
+            if let Err(e) = containers.mount_volumes(&mounted).await {
+                tracing::warn!(container = %mounted.id, error = %e, "a volume that it has is not mounted on the host any more");
+            }
+        });
+        if tokio::time::timeout(START_PATIENCE, done).await.is_err() {
+            tracing::warn!(container = %container.id, "a volume that it has takes long to be mounted on the host");
         }
     }
 }
