@@ -37,9 +37,11 @@ impl Compressor {
         }
     }
 
-    /// All files have become one older.
-    pub fn rotated(&mut self) {
-        if let Some(child) = &mut self.child {
+    /// The file of this number has become one older, or has gone if none is.
+    pub fn aged(&mut self, number: u32) {
+        if let Some(child) = &mut self.child
+            && child.number == number
+        {
             child.number += 1;
         }
     }
