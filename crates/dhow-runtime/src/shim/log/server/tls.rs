@@ -70,7 +70,7 @@ impl Tls {
 
     /// Takes in what the server says, of which only the protocol's own is of interest.
     pub fn receive(&mut self, fd: &OwnedFd) -> io::Result<()> {
-        loop {
+        for _ in 0..wire::READS {
             match self.connection.read_tls(&mut Socket(fd)) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {

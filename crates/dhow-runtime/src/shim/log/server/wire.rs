@@ -17,6 +17,9 @@ use rustix::net::{
 use super::tls::Tls;
 use crate::protocol::{Host, LogAddress};
 
+/// How much is read of a server that talks without end, before the container gets its turn.
+pub(super) const READS: usize = 16;
+
 pub(super) struct Wire {
     fd: OwnedFd,
     kind: Kind,
@@ -102,16 +105,19 @@ impl Wire {
         }
         match &mut self.kind {
             Kind::Tls(tls) => tls.receive(&self.fd),
-            _ => loop {
+            _ => {
                 // Log servers have nothing to say, but that they end.
-                match rustix::net::recv(&self.fd, &mut [0u8; 512], RecvFlags::DONTWAIT) {
-                    Ok((count, _)) if count > 0 => {}
-                    Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Err(Errno::INTR) => {}
-                    Err(Errno::AGAIN) => return Ok(()),
-                    Err(error) => return Err(error.into()),
+                for _ in 0..READS {
+                    match rustix::net::recv(&self.fd, &mut [0u8; 512], RecvFlags::DONTWAIT) {
+                        Ok((count, _)) if count > 0 => {}
+                        Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                        Err(Errno::INTR) => {}
+                        Err(Errno::AGAIN) => break,
+                        Err(error) => return Err(error.into()),
+                    }
                 }
-            },
+                Ok(())
+            }
         }
     }
 
@@ -222,4 +228,24 @@ fn wire(fd: OwnedFd, kind: SocketType) -> Wire {
 fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     Ok(socket_with(family, kind, flags, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_talks_gets_its_turn_and_no_more() {
+        let (mut server, ours) = UnixStream::pair().unwrap();
+        let mut wire = wire(ours.into(), SocketType::STREAM);
+        server.write_all(&[b'x'; 512 * READS + 1]).unwrap();
+        wire.heard(EventFlags::IN).unwrap();
+        let left = rustix::net::recv(&wire.fd, &mut [0u8; 512], RecvFlags::DONTWAIT);
+        assert_eq!(left.unwrap().0, 1);
+        drop(server);
+        assert!(wire.heard(EventFlags::IN).is_err());
+    }
 }
