@@ -21,9 +21,9 @@ impl Streams {
         let failed = || EngineError::io(format!("clearing the log {}", path.display()));
         // Nothing starts, and writes, while the files of a container go that does not run.
         let _ops = container.ops.lock().await;
-        if let Ok(shim) = container.shim() {
+        match container.shim() {
             // It has the file open, and makes the next one.
-            match shim.clear_log().await {
+            Ok(shim) => match shim.clear_log().await {
                 // It has just ended, and writes no more.
                 Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
                 Err(e) if e.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
@@ -33,7 +33,10 @@ impl Streams {
                     )));
                 }
                 result => return result.map_err(failed()),
-            }
+            },
+            Err(EngineError::NotRunning(_)) => {}
+            // It may write to the files, and would go on with those that are gone.
+            Err(unreachable) => return Err(unreachable),
         }
         let files = path.clone();
         blocking(move || logfile::remove_all(&files))
