@@ -336,7 +336,10 @@ async fn logs(
 
 /// No operation of Docker's.
 async fn clear_logs(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode> {
-    state.engine.streams().clear_logs(&id).await?;
+    let engine = state.engine.clone();
+    state
+        .finish(async move { engine.streams().clear_logs(&id).await })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
