@@ -75,6 +75,7 @@ enum State {
     Idle,
     /// Until it is tried again.
     Away(Instant),
+    /// Up to when; an encrypted connection is only made once it is agreed on.
     Connecting(Line, Instant),
     Connected(Line),
 }
@@ -82,6 +83,8 @@ enum State {
 /// A connection, and what it is waited for.
 struct Line {
     wire: Wire,
+    /// Whether the other end has taken the connection.
+    taken: bool,
     token: u64,
     watched: Option<EventFlags>,
 }
@@ -210,12 +213,17 @@ impl Server {
     /// The connection can be written to, or has something to say.
     pub fn ready(&mut self, poller: &mut Poller, token: u64, flags: EventFlags) {
         let result = match &mut self.state {
-            State::Connecting(line, _) if line.token == token => line.wire.connected(),
-            State::Connected(line) if line.token == token => line.wire.heard(flags),
+            State::Connecting(line, _) if line.token == token && !line.taken => {
+                line.taken = true;
+                line.wire.connected()
+            }
+            State::Connecting(line, _) | State::Connected(line) if line.token == token => {
+                line.wire.heard(flags)
+            }
             _ => return,
         };
         match (result, std::mem::replace(&mut self.state, State::Idle)) {
-            (Ok(()), State::Connecting(line, _)) => self.connected(line),
+            (Ok(()), State::Connecting(line, until)) => self.connected(line, until),
             (Ok(()), state) => self.state = state,
             (Err(_), State::Connecting(line, _) | State::Connected(line)) => {
                 self.lost(poller, Some(line));
@@ -225,7 +233,11 @@ impl Server {
         self.pump(poller);
     }
 
-    fn connected(&mut self, line: Line) {
+    fn connected(&mut self, line: Line, until: Instant) {
+        if !line.taken || !line.wire.is_open() {
+            self.state = State::Connecting(line, until);
+            return;
+        }
         self.progress = Instant::now();
         self.stalled = false;
         self.state = State::Connected(line);
@@ -245,6 +257,13 @@ impl Server {
         }
         if matches!(self.state, State::Idle) && !self.queue.is_empty() {
             self.connect(poller);
+        }
+        if let State::Connecting(line, _) = &mut self.state
+            && line.taken
+            && line.wire.flush().is_err()
+            && let State::Connecting(line, _) = std::mem::replace(&mut self.state, State::Idle)
+        {
+            self.lost(poller, Some(line));
         }
         if let State::Connected(line) = &mut self.state {
             match send(line, &mut self.queue, &mut self.queued, &mut self.dropped) {
@@ -284,14 +303,11 @@ impl Server {
             Ok((wire, done)) => {
                 let line = Line {
                     wire,
+                    taken: done,
                     token: poller.name(Source::LogServer),
                     watched: None,
                 };
-                if done {
-                    self.connected(line);
-                } else {
-                    self.state = State::Connecting(line, Instant::now() + CONNECT_PATIENCE);
-                }
+                self.connected(line, Instant::now() + CONNECT_PATIENCE);
             }
             Err(_) => self.lost(poller, None),
         }
@@ -328,7 +344,11 @@ impl Server {
     fn watch(&mut self, poller: &Poller) -> Result<(), rustix::io::Errno> {
         let waiting = !self.queue.is_empty();
         match &mut self.state {
-            State::Connecting(line, _) => line.watch(poller, Some(EventFlags::OUT)),
+            State::Connecting(line, _) if !line.taken => line.watch(poller, Some(EventFlags::OUT)),
+            State::Connecting(line, _) => {
+                let flags = line.wire.interest();
+                line.watch(poller, (!flags.is_empty()).then_some(flags))
+            }
             State::Connected(line) => {
                 let mut flags = line.wire.interest();
                 if waiting && line.wire.is_open() || line.wire.has_rest() {
@@ -390,5 +410,69 @@ impl Line {
             // What is waited for can't be missing.
             let _ = poller.remove(self.wire.fd());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::protocol::{Host, TlsFiles};
+
+    fn server(address: LogAddress) -> Server {
+        Server::new(&LogServer {
+            dialect: LogDialect::Journald { fields: Vec::new() },
+            address,
+            buffer: 1 << 20,
+            patient: true,
+        })
+    }
+
+    fn entry(text: &[u8]) -> Entry<'_> {
+        Entry {
+            stream: Stream::Stdout,
+            time: Timestamp::now(),
+            text,
+        }
+    }
+
+    #[test]
+    fn a_server_that_agrees_on_no_encryption_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut poller = Poller::new().unwrap();
+        let mut server = server(LogAddress::Tls {
+            host: Host {
+                name: "localhost".to_owned(),
+                port: address.port(),
+                addresses: vec![address],
+            },
+            files: TlsFiles {
+                unverified: true,
+                ..TlsFiles::default()
+            },
+        });
+        server.take(&entry(b"hello\n"), None);
+        server.pump(&mut poller);
+        // The connection is taken and the first message sent, to which there is no answer.
+        let mut rounds = 0;
+        while !matches!(&server.state, State::Connecting(line, _) if line.taken && !line.wire.has_rest())
+        {
+            let soon = Instant::now() + Duration::from_secs(5);
+            for (token, flags) in poller.wait(Some(soon)).unwrap() {
+                server.ready(&mut poller, token, flags);
+            }
+            rounds += 1;
+            assert!(rounds < 10, "the connection is not made");
+        }
+        let State::Connecting(_, until) = &mut server.state else {
+            unreachable!();
+        };
+        assert!(*until <= Instant::now() + CONNECT_PATIENCE);
+        *until = Instant::now();
+        server.pump(&mut poller);
+        assert!(matches!(server.state, State::Away(_)));
+        assert!(server.queued > 0, "what waits goes on waiting");
     }
 }
