@@ -285,7 +285,12 @@ impl Streams {
             let Some(at) = self.outputs.iter().position(|output| output.token == token) else {
                 return;
             };
-            match rustix::io::read(&self.outputs[at].fd, &mut *piece) {
+            // What is left at the end is read at once.
+            let room = match &self.log {
+                Some(log) if !self.exited => log.room().min(piece.len()),
+                _ => piece.len(),
+            };
+            match rustix::io::read(&self.outputs[at].fd, &mut piece[..room]) {
                 Ok(count) if count > 0 => {
                     self.deliver(poller, self.outputs[at].stream, &piece[..count]);
                 }

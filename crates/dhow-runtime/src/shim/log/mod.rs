@@ -23,6 +23,9 @@ use crate::protocol::LogSink;
 /// Docker's copier has a buffer of this size for each stream.
 const MAX_LINE: usize = 16 * 1024;
 
+/// A piece of short lines makes many times its size in entries; this much is written at once.
+const WRITTEN: usize = 256 * 1024;
+
 /// What has come of a line that is not complete.
 #[derive(Default)]
 struct Unfinished {
@@ -63,6 +66,7 @@ impl Log {
             Stream::Stderr => &mut self.stderr,
         };
         let mut entries = Vec::with_capacity(bytes.len() + 128);
+        let (files, server) = (&mut self.files, &mut self.server);
         while !bytes.is_empty() {
             let room = MAX_LINE - unfinished.bytes.len();
             let window = &bytes[..bytes.len().min(room)];
@@ -72,8 +76,11 @@ impl Log {
             bytes = &bytes[taken..];
             if newline.is_some() || unfinished.bytes.len() == MAX_LINE {
                 let taken = unfinished.take(now, newline.is_some());
-                let (files, server) = (&self.files, &mut self.server);
                 give(files, server, &mut entries, stream, &taken);
+                if entries.len() >= WRITTEN {
+                    append(files, &entries);
+                    entries.clear();
+                }
                 // The buffer goes on being used.
                 unfinished.bytes = taken.bytes;
                 unfinished.bytes.clear();
@@ -83,15 +90,7 @@ impl Log {
         if unfinished.bytes.is_empty() {
             unfinished.bytes = Vec::new();
         }
-        self.append(&entries);
-    }
-
-    fn append(&mut self, entries: &[u8]) {
-        if let Some(files) = &mut self.files
-            && !entries.is_empty()
-        {
-            files.append(entries);
-        }
+        append(files, &entries);
     }
 
     /// The streams have ended: what is left of unfinished lines is written as it is. Returns the server, which
@@ -109,7 +108,7 @@ impl Log {
                 give(&self.files, &mut self.server, &mut entries, stream, &taken);
             }
         }
-        self.append(&entries);
+        append(&mut self.files, &entries);
         if let Some(server) = &mut self.server {
             server.close();
         }
@@ -135,6 +134,11 @@ impl Log {
     /// Whether the container is to wait for its log.
     pub fn is_full(&self) -> bool {
         self.server.as_ref().is_some_and(Server::is_full)
+    }
+
+    /// How much output may be taken in before it is asked again whether the log is full.
+    pub fn room(&self) -> usize {
+        self.server.as_ref().map_or(usize::MAX, Server::room)
     }
 
     pub fn deadline(&self) -> Option<Instant> {
@@ -167,6 +171,14 @@ impl Unfinished {
             time,
             part,
         }
+    }
+}
+
+fn append(files: &mut Option<Files>, entries: &[u8]) {
+    if let Some(files) = files
+        && !entries.is_empty()
+    {
+        files.append(entries);
     }
 }
 

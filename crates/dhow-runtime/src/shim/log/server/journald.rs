@@ -12,13 +12,23 @@ pub(super) struct Own<'a> {
     pub part: Option<Part>,
 }
 
+/// What an entry takes beyond its text, or little less than that.
+pub(super) fn overhead(fields: &[(String, String)]) -> usize {
+    let own = 256;
+    let fields = fields.iter();
+    own + fields
+        .map(|(name, value)| name.len() + value.len() + 10)
+        .sum::<usize>()
+}
+
 pub(super) fn message(
     fields: &[(String, String)],
     own: Own<'_>,
     entry: &Entry<'_>,
     text: &[u8],
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + 512);
+    let of_part = own.part.map_or(0, |_| 200);
+    let mut out = Vec::with_capacity(text.len() + overhead(fields) + of_part);
     field(&mut out, "MESSAGE", text);
     let priority = match entry.stream {
         Stream::Stdout => b"6",

@@ -7,6 +7,8 @@
 
 mod journald;
 mod syslog;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod wire;
 
@@ -32,6 +34,12 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// How long the server may take nothing after the container's end until what is left is given up.
 const LAST_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How many bytes may wait beyond the bound, of what a container whose process has ended left in its pipes:
+/// that is lines of a usual length, if the container waits for the server.
+const LAST_BYTES: usize = 16 << 20;
+/// The least that is read at once of a container that waits for the server.
+const LEAST_ROOM: usize = 64;
+
 /// A part of a line that is longer than an entry.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::shim::log) struct Part {
@@ -47,9 +55,11 @@ pub(crate) struct Server {
     address: LogAddress,
     patient: bool,
     bound: usize,
-    /// Messages that wait, and their bytes.
+    /// Messages that wait, and the memory that they take.
     queue: VecDeque<Vec<u8>>,
     queued: usize,
+    /// The most that an entry took beyond its text.
+    overhead: usize,
     /// Entries that found no room, since one last did.
     dropped: u64,
     /// How many entries there were.
@@ -106,6 +116,10 @@ impl Server {
             bound: usize::try_from(server.buffer).unwrap_or(usize::MAX),
             queue: VecDeque::new(),
             queued: 0,
+            overhead: match &server.dialect {
+                LogDialect::Syslog { tag, .. } => 2 * tag.len() + 256,
+                LogDialect::Journald { fields } => journald::overhead(fields),
+            },
             dropped: 0,
             ordinal: 0,
             epoch: format!(
@@ -123,8 +137,11 @@ impl Server {
 
     /// Takes an entry; it is sent by the next [`Server::pump`].
     pub(in crate::shim::log) fn take(&mut self, entry: &Entry<'_>, part: Option<Part>) {
-        // What is sent with the entry takes memory as well.
-        if self.queued + entry.text.len() > self.bound && !self.queue.is_empty() && !self.waits() {
+        let bound = match self.waits() {
+            true => self.bound.saturating_add(LAST_BYTES),
+            false => self.bound,
+        };
+        if self.queued + entry.text.len() > bound && !self.queue.is_empty() {
             self.dropped += 1;
             return;
         }
@@ -164,13 +181,23 @@ impl Server {
                 journald::message(fields, own, entry, text)
             }
         };
-        self.queued += message.len();
+        let taken = memory(&message);
+        self.overhead = self.overhead.max(taken.saturating_sub(text.len()));
+        self.queued += taken;
         self.queue.push_back(message);
     }
 
     /// Whether the container is to wait: the server takes entries, but not fast enough.
     pub fn is_full(&self) -> bool {
         self.queued >= self.bound && self.waits()
+    }
+
+    /// How much output may come until [`Server::is_full`] is asked again: each byte may be a line.
+    pub fn room(&self) -> usize {
+        if !self.waits() {
+            return usize::MAX;
+        }
+        (self.bound.saturating_sub(self.queued) / (self.overhead + 1)).max(LEAST_ROOM)
     }
 
     fn waits(&self) -> bool {
@@ -361,6 +388,11 @@ impl Server {
     }
 }
 
+/// What a message takes while it waits.
+fn memory(message: &Vec<u8>) -> usize {
+    message.capacity() + size_of::<Vec<u8>>()
+}
+
 /// Sends what the server takes now. Returns whether that was anything.
 fn send(
     line: &mut Line,
@@ -377,7 +409,7 @@ fn send(
             Taken::Nothing => return Ok(progress),
         }
         if !line.wire.is_within() {
-            *queued -= message.len();
+            *queued -= memory(message);
             queue.pop_front();
         }
     }
@@ -410,69 +442,5 @@ impl Line {
             // What is waited for can't be missing.
             let _ = poller.remove(self.wire.fd());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::protocol::{Host, TlsFiles};
-
-    fn server(address: LogAddress) -> Server {
-        Server::new(&LogServer {
-            dialect: LogDialect::Journald { fields: Vec::new() },
-            address,
-            buffer: 1 << 20,
-            patient: true,
-        })
-    }
-
-    fn entry(text: &[u8]) -> Entry<'_> {
-        Entry {
-            stream: Stream::Stdout,
-            time: Timestamp::now(),
-            text,
-        }
-    }
-
-    #[test]
-    fn a_server_that_agrees_on_no_encryption_is_left() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut poller = Poller::new().unwrap();
-        let mut server = server(LogAddress::Tls {
-            host: Host {
-                name: "localhost".to_owned(),
-                port: address.port(),
-                addresses: vec![address],
-            },
-            files: TlsFiles {
-                unverified: true,
-                ..TlsFiles::default()
-            },
-        });
-        server.take(&entry(b"hello\n"), None);
-        server.pump(&mut poller);
-        // The connection is taken and the first message sent, to which there is no answer.
-        let mut rounds = 0;
-        while !matches!(&server.state, State::Connecting(line, _) if line.taken && !line.wire.has_rest())
-        {
-            let soon = Instant::now() + Duration::from_secs(5);
-            for (token, flags) in poller.wait(Some(soon)).unwrap() {
-                server.ready(&mut poller, token, flags);
-            }
-            rounds += 1;
-            assert!(rounds < 10, "the connection is not made");
-        }
-        let State::Connecting(_, until) = &mut server.state else {
-            unreachable!();
-        };
-        assert!(*until <= Instant::now() + CONNECT_PATIENCE);
-        *until = Instant::now();
-        server.pump(&mut poller);
-        assert!(matches!(server.state, State::Away(_)));
-        assert!(server.queued > 0, "what waits goes on waiting");
     }
 }
