@@ -1,6 +1,6 @@
 //! `--link`: another container's address under a name of one's own.
 
-use dhow_tests::{Engine, TestHost};
+use dhow_tests::{Engine, TestHost, eventually};
 
 fn address(host: &TestHost, name: &str) -> String {
     let address = host.inspect(name)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].take();
@@ -76,6 +76,16 @@ fn a_linked_container_is_found_by_its_alias_and_names() {
             .contains("cannot remove the default link name"),
         "{refused:?}"
     );
+
+    // Its name ends like the path of a container's logs, which stay.
+    host.sh("docker run -d --name tells --link db:logs busybox sh -c 'echo told; sleep 100000'")
+        .ok();
+    eventually("the log has what was told", || {
+        (host.sh("docker logs tells").ok() == "told").then_some(())
+    });
+    host.sh("docker rm --link tells/logs").ok();
+    assert_ne!(host.sh("docker inspect tells/logs").code, 0);
+    assert_eq!(host.sh("docker logs tells").ok(), "told");
 
     // Who is linked to must run.
     host.sh("docker stop -t 0 web db").ok();

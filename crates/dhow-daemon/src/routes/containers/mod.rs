@@ -334,8 +334,15 @@ async fn logs(
     Ok(state.stream(content_type, stream))
 }
 
-/// No operation of Docker's.
-async fn clear_logs(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode> {
+/// No operation of Docker's. There the name of a link ends like this, which is a link's that is called `logs`.
+async fn clear_logs(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<StatusCode> {
+    if params.flag("link") {
+        return remove(State(state), Path(format!("{id}/logs")), params).await;
+    }
     let engine = state.engine.clone();
     state
         .finish(async move { engine.streams().clear_logs(&id).await })
