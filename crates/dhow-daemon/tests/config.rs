@@ -109,6 +109,12 @@ fn mistakes_are_named() {
             "configuration option: proxy",
         ),
         (
+            r#"{"dns":["1.1.1.1","dns.example"]}"#,
+            &[],
+            "dns.example is not an ip address",
+        ),
+        ("{}", &["--dns", "1.1.1"], "1.1.1 is not an ip address"),
+        (
             r#"{"default-ipc-mode":"host"}"#,
             &[],
             "IPC mode \"host\" is not supported as default value",

@@ -122,6 +122,9 @@ pub(super) fn merge(
     for host in flags.dns_search.iter().chain(&file.dns_search) {
         values::check_search_domain(host)?;
     }
+    let dns = [flags.dns, file.dns].concat();
+    let dns = dns.iter().map(|server| values::name_server(server));
+    let dns = dns.collect::<Result<_, _>>()?;
     Ok(Config {
         said,
         raw_logs: flags.raw_logs.or(file.raw_logs).unwrap_or(false),
@@ -197,7 +200,7 @@ pub(super) fn merge(
         ip_forward: flags.ip_forward.or(file.ip_forward).unwrap_or(true),
         ip_masq: flags.ip_masq.or(file.ip_masq).unwrap_or(true),
         icc: flags.icc.or(file.icc).unwrap_or(true),
-        dns: [flags.dns, file.dns].concat(),
+        dns,
         dns_search: [flags.dns_search, file.dns_search].concat(),
         dns_opts: [flags.dns_opt, file.dns_opts].concat(),
         default_ulimits,

@@ -1,5 +1,6 @@
 //! Values of flags that have a form of their own.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use dhow_api::Ulimit;
@@ -145,6 +146,15 @@ pub(super) fn seccomp(profile: Option<String>) -> Result<Seccomp, ConfigError> {
     let text = std::fs::read_to_string(&path).map_err(|e| invalid(e.to_string()))?;
     dhow_engine::check_seccomp_profile(&text).map_err(|e| invalid(e.to_string()))?;
     Ok(Seccomp::Profile(path, text))
+}
+
+/// The address of a name server.
+pub(super) fn name_server(text: &str) -> Result<String, ConfigError> {
+    let address = text.trim();
+    match address.parse::<IpAddr>() {
+        Ok(_) => Ok(address.to_owned()),
+        Err(_) => Err(ConfigError::Invalid(format!("{text} is not an ip address"))),
+    }
 }
 
 /// A domain name, or a dot for none at all.
