@@ -141,6 +141,11 @@ async fn run(
         .into_handle_with(spawner_command)
         .map_err(system("reaching the spawner"))?;
     let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
+    // All of them before the engine: where one can't be had, nothing is touched.
+    let for_metrics = match config.metrics_addr.as_deref() {
+        Some(address) => Some(Listener::bind_metrics(address).await?),
+        None => None,
+    };
     let listeners = listen(&config).await?;
     let engine = open_engine(&config, spawner).await?;
 
@@ -155,8 +160,7 @@ async fn run(
     };
     let mut accepting = tokio::task::JoinSet::new();
     let mut router = routes::router(state);
-    if let Some(address) = settings.current().config.metrics_addr.as_deref() {
-        let listener = Listener::bind_tcp(address).await?;
+    if let Some(listener) = for_metrics {
         tracing::info!(address = listener.address(), "metrics are served");
         let metrics = Metrics::new(engine.clone())?;
         router = metrics.watch(router);

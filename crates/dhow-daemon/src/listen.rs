@@ -166,11 +166,25 @@ impl Listener {
         Ok(listeners)
     }
 
-    /// Binds one TCP address, for what is not the API.
-    pub async fn bind_tcp(address: &str) -> Result<Listener, ListenError> {
-        let address = address.strip_prefix("tcp://").unwrap_or(address);
-        let failed = |e| io_error(format!("tcp://{address}"))(e);
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+    /// Binds the address that metrics are served on: `HOST:PORT`, where no host is every address.
+    pub async fn bind_metrics(address: &str) -> Result<Listener, ListenError> {
+        let failed = |e| {
+            let address = format!("{address} for metrics");
+            ListenError::Io { address, source: e }
+        };
+        let listener = match address.strip_prefix(':') {
+            Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+                // A kernel without IPv6.
+                Err(e)
+                    if e.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
+                {
+                    TcpListener::bind(format!("0.0.0.0:{port}")).await
+                }
+                bound => bound,
+            },
+            None => TcpListener::bind(address).await,
+        };
+        let listener = listener.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         Ok(Listener {
             address: format!("tcp://{bound}"),
@@ -384,6 +398,19 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_on_every_address_or_on_one() {
+        let every = Listener::bind_metrics(":0").await.unwrap();
+        let bound = every.tcp_address().unwrap();
+        assert!(bound.ip().is_unspecified(), "{bound}");
+        let reached = TcpStream::connect(("127.0.0.1", bound.port())).await;
+        assert!(reached.is_ok(), "{reached:?}");
+        let one = Listener::bind_metrics("127.0.0.1:0").await.unwrap();
+        let taken = one.tcp_address().unwrap().to_string();
+        let error = Listener::bind_metrics(&taken).await.map(drop).unwrap_err();
+        assert!(error.to_string().contains("for metrics"), "{error}");
     }
 
     #[tokio::test]

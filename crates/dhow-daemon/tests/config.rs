@@ -109,6 +109,22 @@ fn mistakes_are_named() {
             "configuration option: proxy",
         ),
         (
+            r#"{"metrics-addr":"9323"}"#,
+            &[],
+            "invalid metrics-addr \"9323\": expected ADDRESS:PORT",
+        ),
+        (
+            "{}",
+            &["--metrics-addr", "127.0.0.1:70000"],
+            "invalid metrics-addr \"127.0.0.1:70000\"",
+        ),
+        (
+            "{}",
+            &["--metrics-addr", "::1:9323"],
+            "invalid metrics-addr",
+        ),
+        ("{}", &["--metrics-addr", "h/x:1"], "invalid metrics-addr"),
+        (
             r#"{"dns":["1.1.1.1","dns.example"]}"#,
             &[],
             "dns.example is not an ip address",
@@ -299,4 +315,17 @@ fn tcp_needs_a_word_about_tls() {
             ..
         }
     ));
+}
+
+#[test]
+fn metrics_are_served_where_go_would_listen() {
+    for (text, address) in [
+        ("127.0.0.1:9323", "127.0.0.1:9323"),
+        (":9323", ":9323"),
+        ("localhost:0", "localhost:0"),
+        ("tcp://[::1]:9323", "[::1]:9323"),
+    ] {
+        let config = load("{}", &["--metrics-addr", text]).unwrap();
+        assert_eq!(config.metrics_addr.as_deref(), Some(address));
+    }
 }

@@ -122,13 +122,16 @@ pub(super) fn merge(
     for host in flags.dns_search.iter().chain(&file.dns_search) {
         values::check_search_domain(host)?;
     }
+    let metrics_addr = text(flags.metrics_addr, file.metrics_addr);
+    let metrics_addr = metrics_addr.map(|address| values::metrics_address(&address));
+    let metrics_addr = metrics_addr.transpose()?;
     let dns = [flags.dns, file.dns].concat();
     let dns = dns.iter().map(|server| values::name_server(server));
     let dns = dns.collect::<Result<_, _>>()?;
     Ok(Config {
         said,
         raw_logs: flags.raw_logs.or(file.raw_logs).unwrap_or(false),
-        metrics_addr: text(flags.metrics_addr, file.metrics_addr),
+        metrics_addr,
         max_download_attempts: flags
             .max_download_attempts
             .or(file.max_download_attempts)

@@ -120,6 +120,7 @@ pub struct Config {
     pub oom_score_adjust: Option<i32>,
     /// The log has no colours, also on a terminal.
     pub raw_logs: bool,
+    /// `HOST:PORT`; no host is every address.
     pub metrics_addr: Option<String>,
     pub max_download_attempts: u32,
     pub proxies: Proxies,

@@ -1,6 +1,6 @@
 //! Values of flags that have a form of their own.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use dhow_api::Ulimit;
@@ -146,6 +146,27 @@ pub(super) fn seccomp(profile: Option<String>) -> Result<Seccomp, ConfigError> {
     let text = std::fs::read_to_string(&path).map_err(|e| invalid(e.to_string()))?;
     dhow_engine::check_seccomp_profile(&text).map_err(|e| invalid(e.to_string()))?;
     Ok(Seccomp::Profile(path, text))
+}
+
+/// `HOST:PORT` to serve metrics on. No host is every address.
+pub(super) fn metrics_address(text: &str) -> Result<String, ConfigError> {
+    let address = text.strip_prefix("tcp://").unwrap_or(text);
+    let known = address.rsplit_once(':').is_some_and(|(host, port)| {
+        let inside = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let host = match inside {
+            Some(inside) => inside.parse::<Ipv6Addr>().is_ok(),
+            None => host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
+        };
+        host && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    });
+    match known {
+        true => Ok(address.to_owned()),
+        false => Err(ConfigError::Invalid(format!(
+            "invalid metrics-addr {text:?}: expected ADDRESS:PORT"
+        ))),
+    }
 }
 
 /// The address of a name server.
