@@ -13,7 +13,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -130,8 +132,7 @@ impl Accepted {
             Accepted::Unix(stream) => Ok(Box::new(stream)),
             Accepted::Tcp(stream, None) => Ok(Box::new(stream)),
             Accepted::Tcp(stream, Some(tls)) => {
-                let handshake =
-                    tokio::time::timeout(std::time::Duration::from_secs(30), tls.accept(stream));
+                let handshake = tokio::time::timeout(Duration::from_secs(30), tls.accept(stream));
                 Ok(Box::new(handshake.await??))
             }
         }
@@ -216,10 +217,25 @@ impl Listener {
                 let (stream, _) = listener.accept().await?;
                 // Terminals send single keys.
                 stream.set_nodelay(true)?;
+                keep_alive(&stream)?;
                 Ok(Accepted::Tcp(stream, self.tls.clone()))
             }
         }
     }
+}
+
+/// How long a client may be silent before it is asked whether it is still there, how long it has for each answer, and
+/// how often it is asked: one that lost its power or its network never closes what it is attached to.
+const SILENCE: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(10);
+const QUESTIONS: u32 = 3;
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, ANSWER)?;
+    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
+    Ok(())
 }
 
 impl Drop for Listener {
@@ -398,6 +414,21 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_is_asked_whether_it_is_still_there() {
+        let hosts = [Host::Tcp("127.0.0.1".into(), Some(0))];
+        let mut listeners = Listener::bind_all(&hosts, None, None).await.unwrap();
+        let client = TcpStream::connect(listeners[0].tcp_address().unwrap())
+            .await
+            .unwrap();
+        let Accepted::Tcp(stream, None) = listeners[0].accept().await.unwrap() else {
+            panic!("not TCP");
+        };
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
+        drop(client);
     }
 
     #[tokio::test]
