@@ -12,7 +12,9 @@ use std::task::{Context, Poll, ready};
 use futures_util::FutureExt;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, setsid};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Why a program ended that should have been a connection.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +28,7 @@ pub struct CommandEnded {
 }
 
 /// More of its complaints is not kept.
-const ERRORS_LIMIT: u64 = 64 * 1024;
+const ERRORS_LIMIT: usize = 64 * 1024;
 
 type Ending = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
@@ -65,6 +67,9 @@ impl CommandStream {
         let pipe = |name| io::Error::other(format!("{program} has no {name}"));
         let stdin = child.stdin.take().ok_or_else(|| pipe("input"))?;
         let stdout = child.stdout.take().ok_or_else(|| pipe("output"))?;
+        let stderr = child.stderr.take().ok_or_else(|| pipe("error output"))?;
+        let (ended, told) = oneshot::channel();
+        let complaints = tokio::spawn(complaints(stderr, told));
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let mut words = vec![program.to_owned()];
         words.extend(arguments);
@@ -72,30 +77,52 @@ impl CommandStream {
             stdin: Some(stdin),
             stdout,
             pid,
-            ending: Box::pin(end_of(child, words)),
+            ending: Box::pin(end_of(child, words, ended, complaints)),
             ended: false,
         })
     }
 }
 
-/// Waits for the program's end, which is an error if it says so.
-async fn end_of(mut child: Child, command: Vec<String>) -> io::Result<()> {
-    let mut errors = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        let mut stderr = stderr.take(ERRORS_LIMIT);
-        // Not to its end: a program in the background may keep it open.
-        loop {
-            tokio::select! {
-                biased;
-                read = stderr.read_buf(&mut errors) => if !matches!(read, Ok(1..)) { break },
-                _ = child.wait() => {
-                    while let Some(Ok(1..)) = stderr.read_buf(&mut errors).now_or_never() {}
-                    break;
-                }
+/// Reads what the program complains of as it comes, so that it never waits to say more: to the end, or to what there
+/// is when the program has ended. A program in the background may keep the pipe open.
+async fn complaints(mut stderr: ChildStderr, mut ended: oneshot::Receiver<()>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut piece = vec![0; 4096];
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut ended => break,
+            read = stderr.read(&mut piece) => match read {
+                Ok(length @ 1..) => keep(&mut kept, &piece[..length]),
+                _ => return kept,
             }
         }
     }
+    while kept.len() < ERRORS_LIMIT {
+        match stderr.read(&mut piece).now_or_never() {
+            Some(Ok(length @ 1..)) => keep(&mut kept, &piece[..length]),
+            _ => break,
+        }
+    }
+    kept
+}
+
+fn keep(kept: &mut Vec<u8>, piece: &[u8]) {
+    let room = ERRORS_LIMIT - kept.len();
+    kept.extend_from_slice(&piece[..piece.len().min(room)]);
+}
+
+/// Waits for the program's end, which is an error if it says so.
+async fn end_of(
+    mut child: Child,
+    command: Vec<String>,
+    ended: oneshot::Sender<()>,
+    complaints: JoinHandle<Vec<u8>>,
+) -> io::Result<()> {
     let status = child.wait().await?;
+    // Where it is gone, the complaints have come to their end.
+    let _ = ended.send(());
+    let errors = complaints.await.unwrap_or_default();
     if status.success() {
         return Ok(());
     }
@@ -183,6 +210,22 @@ mod tests {
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "text end\n");
+    }
+
+    #[tokio::test]
+    async fn however_much_it_complains_it_is_heard() {
+        let mut stream = open("head -c 1000000 /dev/zero | tr '\\0' x >&2; echo end");
+        let mut text = String::new();
+        let read = stream.read_to_string(&mut text);
+        tokio::time::timeout(std::time::Duration::from_secs(30), read)
+            .await
+            .expect("the program waits for its complaints to be read")
+            .unwrap();
+        assert_eq!(text, "end\n");
+        let mut stream = open("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 3");
+        let error = stream.read_u8().await.unwrap_err().to_string();
+        let (_, kept) = error.split_once("stderr=").unwrap();
+        assert_eq!(kept.len(), ERRORS_LIMIT);
     }
 
     #[tokio::test]
