@@ -90,9 +90,9 @@ impl Session {
                 let files = contexts.tls_directory(name).join(ENDPOINT);
                 let tls = TlsOptions {
                     verify: !metadata.skips_verification(),
-                    ca: Some(files.join(CA)).filter(|path| path.exists()),
-                    cert: Some(files.join(CERT)).filter(|path| path.exists()),
-                    key: Some(files.join(KEY)).filter(|path| path.exists()),
+                    ca: existing(files.join(CA))?,
+                    cert: existing(files.join(CERT))?,
+                    key: existing(files.join(KEY))?,
                 };
                 let some = tls.ca.is_some() || tls.cert.is_some() || tls.key.is_some();
                 let tls = (some || !tls.verify).then_some(tls);
@@ -188,6 +188,19 @@ impl Session {
     }
 }
 
+/// A file of TLS, where there is one. What can't be looked for is not taken as missing: without its files, a context
+/// would be spoken to in the clear.
+fn existing(path: PathBuf) -> Result<Option<PathBuf>> {
+    match path.try_exists() {
+        Ok(true) => Ok(Some(path)),
+        Ok(false) => Ok(None),
+        Err(error) => Err(message(format!(
+            "unable to look for the context's TLS file {}: {error}",
+            path.display()
+        ))),
+    }
+}
+
 fn tls_options(globals: &Args, directory: &std::path::Path) -> Option<TlsOptions> {
     let variable_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let verify = match globals.was_given("tlsverify") {
@@ -212,4 +225,21 @@ fn tls_options(globals: &Args, directory: &std::path::Path) -> Option<TlsOptions
         cert: file("tlscert", "cert.pem"),
         key: file("tlskey", "key.pem"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cant_be_looked_for_is_not_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(CA);
+        assert_eq!(existing(file.clone()).unwrap(), None);
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(existing(file.clone()).unwrap(), Some(file.clone()));
+        // Whoever runs the tests may read everything; a file is no directory for anybody.
+        let error = existing(file.join(CERT)).unwrap_err().to_string();
+        assert!(error.contains("unable to look for"), "{error}");
+    }
 }
