@@ -138,6 +138,34 @@ fn an_entrypoint_that_is_none() {
     );
 }
 
+/// Docker's routes are by method: what is called as an operation is reached by all others.
+#[test]
+fn names_that_are_operations_too() {
+    let host = TestHost::start();
+    for name in ["json", "create", "prune"] {
+        host.sh(&format!("docker create --name {name} busybox true"))
+            .ok();
+        host.sh(&format!("docker inspect {name}")).ok();
+        host.sh(&format!("docker rm {name}")).ok();
+        let again = host.api("DELETE", &format!("/v1.44/containers/{name}"), None);
+        assert_eq!(again.status, 404);
+        assert_eq!(
+            again.json()["message"],
+            format!("No such container: {name}")
+        );
+    }
+    for name in ["create", "prune"] {
+        host.sh(&format!("docker volume create {name}")).ok();
+        let found = host.sh(&format!("docker volume inspect -f '{{{{.Name}}}}' {name}"));
+        assert_eq!(found.ok(), name);
+        host.sh(&format!("docker volume rm {name}")).ok();
+    }
+    for name in ["json", "create", "get", "load", "prune", "search"] {
+        host.sh(&format!("docker tag busybox {name}")).ok();
+        host.sh(&format!("docker rmi {name}")).ok();
+    }
+}
+
 #[test]
 fn an_engine_that_is_in_no_swarm_and_has_no_plugins() {
     let host = TestHost::empty();

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use dhow_api::{ApiVersion, Volume, VolumeCreateRequest, VolumeList, VolumePruneReport};
 use http::StatusCode;
 
@@ -15,8 +15,8 @@ use crate::version::Api;
 pub fn router() -> Router<AppState> {
     Router::new()
         .route("/volumes", get(list))
-        .route("/volumes/create", post(create))
-        .route("/volumes/prune", post(prune))
+        .route("/volumes/create", post(create).merge(named("create")))
+        .route("/volumes/prune", post(prune).merge(named("prune")))
         .route("/volumes/{name}", get(inspect).put(update).delete(remove))
 }
 
@@ -52,6 +52,13 @@ async fn remove(
         .finish(async move { engine.volumes().remove(&name, force).await })
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is asked of a volume whose name is an operation's, too.
+fn named(name: &'static str) -> MethodRouter<AppState> {
+    get(move |state| inspect(state, Path(name.to_owned())))
+        .put(update)
+        .delete(move |state, params| remove(state, Path(name.to_owned()), params))
 }
 
 /// Of volumes that a swarm has.

@@ -9,7 +9,7 @@ mod stats;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use bytes::Bytes;
 use dhow_api::{
     ApiVersion, ContainerPruneReport, ContainerSummary, ContainerUpdateRequest,
@@ -29,9 +29,12 @@ use crate::version::Api;
 
 pub fn router() -> Router<AppState> {
     Router::new()
-        .route("/containers/json", get(list))
-        .route("/containers/create", post(create::create))
-        .route("/containers/prune", post(prune))
+        .route("/containers/json", get(list).merge(named("json")))
+        .route(
+            "/containers/create",
+            post(create::create).merge(named("create")),
+        )
+        .route("/containers/prune", post(prune).merge(named("prune")))
         .route("/containers/{id}", delete(remove))
         .route("/containers/{id}/json", get(inspect))
         .route("/containers/{id}/top", get(top))
@@ -275,6 +278,11 @@ async fn remove(
         .finish(async move { engine.containers().remove(&id, options).await })
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is asked of a container whose name is an operation's, too.
+fn named(name: &'static str) -> MethodRouter<AppState> {
+    delete(move |state, params| remove(state, Path(name.to_owned()), params))
 }
 
 async fn prune(

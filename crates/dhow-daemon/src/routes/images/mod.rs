@@ -9,7 +9,7 @@ mod save;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use dhow_api::{DeleteResponse, ImagePruneReport, ImageSummary};
 use dhow_image::ImageError;
 use dhow_oci::Reference;
@@ -24,12 +24,18 @@ use crate::version::Api;
 
 pub fn router() -> Router<AppState> {
     Router::new()
-        .route("/images/json", get(list))
-        .route("/images/create", post(create::create))
-        .route("/images/get", get(save::several))
-        .route("/images/load", post(load::load))
-        .route("/images/prune", post(prune))
-        .route("/images/search", get(registry::search))
+        .route("/images/json", get(list).merge(named("json")))
+        .route(
+            "/images/create",
+            post(create::create).merge(named("create")),
+        )
+        .route("/images/get", get(save::several).merge(named("get")))
+        .route("/images/load", post(load::load).merge(named("load")))
+        .route("/images/prune", post(prune).merge(named("prune")))
+        .route(
+            "/images/search",
+            get(registry::search).merge(named("search")),
+        )
         .route(
             "/images/{*path}",
             get(get_one).post(post_one).delete(remove),
@@ -129,6 +135,11 @@ async fn remove(
         Ok(Json(state.engine.images().remove(&name, force)?))
     })
     .await
+}
+
+/// What is asked of an image whose name is an operation's, too.
+fn named(name: &'static str) -> MethodRouter<AppState> {
+    delete(move |state, params| remove(state, Path(name.to_owned()), params))
 }
 
 async fn prune(State(state): State<AppState>, params: Params) -> Result<Json<ImagePruneReport>> {
