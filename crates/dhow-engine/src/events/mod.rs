@@ -192,8 +192,9 @@ impl EventBus {
         until: Option<i64>,
         filter: EventFilter,
     ) -> EventSubscription {
-        let ring = self.shared.ring();
+        // Before the ring is held: publishing waits for the ring.
         let on_disk = self.shared.journal.as_ref().and_then(Journal::first);
+        let ring = self.shared.ring();
         let at = match (since, until) {
             (None, None) => ring.end(),
             (None, Some(_)) => ring.first,

@@ -21,10 +21,13 @@ use dhow_api::Event;
 
 pub(super) use read::{Item, Place, Wanted};
 
-/// What is kept, at most: this many segments of this many bytes, none older than that.
-const SEGMENTS: usize = 8;
-const SEGMENT: u64 = 8 << 20;
+/// What is kept, at most: this many bytes, and no segment that was last written to longer ago than that.
+const BUDGET: u64 = 64 << 20;
 const AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A segment takes no more when it has this many bytes, or when its first event is this many nanoseconds old: it is by
+/// whole segments that what has grown old is removed.
+const SEGMENT: u64 = 8 << 20;
+const DAY: i64 = 24 * 3600 * 1_000_000_000;
 /// An event that takes more than this, for its labels, is not kept.
 const LINE: usize = 1 << 20;
 
@@ -40,6 +43,8 @@ pub(super) struct Journal {
 struct Writer {
     file: Option<File>,
     length: u64,
+    /// The time of its first event, where that is known.
+    began: Option<i64>,
     /// Whether the last write failed, which is said once.
     failing: bool,
 }
@@ -55,6 +60,7 @@ impl Journal {
         let mut writer = Writer {
             file: None,
             length: 0,
+            began: None,
             failing: false,
         };
         let mut next = 0;
@@ -68,6 +74,7 @@ impl Journal {
                 tracing::warn!(segment = last, "the end of the journal of events was torn");
                 file.set_len(length)?;
             }
+            writer.began = read::began(&file)?;
             next = number.map_or(*last, |number| number + 1);
             writer.file = Some(file);
             writer.length = length;
@@ -92,10 +99,10 @@ impl Journal {
         let mut writer = self.writer.lock().unwrap_or_else(|e| e.into_inner());
         loop {
             let batch = take();
-            let Some((first, _)) = batch.first() else {
+            let Some((first, event)) = batch.first() else {
                 return;
             };
-            let written = self.append(&mut writer, *first, &lines(&batch));
+            let written = self.append(&mut writer, *first, event.time_nano, &lines(&batch));
             match written {
                 Ok(()) => writer.failing = false,
                 Err(e) if !writer.failing => {
@@ -107,11 +114,15 @@ impl Journal {
         }
     }
 
-    fn append(&self, writer: &mut Writer, first: u64, text: &[u8]) -> io::Result<()> {
+    /// Appends lines, with the number and the time of their first event.
+    fn append(&self, writer: &mut Writer, first: u64, time: i64, text: &[u8]) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
-        if writer.length > SEGMENT {
+        let old = writer
+            .began
+            .is_some_and(|began| time.saturating_sub(began) > DAY);
+        if writer.length > SEGMENT || old {
             writer.file = None;
         }
         let file = match &mut writer.file {
@@ -123,6 +134,7 @@ impl Journal {
                     .mode(0o600)
                     .open(segment_path(&self.dir, first))?;
                 writer.length = 0;
+                writer.began = Some(time);
                 let mut segments = self.segments();
                 if segments.last() != Some(&first) {
                     segments.push(first);
@@ -141,21 +153,36 @@ impl Journal {
         Ok(())
     }
 
-    /// Removes segments beyond the budget. The last one stays.
+    /// Removes segments beyond the budget, and old ones. The last one stays. Whoever reads does not wait for the disk:
+    /// only the writer changes what there is, so the names can be looked at, and removed, without their lock.
     fn drop_old(&self) {
-        let mut segments = self.segments();
-        while segments.len() > 1 {
-            let path = segment_path(&self.dir, segments[0]);
-            if segments.len() <= SEGMENTS && !is_old(&path) {
-                return;
+        let segments = self.segments().clone();
+        let Some((_, closed)) = segments.split_last() else {
+            return;
+        };
+        let found: Vec<_> = closed
+            .iter()
+            .map(|first| fs::metadata(segment_path(&self.dir, *first)).ok())
+            .collect();
+        let mut size: u64 = found.iter().flatten().map(fs::Metadata::len).sum();
+        let mut count = 0;
+        for metadata in &found {
+            // There must be room for the last one, too.
+            if size + SEGMENT <= BUDGET && metadata.as_ref().is_some_and(|found| !is_old(found)) {
+                break;
             }
+            size -= metadata.as_ref().map_or(0, fs::Metadata::len);
+            count += 1;
+        }
+        self.segments().drain(..count);
+        for first in &closed[..count] {
+            let path = segment_path(&self.dir, *first);
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), error = %e, "an old journal of events stays");
-                    return;
                 }
-                _ => segments.remove(0),
-            };
+                _ => {}
+            }
         }
     }
 
@@ -168,14 +195,12 @@ fn segment_path(dir: &Path, first: u64) -> PathBuf {
     dir.join(format!("{first:020}"))
 }
 
-fn is_old(path: &Path) -> bool {
-    fs::metadata(path)
-        .and_then(|found| found.modified())
-        .is_ok_and(|written| {
-            SystemTime::now()
-                .duration_since(written)
-                .is_ok_and(|age| age > AGE)
-        })
+fn is_old(found: &fs::Metadata) -> bool {
+    found.modified().is_ok_and(|written| {
+        SystemTime::now()
+            .duration_since(written)
+            .is_ok_and(|age| age > AGE)
+    })
 }
 
 fn lines(batch: &[(u64, Arc<Event>)]) -> Vec<u8> {

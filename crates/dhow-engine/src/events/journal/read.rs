@@ -195,3 +195,11 @@ pub(super) fn whole(file: &File) -> io::Result<(u64, Option<u64>)> {
     }
     Ok((0, None))
 }
+
+/// The time of a segment's first event, where that can be read.
+pub(super) fn began(file: &File) -> io::Result<Option<i64>> {
+    // As much as two numbers take.
+    let mut text = [0; 64];
+    let length = read_at(file, &mut text, 0)?;
+    Ok(Line::parse(&text[..length]).map(|line| line.time))
+}
