@@ -11,8 +11,8 @@ use axum::routing::get;
 use dhow_engine::Engine;
 use http::{Method, header};
 use prometheus::{
-    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::error::{ApiError, Result};
@@ -106,7 +106,7 @@ impl Metrics {
             .with_state(self.clone())
     }
 
-    /// Has the time of the API's actions counted.
+    /// Has the time of the API's actions counted, where they succeed.
     pub fn watch(&self, api: Router) -> Router {
         api.route_layer(middleware::from_fn_with_state(self.clone(), timed))
     }
@@ -116,9 +116,13 @@ impl Metrics {
             ("POST", "/containers/create") => (&self.container_actions, "create"),
             ("POST", "/containers/{id}/start") => (&self.container_actions, "start"),
             ("GET", "/containers/{id}/changes") => (&self.container_actions, "changes"),
-            ("DELETE", "/containers/{id}") => (&self.container_actions, "delete"),
+            (
+                "DELETE",
+                "/containers/{id}" | "/containers/json" | "/containers/create"
+                | "/containers/prune",
+            ) => (&self.container_actions, "delete"),
             ("POST", "/commit") => (&self.container_actions, "commit"),
-            ("POST", "/images/create") => (&self.image_actions, "pull"),
+            ("POST", PULL) => (&self.image_actions, "pull"),
             ("POST", "/images/prune") => (&self.image_actions, "prune"),
             ("DELETE", path) if path.starts_with("/images/") => (&self.image_actions, "delete"),
             ("POST", "/networks/create") => (&self.network_actions, "create"),
@@ -150,17 +154,44 @@ impl Metrics {
     }
 }
 
-async fn timed(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+/// The action whose answer begins before its work has ended: who does it has it counted.
+const PULL: &str = "/images/create";
+
+/// A request's time, for its metric.
+#[derive(Clone)]
+pub struct Stopwatch {
+    histogram: Histogram,
+    began: Instant,
+}
+
+impl Stopwatch {
+    /// Counts an action that has been done.
+    pub fn done(&self) {
+        self.histogram.observe(self.began.elapsed().as_secs_f64());
+    }
+}
+
+async fn timed(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
-    let action = path.and_then(|path| metrics.action(request.method(), path.as_str()));
-    let Some((histogram, action)) = action else {
+    let action = path.as_ref().and_then(|path| {
+        let (histogram, action) = metrics.action(request.method(), path.as_str())?;
+        Some(histogram.with_label_values(&[action]))
+    });
+    let Some(histogram) = action else {
         return next.run(request).await;
     };
-    let began = Instant::now();
+    let stopwatch = Stopwatch {
+        histogram,
+        began: Instant::now(),
+    };
+    if path.is_some_and(|path| path.as_str() == PULL) {
+        request.extensions_mut().insert(stopwatch);
+        return next.run(request).await;
+    }
     let response = next.run(request).await;
-    histogram
-        .with_label_values(&[action])
-        .observe(began.elapsed().as_secs_f64());
+    if response.status().is_success() {
+        stopwatch.done();
+    }
     response
 }
 

@@ -181,6 +181,9 @@ fn metrics_are_served_where_they_are_asked_for() {
         "docker run -d --name web --health-cmd false --health-interval 100ms busybox sleep 1000",
     )
     .ok();
+    // What is refused is not counted.
+    host.sh("docker start nosuch").fails(1);
+    host.sh("docker pull -q nosuch").fails(1);
     let scrape = || host.sh("curl -sSf http://127.0.0.1:9323/metrics").ok();
     let value = |text: &str, metric: &str| -> Option<f64> {
         let line = text.lines().find(|line| line.starts_with(metric))?;
@@ -227,6 +230,24 @@ fn metrics_are_served_where_they_are_asked_for() {
             "{metric} in {text}"
         );
     }
+    for (metric, exactly) in [
+        ("container_actions_seconds_count{action=\"start\"}", 1.0),
+        // Busybox, as for every test.
+        ("image_actions_seconds_count{action=\"pull\"}", 1.0),
+    ] {
+        let found = value(&text, &format!("engine_daemon_{metric}"));
+        assert_eq!(found, Some(exactly), "{metric} in {text}");
+    }
+    // Where the address is taken, a daemon ends before it has made anything.
+    let (data, socket) = (host.path("second"), host.path("second.sock"));
+    let taken = host.sh(&format!(
+        "dhow daemon -H unix://{} --data-root {} --exec-root {}-run --metrics-addr 127.0.0.1:9323",
+        socket.display(),
+        data.display(),
+        data.display()
+    ));
+    assert!(taken.fails(1).contains("127.0.0.1:9323 for metrics"));
+    assert!(!data.exists() && !socket.exists());
     let head = host
         .sh("curl -sSI -X GET http://127.0.0.1:9323/metrics")
         .ok();
@@ -261,6 +282,8 @@ fn it_is_checked_without_being_started() {
         twice.stderr
     );
     twice.fails(1);
+    let nowhere = check(r#"{"metrics-addr":"9323"}"#, "").fails(1);
+    assert!(nowhere.contains("invalid metrics-addr"), "{nowhere}");
     let unknown = check(r#"{"storage-drver":"overlay2"}"#, "");
     assert!(
         unknown

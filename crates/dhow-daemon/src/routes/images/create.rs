@@ -9,6 +9,7 @@ use dhow_oci::{Platform, Reference};
 use futures_util::StreamExt;
 
 use crate::error::{ApiError, Result};
+use crate::metrics::Stopwatch;
 use crate::progress;
 use crate::query::Params;
 use crate::routes::{AppState, images, registry};
@@ -25,7 +26,8 @@ pub async fn create(
     if let Some(name) = params.text("fromImage") {
         let reference = images::reference(name, params.text("tag"))?;
         let auth = registry::credentials(request.headers())?;
-        return pull(state, reference, platform, auth).await;
+        let stopwatch = request.extensions().get::<Stopwatch>().cloned();
+        return pull(state, reference, platform, auth, stopwatch).await;
     }
     match params.text("fromSrc") {
         Some("-") => import(state, &params, platform, request.into_body()).await,
@@ -44,6 +46,7 @@ async fn pull(
     reference: Reference,
     platform: Option<Platform>,
     auth: Option<dhow_distribution::Auth>,
+    stopwatch: Option<Stopwatch>,
 ) -> Result<Response> {
     let reference = reference.with_default_tag();
     let own = state.clone();
@@ -61,6 +64,9 @@ async fn pull(
         // As with a peer, a pull is of a reference: that is the event's object.
         let name = reference.familiar();
         engine.images().tell("pull", &name, &name);
+        if let Some(stopwatch) = stopwatch {
+            stopwatch.done();
+        }
         Ok(())
     })
     .await
