@@ -202,6 +202,14 @@ fn an_image_is_mounted_to_be_read() {
     };
     assert_eq!(part("cargo", "cat /hold/rice").ok(), "white");
     assert_eq!(part("cargo/link", "cat /hold").ok(), "white");
+    // One without layers is an empty directory.
+    host.push_image(
+        &image::Image::new(&[], serde_json::json!({})),
+        "library/void:latest",
+    );
+    host.sh("docker pull -q void").ok();
+    let empty = "docker run --rm --mount type=image,source=void,target=/void busybox ls -A /void";
+    assert_eq!(host.sh(empty).ok(), "");
     let said = part("cargo/none", "true").fails(127);
     assert!(said.contains("no such file or directory"), "{said}");
     for (options, why) in [

@@ -197,12 +197,16 @@ fn a_directory_of_the_hosts_is_never_deleted_with_its_volume() {
     // Something of the host's that is mounted on a plain volume is not touched.
     host.sh("docker volume create plain").ok();
     let plain = place(&host, "plain");
-    let mount = format!("mount --bind {} {}", device.display(), plain.display());
-    host.sh(&mount).ok();
-    let said = host.sh("docker volume rm plain").fails(1);
-    assert!(said.contains("something else is mounted at"), "{said}");
-    assert!(device.join("passwd").exists());
-    host.sh(&format!("umount {}", plain.display())).ok();
+    fs::create_dir(plain.join("deep")).unwrap();
+    for at in [plain.clone(), plain.join("deep")] {
+        let mount = format!("mount --bind {} {}", device.display(), at.display());
+        host.sh(&mount).ok();
+        let said = host.sh("docker volume rm plain").fails(1);
+        let why = format!("something else is mounted at {}", at.display());
+        assert!(said.contains(&why), "{said}");
+        assert!(device.join("passwd").exists());
+        host.sh(&format!("umount {}", at.display())).ok();
+    }
     host.sh("docker volume rm plain").ok();
     host.sh("docker rm lazy").ok();
 }

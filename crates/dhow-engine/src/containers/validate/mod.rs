@@ -186,7 +186,7 @@ mod tests {
             ),
             (
                 r#"{"LogConfig":{"Type":"fluent"}}"#,
-                "logger: no log driver named 'fluent' is registered: there are journald, json-file, local, none, syslog",
+                "logger: no log driver named 'fluent' is registered",
             ),
             (
                 r#"{"LogConfig":{"Type":"json-file","Config":{"colour":"red"}}}"#,
