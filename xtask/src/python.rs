@@ -7,9 +7,9 @@ use anyhow::Result;
 
 use crate::command::{cache_dir, output};
 
-/// What the tests that drive the daemon through docker-py need.
+/// What the tests that drive the daemon through docker-py need, and those of its own suite, which want ssh to be there.
 pub const DOCKER_PY: &[&str] = &[
-    "docker[websockets]==7.2.0",
+    "docker[ssh,websockets]==7.2.0",
     "pytest==8.4.2",
     "pytest-rerunfailures==16.7",
     "pytest-timeout==2.4.0",
