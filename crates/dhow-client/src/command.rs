@@ -173,9 +173,13 @@ impl AsyncWrite for CommandStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stdin {
-            Some(stdin) => Pin::new(stdin).poll_write(cx, buf),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        let Some(stdin) = &mut self.stdin else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        match ready!(Pin::new(stdin).poll_write(cx, buf)) {
+            // It takes no more, most likely because it has ended: why is told by its end, which whoever reads finds.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Poll::Ready(Ok(buf.len())),
+            written => Poll::Ready(written),
         }
     }
 
@@ -200,6 +204,19 @@ mod tests {
 
     fn open(script: &str) -> CommandStream {
         CommandStream::open("sh", vec!["-c".into(), script.into()]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_that_takes_nothing_says_why_by_its_end() {
+        let mut stream = open("exec <&-; echo no such host >&2; exit 255");
+        // Until the pipe is known to be broken, and after.
+        for _ in 0..20 {
+            stream.write_all(&[0; 8192]).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("no such host"), "{text}");
     }
 
     #[tokio::test]
