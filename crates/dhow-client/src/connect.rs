@@ -3,10 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use dhow_transport::keep_alive;
 use hickory_resolver::Resolver;
-use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -65,21 +64,6 @@ impl Connection {
                 .map_err(failed),
         }
     }
-}
-
-/// How long a host may be silent before it is asked whether it is still there, how long it has for each
-/// answer, and how often it is asked: events and logs may have nothing to say for days, and a host that lost
-/// its power never closes a connection.
-const SILENCE: Duration = Duration::from_secs(30);
-const ANSWER: Duration = Duration::from_secs(10);
-const QUESTIONS: u32 = 3;
-
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, SILENCE)?;
-    sockopt::set_tcp_keepintvl(stream, ANSWER)?;
-    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
-    Ok(())
 }
 
 /// Connects to the first address that answers. The resolver is needed for names only, as a static
@@ -201,9 +185,6 @@ mod tests {
         let Connection::Tcp(stream) = Connection::open(&host, None).await.unwrap() else {
             panic!("a connection without TLS");
         };
-        assert!(sockopt::socket_keepalive(&stream).unwrap());
-        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
-        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), ANSWER);
-        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), QUESTIONS);
+        assert!(rustix::net::sockopt::socket_keepalive(&stream).unwrap());
     }
 }

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use dhow_transport::keep_alive;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -222,20 +222,6 @@ impl Listener {
             }
         }
     }
-}
-
-/// How long a client may be silent before it is asked whether it is still there, how long it has for each answer, and
-/// how often it is asked: one that lost its power or its network never closes what it is attached to.
-const SILENCE: Duration = Duration::from_secs(30);
-const ANSWER: Duration = Duration::from_secs(10);
-const QUESTIONS: u32 = 3;
-
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, SILENCE)?;
-    sockopt::set_tcp_keepintvl(stream, ANSWER)?;
-    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
-    Ok(())
 }
 
 impl Drop for Listener {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dhow_transport::tls;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub fn server_config(
     client_ca: Option<&Path>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates("the server certificate", certificate)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|e| TlsError::File {
+    let key = tls::private_key(key).map_err(|e| TlsError::File {
         what: "the server key",
         path: key.to_owned(),
         reason: e.to_string(),
@@ -61,10 +61,7 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
         path: path.to_owned(),
         reason,
     };
-    let found = CertificateDer::pem_file_iter(path)
-        .map_err(|e| error(e.to_string()))?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| error(e.to_string()))?;
+    let found = tls::certificates(path).map_err(|e| error(e.to_string()))?;
     if found.is_empty() {
         return Err(error("there is no certificate in it".to_owned()));
     }

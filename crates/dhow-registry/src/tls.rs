@@ -1,24 +1,22 @@
 //! The server's certificate and key.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use dhow_transport::tls;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::ServeError;
 
 /// Reads a certificate chain and its key, both in PEM.
 pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
-    let unreadable = |path: &Path, e: rustls::pki_types::pem::Error| ServeError::Pem {
+    let unreadable = |path: &Path, e: io::Error| ServeError::Pem {
         path: path.to_owned(),
         reason: e.to_string(),
     };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
-        .map_err(|e| unreadable(certificate, e))?;
+    let chain = tls::certificates(certificate).map_err(|e| unreadable(certificate, e))?;
     if chain.is_empty() {
         let reason = "it holds no certificate".to_owned();
         return Err(ServeError::Pem {
@@ -26,7 +24,7 @@ pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Se
             reason,
         });
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, e))?;
+    let private = tls::private_key(key).map_err(|e| unreadable(key, e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

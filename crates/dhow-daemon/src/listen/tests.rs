@@ -37,8 +37,7 @@ async fn a_client_is_asked_whether_it_is_still_there() {
     let Accepted::Tcp(stream, None) = listeners[0].accept().await.unwrap() else {
         panic!("not TCP");
     };
-    assert!(sockopt::socket_keepalive(&stream).unwrap());
-    assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
+    assert!(rustix::net::sockopt::socket_keepalive(&stream).unwrap());
     drop(client);
 }
 

@@ -3,18 +3,13 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 
+use dhow_transport::tls::{self, Trust};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::wire;
 use crate::protocol::TlsFiles;
@@ -112,82 +107,20 @@ impl Tls {
 }
 
 fn config(files: &TlsFiles) -> io::Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    let builder = if files.unverified {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
-    } else {
-        let mut roots = RootCertStore::empty();
-        match &files.ca {
-            Some(path) => {
-                for certificate in certificates(path)? {
-                    roots.add(certificate).map_err(io::Error::other)?;
-                }
+    let trust = match &files.ca {
+        _ if files.unverified => Trust::Anyone,
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in tls::certificates(path)? {
+                roots.add(certificate).map_err(io::Error::other)?;
             }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
+            Trust::Authorities(roots)
         }
-        builder.with_root_certificates(roots)
+        None => Trust::Authorities(tls::system_authorities().0),
     };
-    match &files.certificate {
-        Some((certificate, key)) => {
-            let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
-            builder
-                .with_client_auth_cert(certificates(certificate)?, key)
-                .map_err(io::Error::other)
-        }
-        None => Ok(builder.with_no_client_auth()),
-    }
-}
-
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(io::Error::other)
-}
-
-/// Takes any certificate, as `syslog-tls-skip-verify` asks for. The handshake itself is checked.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    let identity = match &files.certificate {
+        Some((certificate, key)) => Some((tls::certificates(certificate)?, tls::private_key(key)?)),
+        None => None,
+    };
+    tls::client(trust, identity).map_err(io::Error::other)
 }
