@@ -282,7 +282,7 @@ impl Client {
 
     /// Takes away what a container has logged; not an operation of Docker's.
     pub async fn container_clear_logs(&self, id: &str) -> Result<()> {
-        self.delete(path(id, "/logs")).done().await?;
+        self.post(path(id, "/clear-logs")).done().await?;
         Ok(())
     }
 

@@ -12,7 +12,6 @@ pub fn in_one_segment(method: &Method, uri: Uri) -> Uri {
     // What is done with the container follows its name.
     let verb = match (method, segments.as_slice()) {
         (_, [.., "attach", "ws"]) => 2,
-        (&Method::DELETE, [.., "logs"]) => 1,
         (&Method::DELETE, _) => 0,
         _ => 1,
     };
@@ -80,7 +79,7 @@ mod tests {
             (
                 Method::DELETE,
                 "/containers/web/logs",
-                "/containers/web/logs",
+                "/containers/web%2Flogs",
             ),
             (Method::DELETE, "/volumes/a/b", "/volumes/a/b"),
         ] {

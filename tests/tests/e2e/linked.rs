@@ -77,7 +77,7 @@ fn a_linked_container_is_found_by_its_alias_and_names() {
         "{refused:?}"
     );
 
-    // Its name ends like the path of a container's logs, which stay.
+    // A link is taken away by its name alone, and nothing else that is called so.
     host.sh("docker run -d --name tells --link db:logs busybox sh -c 'echo told; sleep 100000'")
         .ok();
     eventually("the log has what was told", || {

@@ -382,8 +382,12 @@ fn logs_can_be_taken_away() {
                 .then_some(())
         });
         assert_eq!(
-            host.api("DELETE", &format!("/v1.45/containers/{driver}/logs"), None)
-                .status,
+            host.api(
+                "POST",
+                &format!("/v1.45/containers/{driver}/clear-logs"),
+                None
+            )
+            .status,
             204
         );
     }

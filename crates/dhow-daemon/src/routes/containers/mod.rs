@@ -38,7 +38,8 @@ pub fn router() -> Router<AppState> {
         .route("/containers/{id}", delete(remove))
         .route("/containers/{id}/json", get(inspect))
         .route("/containers/{id}/top", get(top))
-        .route("/containers/{id}/logs", get(logs).delete(clear_logs))
+        .route("/containers/{id}/logs", get(logs))
+        .route("/containers/{id}/clear-logs", post(clear_logs))
         .route("/containers/{id}/start", post(start))
         .route("/containers/{id}/stop", post(stop))
         .route("/containers/{id}/restart", post(restart))
@@ -342,15 +343,8 @@ async fn logs(
     Ok(state.stream(content_type, stream))
 }
 
-/// No operation of Docker's. There the name of a link ends like this, which is a link's that is called `logs`.
-async fn clear_logs(
-    State(state): State<AppState>,
-    Path(id): Path<String>,
-    params: Params,
-) -> Result<StatusCode> {
-    if params.flag("link") {
-        return remove(State(state), Path(format!("{id}/logs")), params).await;
-    }
+/// No operation of Docker's. The path is none that the removal of a link can have, which is `DELETE /containers/{id}/{alias}`.
+async fn clear_logs(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode> {
     let engine = state.engine.clone();
     state
         .finish(async move { engine.streams().clear_logs(&id).await })
