@@ -1,6 +1,6 @@
 //! The daemon itself: ping, version, info, API versions.
 
-use dhow_tests::{Engine, HostOptions, TestHost};
+use dhow_tests::{Engine, HostOptions, TestHost, eventually};
 
 #[test]
 fn ping() {
@@ -265,4 +265,31 @@ fn samples_that_were_not_taken_have_gos_zero_time() {
         (&state["StartedAt"], &state["FinishedAt"]),
         (&zero.into(), &zero.into())
     );
+}
+
+#[test]
+fn a_daemon_that_nobody_asks_anything_gives_memory_back() {
+    let host = TestHost::start();
+    if host.engine != Engine::Dhow {
+        return;
+    }
+    // Kilobytes of the program's own file.
+    let mapped = || -> u64 {
+        let status = format!("/proc/{}/status", host.daemon_pid());
+        let status = std::fs::read_to_string(status).expect("the daemon runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("RssFile:"));
+        line.and_then(|l| l.split_whitespace().next()?.parse().ok())
+            .expect("the kernel tells")
+    };
+    host.sh("docker run -d --name box busybox sleep 100000")
+        .ok();
+    host.sh("docker ps && docker inspect box && docker images && docker info")
+        .ok();
+    let busy = mapped();
+    eventually("it holds a third of what it held", || {
+        (mapped() < busy / 3).then_some(())
+    });
+    // What it has let go of is there again when it is wanted.
+    assert_eq!(host.sh("docker exec box echo here").ok(), "here");
+    assert_eq!(host.state("box"), "running");
 }

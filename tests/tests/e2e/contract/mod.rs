@@ -162,9 +162,11 @@ impl Session {
     }
 }
 
+/// The sentence of a refusal by a route that knows what it refuses.
 fn message(answer: &Answer) -> Option<String> {
     let body: Value = serde_json::from_str(&answer.body).ok()?;
-    Some(body["message"].as_str()?.to_owned())
+    let sentence = body["message"].as_str()?;
+    (sentence != "page not found").then(|| sentence.to_owned())
 }
 
 fn keeps_to(version: &'static str) {
