@@ -127,10 +127,12 @@ impl Store {
         }
     }
 
+    /// Where a context's `meta.json` is.
     pub fn meta_directory(&self, name: &str) -> PathBuf {
         self.root.join("meta").join(hashed(name))
     }
 
+    /// Where its certificates and key are.
     pub fn tls_directory(&self, name: &str) -> PathBuf {
         self.root.join("tls").join(hashed(name))
     }
@@ -139,6 +141,7 @@ impl Store {
         self.meta_directory(name).exists()
     }
 
+    /// What is known of a context. Fails, in Docker's words, where there is none.
     pub fn read(&self, name: &str) -> Result<Metadata> {
         let path = self.meta_directory(name).join(META);
         let text = fs::read(&path).map_err(|error| {
@@ -191,6 +194,7 @@ impl Store {
         Ok(found)
     }
 
+    /// Puts it in place of what was there, by rename.
     pub fn write(&self, metadata: &Metadata) -> Result<()> {
         let directory = self.meta_directory(&metadata.name);
         fs::create_dir_all(&directory).map_err(|e| failed("mkdir", &directory, &e))?;
@@ -198,6 +202,7 @@ impl Store {
         write_file(&directory.join(META), &text, 0o644)
     }
 
+    /// Removes it with its certificates. Fails, in Docker's words, where there is none.
     pub fn remove(&self, name: &str) -> Result<()> {
         for directory in [self.meta_directory(name), self.tls_directory(name)] {
             match fs::remove_dir_all(&directory) {
@@ -222,6 +227,7 @@ impl Store {
         Ok(all)
     }
 
+    /// The contents of its certificates and key, as far as there are any.
     pub fn read_tls(&self, name: &str) -> Result<TlsMaterial> {
         let mut all = TlsMaterial::new();
         for (endpoint, files) in self.tls_names(name)? {

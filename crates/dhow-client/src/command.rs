@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 #[error(
     "command {command:?} has exited with {status}, make sure the URL is valid, and Dhow or Docker 18.09 or later is installed on the remote host: stderr={errors}"
 )]
+/// How a program that was to carry a connection has ended, with what it complained of (64 KiB at most).
 pub struct CommandEnded {
     command: Vec<String>,
     status: String,

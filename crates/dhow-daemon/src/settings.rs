@@ -11,6 +11,7 @@ use crate::config::Config;
 #[derive(Clone, Debug)]
 pub struct Settings(Arc<RwLock<Arc<Current>>>);
 
+/// What holds now; who has it keeps it, also over a reload.
 #[derive(Debug)]
 pub struct Current {
     pub config: Config,
@@ -27,10 +28,12 @@ impl Settings {
         Settings(Arc::new(RwLock::new(Arc::new(current))))
     }
 
+    /// What holds now.
     pub fn current(&self) -> Arc<Current> {
         self.0.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
+    /// Puts both in place of what held, at once.
     pub fn replace(&self, config: Config, distribution: Client) {
         let current = Arc::new(Current {
             config,

@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigError, Seccomp};
 use crate::daemon::DaemonError;
 use crate::{hello, info};
 
+/// Opens the engine as the configuration wants it: with its recovery, before anything is served.
 pub async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, DaemonError> {
     let engine_config = EngineConfig {
         net: net_config(config)?,

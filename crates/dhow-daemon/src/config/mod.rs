@@ -28,6 +28,7 @@ pub const DEFAULT_FILE: &str = "/etc/dhow/daemon.json";
 /// Where the API is served.
 pub const DEFAULT_HOST: &str = "unix:///run/dhow.sock";
 
+/// Why there is no configuration: a file that can't be read, or a setting that can't be.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(transparent)]
@@ -38,6 +39,7 @@ pub enum ConfigError {
     Invalid(String),
 }
 
+/// From which severity on the daemon logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
@@ -52,6 +54,7 @@ pub enum LogLevel {
     Trace,
 }
 
+/// Lines for people, or JSON objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {

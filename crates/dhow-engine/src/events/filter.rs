@@ -50,6 +50,7 @@ impl EventFilter {
         Ok(EventFilter { filters })
     }
 
+    /// Whether an event is one of those that were asked for.
     pub fn matches(&self, event: &Event) -> bool {
         let filters = &self.filters;
         if filters.is_empty() {

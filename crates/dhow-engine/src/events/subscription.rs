@@ -10,6 +10,8 @@ use super::journal::{Item, Place, Wanted};
 use super::{EventFilter, Shared};
 use crate::background::blocking;
 
+/// A listener's place among the events: those of the past first, then each as it is told. One that falls behind is told
+/// how many it missed.
 #[derive(Debug)]
 pub struct EventSubscription {
     shared: Arc<Shared>,

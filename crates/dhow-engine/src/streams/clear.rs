@@ -9,6 +9,8 @@ use crate::containers::logging::LogSettings;
 use crate::error::{EngineError, Result};
 
 impl Streams {
+    /// Takes away all that a container has logged; who follows goes on with what comes. Fails for drivers that keep
+    /// nothing, and where it runs under a shim that can't be reached.
     pub async fn clear_logs(&self, name: &str) -> Result<()> {
         let container = self.inner.containers.find(name)?;
         let (path, _) = LogSettings::read(&container.definition().host_config.log_config)?

@@ -114,6 +114,7 @@ impl Volumes {
         options::filesystem(&table.records.get(name)?.options)
     }
 
+    /// Whether somebody, by id, is among those that a volume's filesystem is mounted for.
     pub fn is_mounted_for(&self, name: &str, user: &str) -> bool {
         let table = self.table();
         let users = table.mounted_for.get(name);

@@ -77,6 +77,7 @@ pub fn check_defaults(
 }
 
 impl LogSettings {
+    /// Reads what a container's `LogConfig` says. Refuses unknown drivers, options and values, in Docker's words.
     pub fn read(config: &LogConfig) -> Result<LogSettings> {
         let options = Options::new(&config.config);
         if config.kind == "none" {

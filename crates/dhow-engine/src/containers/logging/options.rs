@@ -40,6 +40,7 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// The value of an option, if it is given.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         let value = match self.prefix {
             "" => self.all.get(name),
@@ -110,6 +111,7 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// A number, as of files. Refuses what is none.
     pub fn count(&self, name: &str) -> Result<Option<i32>> {
         match self.get(name) {
             None | Some("") => Ok(None),
@@ -119,6 +121,7 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// Go's booleans: `1`, `t`, `true` and so on. Refuses what is none.
     pub fn boolean(&self, name: &str) -> Result<Option<bool>> {
         match self.get(name) {
             None | Some("") => Ok(None),

@@ -14,6 +14,7 @@ use super::attributes::{self, Subject};
 use super::options::Options;
 use crate::error::{EngineError, Result};
 
+/// The options of `syslog` beside those of every driver that sends.
 pub const SYSLOG: &[&str] = &[
     "syslog-address",
     "syslog-facility",
@@ -43,6 +44,7 @@ const FACILITIES: [&str; 24] = [
     "local7",
 ];
 
+/// Where entries are sent to, in which form, and what is kept of them here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
     kind: Kind,
@@ -58,6 +60,7 @@ enum Kind {
 }
 
 impl ServerSettings {
+    /// By the options of the `syslog` driver. Refuses addresses, facilities and formats that are none.
     pub fn syslog(options: &Options<'_>) -> Result<ServerSettings> {
         let address = address(options)?;
         let facility = facility(options.get("syslog-facility").unwrap_or_default())?;
@@ -71,6 +74,7 @@ impl ServerSettings {
         ServerSettings::new(Kind::Syslog { format, facility }, address, options)
     }
 
+    /// By the options of the `journald` driver.
     pub fn journald(options: &Options<'_>) -> Result<ServerSettings> {
         let path = options.get("journald-socket").unwrap_or(JOURNAL);
         if !path.starts_with('/') {

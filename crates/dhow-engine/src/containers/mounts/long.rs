@@ -11,6 +11,7 @@ use crate::id::random_hex;
 
 const SUBPATH: &str = "subpath must be a relative path within the volume";
 
+/// What one element of `HostConfig.Mounts` says. Refuses options of another type's, in Docker's words.
 pub fn read(mount: &Mount) -> Result<MountRecord> {
     let invalid = |why: &str| {
         EngineError::invalid(format!(
