@@ -89,6 +89,55 @@ wire! {
         pub status: Option<Value>,
     }
 
+    /// `POST /networks/create`.
+    #[serde(rename_all = "PascalCase")]
+    pub struct NetworkCreateRequest {
+        pub name: String,
+        /// Before 1.44: whether another network of this name is an error. It always is.
+        pub check_duplicate: bool,
+        /// Empty is `bridge`.
+        pub driver: String,
+        /// Empty is `local`.
+        pub scope: String,
+        /// Absent is true.
+        #[serde(rename = "EnableIPv4", skip_serializing_if = "Option::is_none")]
+        pub enable_ipv4: Option<bool>,
+        #[serde(rename = "EnableIPv6", skip_serializing_if = "Option::is_none")]
+        pub enable_ipv6: Option<bool>,
+        #[serde(rename = "IPAM")]
+        pub ipam: Option<Ipam>,
+        pub internal: bool,
+        pub attachable: bool,
+        pub ingress: bool,
+        pub config_only: bool,
+        pub config_from: Option<ConfigReference>,
+        pub options: Option<BTreeMap<String, String>>,
+        pub labels: Option<BTreeMap<String, String>>,
+    }
+
+    #[serde(rename_all = "PascalCase")]
+    pub struct NetworkCreateResponse {
+        pub id: String,
+        pub warning: String,
+    }
+
+    /// `POST /networks/{id}/connect`.
+    #[serde(rename_all = "PascalCase")]
+    pub struct NetworkConnectRequest {
+        /// Its name or id.
+        pub container: String,
+        pub endpoint_config: Option<EndpointSettings>,
+    }
+
+    /// `POST /networks/{id}/disconnect`.
+    #[serde(rename_all = "PascalCase")]
+    pub struct NetworkDisconnectRequest {
+        /// Its name or id.
+        pub container: String,
+        /// Also one that the engine can't find any more.
+        pub force: bool,
+    }
+
     /// `POST /networks/prune`.
     #[serde(rename_all = "PascalCase")]
     pub struct NetworksPruneReport {
