@@ -184,6 +184,9 @@ fn set_switches(config: &NetConfig) -> Result<()> {
     if config.ip_forward {
         set_switch("ip_forward")?;
     }
+    if config.internal {
+        return Ok(());
+    }
     // Connections from the host's 127.0.0.1 to a published port leave by the bridge.
     if let Err(error) = set_switch(&format!("conf/{}/route_localnet", config.bridge)) {
         tracing::warn!(%error, "published ports can't be reached by 127.0.0.1");

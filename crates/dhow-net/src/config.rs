@@ -1,4 +1,4 @@
-//! What the operator can choose about the default bridge network.
+//! What can be chosen about a bridge network: by the operator about the default one, by whoever makes it about another.
 
 use std::net::Ipv4Addr;
 
@@ -25,6 +25,10 @@ pub struct NetConfig {
     pub icc: bool,
     /// The host's address that ports are published on when the request names none (`ip`).
     pub publish_ip: Ipv4Addr,
+    /// Nothing leaves the bridge, nothing comes in from elsewhere, and containers have no way out (`--internal`).
+    pub internal: bool,
+    /// Addresses of the subnet that no container gets (`--aux-address`).
+    pub reserved: Vec<Ipv4Addr>,
     /// Name of the nf_tables table, so that several daemons can live in one network namespace.
     pub table: String,
     /// How many namespaces with an address are kept ready.
@@ -80,10 +84,20 @@ impl Default for NetConfig {
             masquerade: true,
             icc: true,
             publish_ip: Ipv4Addr::UNSPECIFIED,
+            internal: false,
+            reserved: Vec::new(),
             table: "dhow".to_owned(),
             warm: 8,
         }
     }
+}
+
+/// A network that the host has a way to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    pub net: Ipv4Net,
+    /// The link's name; empty where the way has none.
+    pub link: String,
 }
 
 /// The bridge as it is.

@@ -28,6 +28,17 @@ pub struct Endpoint {
     pub host_link: String,
 }
 
+/// A container's place on a bridge, in a namespace that was there before.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub ip: Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: Ipv4Addr,
+    pub mac: MacAddr,
+    /// The host's end of the pair, a port of the bridge.
+    pub host_link: String,
+}
+
 /// An endpoint that outlived the daemon that made it, from the store.
 #[derive(Clone, Debug)]
 pub struct LiveEndpoint {

@@ -50,6 +50,9 @@ pub enum Error {
     #[error("invalid MAC address: {0}: a link needs a unicast address")]
     UnusableMac(crate::mac::MacAddr),
 
+    #[error("the container has a link {0} already, and a number of the next names too")]
+    LinkNameTaken(String),
+
     #[error("no endpoint has the address {0}")]
     UnknownEndpoint(Ipv4Addr),
 

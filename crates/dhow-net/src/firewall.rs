@@ -49,6 +49,15 @@ pub(crate) enum Job {
         bindings: Option<Vec<PortBinding>>,
         reply: oneshot::Sender<Result<()>>,
     },
+    /// The rules of a bridge that was added, in place of those of the same name.
+    AddBridge {
+        rules: BridgeRules,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    RemoveBridge {
+        name: String,
+        reply: oneshot::Sender<Result<()>>,
+    },
     /// Ends the thread.
     Stop { remove_table: bool },
 }
@@ -286,6 +295,16 @@ impl Firewall {
                 if let Err(Err(error)) = reply.send(result) {
                     tracing::warn!(%endpoint, %error, "cannot take back published ports");
                 }
+            }
+            Job::AddBridge { rules, reply } => {
+                self.bridges.retain(|bridge| bridge.name != rules.name);
+                self.bridges.push(rules);
+                // Nobody waits any more: the bridge's removal is behind this in the queue.
+                let _ = reply.send(self.replace());
+            }
+            Job::RemoveBridge { name, reply } => {
+                self.bridges.retain(|bridge| bridge.name != name);
+                let _ = reply.send(self.replace());
             }
             Job::Stop { .. } => {}
         }
@@ -527,6 +546,7 @@ mod tests {
                 subnet: "172.17.0.0/16".parse().unwrap(),
                 masquerade: true,
                 icc: true,
+                internal: false,
             };
             let any = Ipv4Addr::UNSPECIFIED;
             let mut firewall = Firewall::open("dhow", vec![bridge], any, &[]).unwrap();

@@ -25,9 +25,9 @@ mod rtnl;
 mod sandbox;
 mod warm;
 
-pub use config::{AddressPool, BridgeInfo, NetConfig, default_pools};
+pub use config::{AddressPool, BridgeInfo, NetConfig, Reached, default_pools};
 pub use endpoint::{
-    Endpoint, EndpointRequest, LiveEndpoint, PortBinding, PortRequest, Protocol, Published,
+    Endpoint, EndpointRequest, LiveEndpoint, Place, PortBinding, PortRequest, Protocol, Published,
 };
 pub use error::{BindError, Error, PortError, PortRange, Result};
 pub use ipnet::Ipv4Net;

@@ -1,20 +1,23 @@
-//! The default bridge network as the engine sees it.
+//! A bridge network as the engine sees it, the default one or another beside it.
+//!
+//! The first is opened with two threads, one that makes namespaces and links and one that owns the rules; those that are added
+//! have theirs made by the same two.
 //!
 //! Invariant: an address, a port or a rule belongs to an endpoint that is entered here, or to none. Nothing has to be torn
 //! down when the daemon ends: containers keep their links, addresses and ports, and the next `open` takes them over.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::bridge;
-use crate::config::{BridgeInfo, NetConfig};
+use crate::bridge::{self, Bridge};
+use crate::config::{BridgeInfo, NetConfig, Reached};
 use crate::endpoint::{
-    Endpoint, EndpointRequest, LiveEndpoint, PortBinding, PortRequest, Published,
+    Endpoint, EndpointRequest, LiveEndpoint, Place, PortBinding, PortRequest, Published,
 };
 use crate::error::{Doing, Error, Result};
 use crate::firewall::{self, Firewall};
@@ -23,7 +26,10 @@ use crate::nft::ruleset::BridgeRules;
 use crate::sandbox::Maker;
 use crate::warm::{Sandboxes, Wish};
 
-/// One bridge network. Clones are the same network; with the last one its threads end.
+/// How many names a link in a namespace is tried with, should a container have made some of its own.
+const LINK_NAMES: u32 = 16;
+
+/// One bridge network. Clones are the same network; with the last one of the first its threads end.
 #[derive(Clone)]
 pub struct Network {
     inner: Arc<Inner>,
@@ -32,9 +38,13 @@ pub struct Network {
 struct Inner {
     info: BridgeInfo,
     sandboxes: Arc<Sandboxes>,
+    /// Whose thread makes what is needed: the first network's.
+    worker: Arc<Sandboxes>,
     firewall: firewall::Handle,
     endpoints: Mutex<HashMap<Ipv4Addr, Entered>>,
+    /// The first network's; another has none.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    first: bool,
 }
 
 /// An endpoint in use.
@@ -48,7 +58,9 @@ struct Entered {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.stop(false);
+        if self.first {
+            self.stop(false);
+        }
     }
 }
 
@@ -65,7 +77,55 @@ impl Network {
     /// `live` are the endpoints whose containers still run: they keep address and ports. Links and rules of others are
     /// removed.
     pub async fn open(config: NetConfig, live: Vec<LiveEndpoint>) -> Result<Network> {
-        blocking(move || open(&config, &live)).await
+        Ok(Network::open_with(config, live, Vec::new()).await?.0)
+    }
+
+    /// As [`Network::open`], with others that were there before. Of each its own result: one whose bridge can't be had keeps
+    /// no other from being there.
+    pub async fn open_with(
+        config: NetConfig,
+        live: Vec<LiveEndpoint>,
+        others: Vec<(NetConfig, Vec<LiveEndpoint>)>,
+    ) -> Result<(Network, Vec<Result<Network>>)> {
+        blocking(move || open(&config, &live, &others)).await
+    }
+
+    /// Makes another network beside this one: its bridge, or one that is there, and its rules.
+    pub async fn add(&self, config: NetConfig) -> Result<Network> {
+        let made = config.clone();
+        let bridge = self
+            .inner
+            .worker
+            .with_maker(move |maker| maker.ensure_bridge(&made))
+            .await?;
+        let rules = rules(&bridge.info, &config);
+        let network = another(self, &config, bridge, &[])?;
+        self.ask_firewall(|reply| firewall::Job::AddBridge { rules, reply })
+            .await?;
+        Ok(network)
+    }
+
+    /// Removes a network that was added, and its bridge if `with_bridge`. Its endpoints must have gone before.
+    pub async fn remove(&self, with_bridge: bool) -> Result<()> {
+        let name = self.inner.info.name.clone();
+        self.ask_firewall(|reply| firewall::Job::RemoveBridge {
+            name: name.clone(),
+            reply,
+        })
+        .await?;
+        if !with_bridge {
+            return Ok(());
+        }
+        self.inner
+            .worker
+            .with_maker(move |maker| maker.remove_link(&name))
+            .await
+    }
+
+    /// The networks that the host has a way to, but for its default routes.
+    pub async fn reachable(&self) -> Result<Vec<Reached>> {
+        let worker = &self.inner.worker;
+        worker.with_maker(|maker| maker.reachable()).await
     }
 
     pub fn bridge(&self) -> BridgeInfo {
@@ -93,21 +153,82 @@ impl Network {
             Some(endpoint) => endpoint,
             None => sandboxes.make(wish).await?.take().ok_or(Error::Closed)?,
         };
+        self.enter(endpoint.ip, request, &endpoint.host_link);
+        Ok(endpoint)
+    }
+
+    fn enter(&self, ip: Ipv4Addr, request: EndpointRequest, host_link: &str) {
         self.entered().insert(
-            endpoint.ip,
+            ip,
             Entered {
                 id: request.id,
                 name: request.name,
-                host_link: endpoint.host_link.clone(),
+                host_link: host_link.to_owned(),
                 published: false,
             },
         );
-        Ok(endpoint)
+    }
+
+    /// A link to this network in a namespace that is there: `eth` and the first number from `number` on that is free, which is
+    /// given beside the place. The way out is set by [`Network::set_gateway`].
+    ///
+    /// Cancel safe, as [`Network::connect`].
+    pub async fn join(
+        &self,
+        netns: OwnedFd,
+        number: u32,
+        request: EndpointRequest,
+    ) -> Result<(Place, u32)> {
+        if let Some(mac) = request.mac.filter(|mac| !mac.is_usable()) {
+            return Err(Error::UnusableMac(mac));
+        }
+        let wish = Wish {
+            mac: request.mac,
+            ip: request.ip,
+        };
+        let network = self.clone();
+        let (joined, number) = self
+            .inner
+            .worker
+            .with_maker(move |maker| {
+                for number in number..number.saturating_add(LINK_NAMES) {
+                    let name = format!("eth{number}");
+                    let sandboxes = &network.inner.sandboxes;
+                    if let Some(place) = sandboxes.join(maker, netns.as_fd(), &name, wish)? {
+                        return Ok((Joined::new(network, place), number));
+                    }
+                }
+                Err(Error::LinkNameTaken(format!("eth{number}")))
+            })
+            .await?;
+        let place = joined.take().ok_or(Error::Closed)?;
+        self.enter(place.ip, request, &place.host_link);
+        Ok((place, number))
+    }
+
+    /// The namespace's way out, in place of the one that it has; none without an address.
+    pub async fn set_gateway(&self, netns: OwnedFd, gateway: Option<Ipv4Addr>) -> Result<()> {
+        self.inner
+            .worker
+            .with_maker(move |maker| maker.set_default_route(netns.as_fd(), gateway))
+            .await
+    }
+
+    /// Ends an endpoint whose namespace stays: its link goes now.
+    pub async fn part(&self, ip: Ipv4Addr) -> Result<()> {
+        let link = self.entered().get(&ip).map(|e| e.host_link.clone());
+        if let Some(link) = link {
+            self.inner
+                .worker
+                .with_maker(move |maker| maker.remove_link(&link))
+                .await?;
+        }
+        self.disconnect(ip).await
     }
 
     /// A namespace without any network but its own loopback (`--network none`).
     pub async fn isolated(&self) -> Result<OwnedFd> {
-        self.inner.sandboxes.isolated().await
+        self.inner.worker.isolated().await
     }
 
     /// Makes ports of an endpoint reachable from outside: all of them or, with an error that says which and why, none.
@@ -232,6 +353,40 @@ impl Network {
     }
 }
 
+/// A link on its way to whoever asked for it. If they are gone, it goes too.
+struct Joined {
+    network: Network,
+    place: Option<Place>,
+}
+
+impl Joined {
+    fn new(network: Network, place: Place) -> Joined {
+        Joined {
+            network,
+            place: Some(place),
+        }
+    }
+
+    fn take(mut self) -> Option<Place> {
+        self.place.take()
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        let sandboxes = Arc::clone(&self.network.inner.sandboxes);
+        self.network.inner.worker.have_done(move |maker| {
+            if let Err(error) = maker.remove_link(&place.host_link) {
+                tracing::warn!(%error, "a link that nobody wants stays");
+            }
+            sandboxes.release(place.ip, &place.host_link);
+        });
+    }
+}
+
 struct ReleaseOnDrop<'a> {
     sandboxes: &'a Sandboxes,
     ip: Ipv4Addr,
@@ -252,10 +407,37 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| Error::Closed)?
 }
 
-fn open(config: &NetConfig, live: &[LiveEndpoint]) -> Result<Network> {
-    let mut maker = Maker::new()?;
-    let bridge = bridge::ensure(&mut maker.socket, config)?;
-    let mut ipam = Ipam::new(bridge.info.subnet, config.fixed_cidr, bridge.info.gateway)?;
+/// A network that has the threads of another.
+fn another(
+    first: &Network,
+    config: &NetConfig,
+    bridge: Bridge,
+    live: &[LiveEndpoint],
+) -> Result<Network> {
+    let (ipam, endpoints) = addresses(&bridge.info, config, live)?;
+    Ok(Network {
+        inner: Arc::new(Inner {
+            info: bridge.info.clone(),
+            sandboxes: Sandboxes::new(bridge, 0, ipam),
+            worker: Arc::clone(&first.inner.worker),
+            firewall: first.inner.firewall.clone(),
+            endpoints: Mutex::new(endpoints),
+            threads: Mutex::default(),
+            first: false,
+        }),
+    })
+}
+
+/// Those of a bridge, with what is taken already.
+fn addresses(
+    info: &BridgeInfo,
+    config: &NetConfig,
+    live: &[LiveEndpoint],
+) -> Result<(Ipam, HashMap<Ipv4Addr, Entered>)> {
+    let mut ipam = Ipam::new(info.subnet, config.fixed_cidr, info.gateway)?;
+    for ip in &config.reserved {
+        ipam.claim(*ip)?;
+    }
     let mut endpoints = HashMap::new();
     for endpoint in live {
         if let Err(error) = ipam.adopt(endpoint.ip) {
@@ -271,6 +453,22 @@ fn open(config: &NetConfig, live: &[LiveEndpoint]) -> Result<Network> {
             },
         );
     }
+    Ok((ipam, endpoints))
+}
+
+fn rules(info: &BridgeInfo, config: &NetConfig) -> BridgeRules {
+    BridgeRules {
+        name: info.name.clone(),
+        subnet: info.subnet,
+        masquerade: config.masquerade,
+        icc: config.icc,
+        internal: config.internal,
+    }
+}
+
+/// The bridge, without the ports of endpoints that are gone.
+fn open_bridge(maker: &mut Maker, config: &NetConfig, live: &[LiveEndpoint]) -> Result<Bridge> {
+    let bridge = bridge::ensure(&mut maker.socket, config)?;
     let removed = bridge::remove_stale_ports(&mut maker.socket, &bridge, |name| {
         live.iter().any(|endpoint| endpoint.host_link == name)
     })?;
@@ -281,14 +479,30 @@ fn open(config: &NetConfig, live: &[LiveEndpoint]) -> Result<Network> {
             "removed links of endpoints that are gone"
         );
     }
-    let rules = BridgeRules {
-        name: bridge.info.name.clone(),
-        subnet: bridge.info.subnet,
-        masquerade: config.masquerade,
-        icc: config.icc,
-    };
+    Ok(bridge)
+}
+
+fn open(
+    config: &NetConfig,
+    live: &[LiveEndpoint],
+    others: &[(NetConfig, Vec<LiveEndpoint>)],
+) -> Result<(Network, Vec<Result<Network>>)> {
+    let mut maker = Maker::new()?;
+    let bridge = open_bridge(&mut maker, config, live)?;
+    let (ipam, endpoints) = addresses(&bridge.info, config, live)?;
+    let mut all_rules = vec![rules(&bridge.info, config)];
+    let mut all_live = live.to_vec();
+    let mut bridges = Vec::with_capacity(others.len());
+    for (config, live) in others {
+        let opened = open_bridge(&mut maker, config, live);
+        if let Ok(bridge) = &opened {
+            all_rules.push(rules(&bridge.info, config));
+            all_live.extend(live.iter().cloned());
+        }
+        bridges.push(opened);
+    }
     let info = bridge.info.clone();
-    let firewall = Firewall::open(&config.table, vec![rules], config.publish_ip, live)?;
+    let firewall = Firewall::open(&config.table, all_rules, config.publish_ip, &all_live)?;
     let sandboxes = Sandboxes::new(bridge, config.warm, ipam);
     let (firewall, firewall_thread) = firewall.start()?;
     drop(maker);
@@ -298,13 +512,21 @@ fn open(config: &NetConfig, live: &[LiveEndpoint]) -> Result<Network> {
         });
         "cannot start the sandboxes' thread".to_owned()
     })?;
-    Ok(Network {
+    let first = Network {
         inner: Arc::new(Inner {
             info,
+            worker: Arc::clone(&sandboxes),
             sandboxes,
             firewall,
             endpoints: Mutex::new(endpoints),
             threads: Mutex::new(vec![firewall_thread, sandbox_thread]),
+            first: true,
         }),
-    })
+    };
+    let others = others
+        .iter()
+        .zip(bridges)
+        .map(|((config, live), bridge)| another(&first, config, bridge?, live))
+        .collect();
+    Ok((first, others))
 }

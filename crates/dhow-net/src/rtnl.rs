@@ -23,8 +23,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::mac::MacAddr;
 use crate::netlink::{
-    Batch, Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, Refusal,
-    Socket, attributes, errno,
+    Batch, Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    Refusal, Socket, attributes, errno,
 };
 
 // linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h
@@ -212,7 +212,28 @@ pub(crate) fn delete_address(batch: &mut Batch, index: u32, ip: Ipv4Net) {
     );
 }
 
-pub(crate) fn new_default_route(batch: &mut Batch, gateway: Ipv4Addr) {
+/// In place of the one that is there.
+pub(crate) fn set_default_route(batch: &mut Batch, gateway: Ipv4Addr) {
+    let mut message = default_route();
+    message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway))];
+    push(
+        batch,
+        CHANGE | NLM_F_CREATE | NLM_F_REPLACE,
+        RouteNetlinkMessage::NewRoute(message),
+    );
+}
+
+/// There may be none.
+pub(crate) fn delete_default_route(batch: &mut Batch) {
+    push(
+        batch,
+        CHANGE,
+        RouteNetlinkMessage::DelRoute(default_route()),
+    );
+    batch.tolerate(libc::ESRCH);
+}
+
+fn default_route() -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
         address_family: AddressFamily::Inet,
@@ -222,8 +243,7 @@ pub(crate) fn new_default_route(batch: &mut Batch, gateway: Ipv4Addr) {
         kind: RouteType::Unicast,
         ..RouteHeader::default()
     };
-    message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway))];
-    push(batch, CREATE, RouteNetlinkMessage::NewRoute(message));
+    message
 }
 
 /// A link, as far as it matters here.
@@ -280,11 +300,23 @@ fn link_state(message: &Message<'_>) -> Option<LinkState> {
 
 /// The link of a name, if there is one.
 pub(crate) fn find_link(socket: &mut Socket, name: &str) -> io::Result<Option<LinkState>> {
+    ask_link(socket, Link::Name(name))
+}
+
+/// The name of the link with this index, if there is one.
+pub(crate) fn link_name(socket: &mut Socket, index: u32) -> io::Result<Option<String>> {
+    if index == 0 {
+        return Ok(None);
+    }
+    Ok(ask_link(socket, Link::Index(index))?.map(|link| link.name))
+}
+
+fn ask_link(socket: &mut Socket, which: Link<'_>) -> io::Result<Option<LinkState>> {
     let mut batch = Batch::default();
     push(
         &mut batch,
         NLM_F_REQUEST,
-        RouteNetlinkMessage::GetLink(link(Link::Name(name))),
+        RouteNetlinkMessage::GetLink(link(which)),
     );
     let mut found = None;
     match socket.transact(&batch, |message| {

@@ -6,11 +6,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use crate::bridge::{self, Bridge};
+use crate::config::{NetConfig, Reached};
 use crate::endpoint::Endpoint;
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
@@ -71,8 +72,35 @@ pub(crate) trait Make {
     /// A namespace on the bridge. When it fails, what was made goes with the namespace.
     fn endpoint(&mut self, bridge: &Bridge, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint>;
 
-    /// Removes a host link, if it is still there.
+    /// Makes a link `name` to the bridge in a namespace that is there, and gives that of its other end. `None` when the
+    /// namespace has a link of this name already. When it fails, nothing of it is left.
+    fn join(
+        &mut self,
+        bridge: &Bridge,
+        netns: BorrowedFd<'_>,
+        link: Joining<'_>,
+    ) -> Result<Option<String>>;
+
+    /// The default route of a namespace, in place of the one that it has; without a gateway it has none.
+    fn set_default_route(&mut self, netns: BorrowedFd<'_>, gateway: Option<Ipv4Addr>)
+    -> Result<()>;
+
+    /// Makes a bridge, or adopts it.
+    fn ensure_bridge(&mut self, config: &NetConfig) -> Result<Bridge>;
+
+    /// The networks that the host has a way to, but for its default routes.
+    fn reachable(&mut self) -> Result<Vec<Reached>>;
+
+    /// Removes a link of the host's, if it is still there.
     fn remove_link(&mut self, name: &str) -> Result<()>;
+}
+
+/// A link to be made in a namespace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joining<'a> {
+    pub name: &'a str,
+    pub ip: Ipv4Addr,
+    pub mac: MacAddr,
 }
 
 /// A namespace, and a socket that is inside it wherever the thread is.
@@ -117,17 +145,36 @@ impl Maker {
             }
             Ok::<_, io::Error>(Entered { netns, socket })
         })();
+        self.come_home();
+        entered.doing(made)
+    }
+
+    /// A socket in a namespace that is there.
+    fn socket_in(&self, netns: BorrowedFd<'_>) -> Result<Socket> {
+        let entered = || "cannot enter a container's network namespace".to_owned();
+        move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).doing(entered)?;
+        let socket = Socket::open(libc::NETLINK_ROUTE, 0);
+        self.come_home();
+        socket.doing(entered)
+    }
+
+    fn come_home(&self) {
         if let Err(error) =
             move_into_link_name_space(self.home.as_fd(), Some(LinkNameSpaceType::Network))
         {
             // All later work of this thread would go to the wrong namespace. Its owner starts another.
             panic!("cannot come back to the host's network namespace: {error}");
         }
-        entered.doing(made)
     }
 
-    /// Makes the pair of links, and gives the name of the host's.
-    fn pair(&mut self, bridge: &Bridge, netns: &OwnedFd, mac: MacAddr) -> Result<String> {
+    /// Makes the pair of links, and gives the name of the host's. `None` when the namespace has a link of this name.
+    fn pair(
+        &mut self,
+        bridge: &Bridge,
+        netns: BorrowedFd<'_>,
+        container_link: &str,
+        mac: MacAddr,
+    ) -> Result<Option<String>> {
         for attempt in 1.. {
             let random = random_bytes().doing(|| "cannot get random bytes".to_owned())?;
             let [.., a, b, c, d] = random;
@@ -141,10 +188,10 @@ impl Maker {
                     mac: host_mac(random),
                 },
                 PairEnd {
-                    name: CONTAINER_LINK,
+                    name: container_link,
                     mac,
                 },
-                netns.as_fd(),
+                netns,
                 bridge.index,
                 bridge.info.mtu,
             );
@@ -154,11 +201,15 @@ impl Maker {
             rtnl::no_ipv6_addresses(&mut batch, Link::Name(&name));
             rtnl::up(&mut batch, Link::Name(&name));
             match self.socket.transact(&batch, |_| {}) {
-                Ok(()) => return Ok(name),
+                Ok(()) => return Ok(Some(name)),
+                // Which of the two names is taken isn't told.
                 Err(refusal)
-                    if errno(&refusal.error) == Some(libc::EEXIST)
-                        && refusal.message == 1
-                        && attempt < NAME_ATTEMPTS => {}
+                    if errno(&refusal.error) == Some(libc::EEXIST) && refusal.message == 1 =>
+                {
+                    if attempt == NAME_ATTEMPTS {
+                        return Ok(None);
+                    }
+                }
                 // br_add_if, when there is no port number left.
                 Err(refusal) if errno(&refusal.error) == Some(libc::EXFULL) => {
                     return Err(Error::BridgeFull(bridge.info.name.clone()));
@@ -188,7 +239,10 @@ impl Make for Maker {
     fn endpoint(&mut self, bridge: &Bridge, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
         self.mend()?;
         let mut entered = self.enter_new()?;
-        let host_link = self.pair(bridge, &entered.netns, mac)?;
+        let host_link = self
+            .pair(bridge, entered.netns.as_fd(), CONTAINER_LINK, mac)?
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EEXIST))
+            .doing(|| format!("cannot make a port of bridge {}", bridge.info.name))?;
         let index = match self.index {
             Some(index) => index,
             None => {
@@ -203,7 +257,7 @@ impl Make for Maker {
         rtnl::up(&mut batch, Link::Index(index));
         rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
         rtnl::new_address(&mut batch, index, bridge.container_net(ip));
-        rtnl::new_default_route(&mut batch, bridge.info.gateway);
+        rtnl::set_default_route(&mut batch, bridge.info.gateway);
         match entered.socket.transact(&batch, |_| {}) {
             Ok(()) => {}
             Err(refusal)
@@ -228,6 +282,75 @@ impl Make for Maker {
             mac,
             host_link,
         })
+    }
+
+    fn join(
+        &mut self,
+        bridge: &Bridge,
+        netns: BorrowedFd<'_>,
+        link: Joining<'_>,
+    ) -> Result<Option<String>> {
+        self.mend()?;
+        let mut inside = self.socket_in(netns)?;
+        let Some(host_link) = self.pair(bridge, netns, link.name, link.mac)? else {
+            return Ok(None);
+        };
+        let addressed = (|| {
+            let found = rtnl::find_link(&mut inside, link.name)?;
+            let index = found
+                .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?
+                .index;
+            let mut batch = Batch::default();
+            rtnl::no_ipv6_addresses(&mut batch, Link::Index(index));
+            rtnl::up(&mut batch, Link::Index(index));
+            rtnl::new_address(&mut batch, index, bridge.container_net(link.ip));
+            inside.transact(&batch, |_| {}).map_err(io::Error::from)
+        })();
+        match addressed {
+            Ok(()) => Ok(Some(host_link)),
+            Err(error) => {
+                bridge::remove_link(&mut self.socket, &host_link)?;
+                Err(error).doing(|| format!("cannot give a container the address {}", link.ip))
+            }
+        }
+    }
+
+    fn set_default_route(
+        &mut self,
+        netns: BorrowedFd<'_>,
+        gateway: Option<Ipv4Addr>,
+    ) -> Result<()> {
+        let mut inside = self.socket_in(netns)?;
+        let mut batch = Batch::default();
+        match gateway {
+            Some(gateway) => rtnl::set_default_route(&mut batch, gateway),
+            None => rtnl::delete_default_route(&mut batch),
+        }
+        inside
+            .transact(&batch, |_| {})
+            .map_err(io::Error::from)
+            .doing(|| "cannot set a container's default route".to_owned())
+    }
+
+    fn ensure_bridge(&mut self, config: &NetConfig) -> Result<Bridge> {
+        self.mend()?;
+        bridge::ensure(&mut self.socket, config)
+    }
+
+    fn reachable(&mut self) -> Result<Vec<Reached>> {
+        self.mend()?;
+        let mut all = rtnl::routes(&mut self.socket).doing(|| "cannot list routes".to_owned())?;
+        all.extend(rtnl::addresses(&mut self.socket).doing(|| "cannot list addresses".to_owned())?);
+        let mut reached = Vec::with_capacity(all.len());
+        for one in all {
+            let link = rtnl::link_name(&mut self.socket, one.link)
+                .doing(|| "cannot look a link up".to_owned())?;
+            reached.push(Reached {
+                net: one.net,
+                link: link.unwrap_or_default(),
+            });
+        }
+        Ok(reached)
     }
 
     fn remove_link(&mut self, name: &str) -> Result<()> {
@@ -255,7 +378,6 @@ fn host_mac(random: [u8; 10]) -> MacAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::NetConfig;
 
     #[test]
     fn an_index_that_the_kernel_has_taken() {

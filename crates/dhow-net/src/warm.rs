@@ -7,19 +7,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use crate::bridge::Bridge;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Place};
 use crate::error::{Error, Result};
 use crate::ipam::Ipam;
 use crate::keeper::keep;
 use crate::mac::MacAddr;
-use crate::sandbox::{Make, host_link_name, host_link_number};
+use crate::sandbox::{Joining, Make, host_link_name, host_link_number};
 
 /// How long after one was taken the next is made, while enough are left: the start that took it needs the processors more.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -42,6 +42,8 @@ enum Job {
     Isolated {
         reply: oneshot::Sender<Result<OwnedFd>>,
     },
+    /// Whatever else a maker is needed for.
+    Do(Box<dyn FnOnce(&mut dyn Make) + Send>),
 }
 
 struct State {
@@ -216,6 +218,61 @@ impl Sandboxes {
         self.ask(|reply| Job::Isolated { reply }).await
     }
 
+    /// Has the thread do something, also if nobody waits for the answer any more.
+    pub async fn with_maker<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Make) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(|reply| {
+            Job::Do(Box::new(move |maker| {
+                // An answer that nobody takes is dropped, and undoes itself if it has to.
+                let _ = reply.send(work(maker));
+            }))
+        })
+        .await
+    }
+
+    /// As [`Sandboxes::with_maker`], for those who can't wait. Nothing happens when the thread has ended.
+    pub fn have_done(&self, work: impl FnOnce(&mut dyn Make) + Send + 'static) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        state.jobs.push_back(Job::Do(Box::new(work)));
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// A link of this bridge in a namespace that is there, with an address as wished. `None` when the namespace has a link of
+    /// that name.
+    pub fn join(
+        &self,
+        maker: &mut dyn Make,
+        netns: BorrowedFd<'_>,
+        name: &str,
+        wish: Wish,
+    ) -> Result<Option<Place>> {
+        let ip = self.address(maker, wish)?;
+        let taken = self.taken(ip);
+        let former = self.lock().retired.remove(&ip);
+        if let Some(number) = former {
+            maker.remove_link(&host_link_name(number))?;
+        }
+        let mac = wish.mac.unwrap_or_else(|| MacAddr::of_ipv4(ip));
+        let link = Joining { name, ip, mac };
+        let Some(host_link) = maker.join(&self.bridge, netns, link)? else {
+            return Ok(None);
+        };
+        taken.keep();
+        Ok(Some(Place {
+            ip,
+            prefix: self.bridge.info.subnet.prefix_len(),
+            gateway: self.bridge.info.gateway,
+            mac,
+            host_link,
+        }))
+    }
+
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> Job) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         {
@@ -286,6 +343,7 @@ impl Sandboxes {
                     // A lease that nobody takes gives itself back.
                     let _ = reply.send(result);
                 }
+                Work::Job(Job::Do(work)) => work(&mut maker),
                 Work::Job(Job::Isolated { reply }) => {
                     // A namespace that nobody takes is closed.
                     let _ = reply.send(maker.isolated());
@@ -369,7 +427,7 @@ impl Sandboxes {
     }
 
     /// An address as wished. What is warm makes room.
-    fn address(&self, maker: &mut impl Make, wish: Wish) -> Result<Ipv4Addr> {
+    fn address(&self, maker: &mut dyn Make, wish: Wish) -> Result<Ipv4Addr> {
         let mut state = self.lock();
         let at = match wish.ip {
             Some(ip) => state.warm.iter().position(|endpoint| endpoint.ip == ip),
@@ -447,6 +505,27 @@ mod tests {
                 mac,
                 host_link: host_link_name(1),
             })
+        }
+
+        fn join(
+            &mut self,
+            _: &Bridge,
+            _: BorrowedFd<'_>,
+            _: Joining<'_>,
+        ) -> Result<Option<String>> {
+            Ok(Some(host_link_name(2)))
+        }
+
+        fn set_default_route(&mut self, _: BorrowedFd<'_>, _: Option<Ipv4Addr>) -> Result<()> {
+            Ok(())
+        }
+
+        fn ensure_bridge(&mut self, _: &crate::NetConfig) -> Result<Bridge> {
+            Err(Error::Died)
+        }
+
+        fn reachable(&mut self) -> Result<Vec<crate::Reached>> {
+            Ok(Vec::new())
         }
 
         fn remove_link(&mut self, _: &str) -> Result<()> {

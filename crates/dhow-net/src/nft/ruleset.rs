@@ -56,6 +56,8 @@ pub(crate) struct BridgeRules {
     pub subnet: Ipv4Net,
     pub masquerade: bool,
     pub icc: bool,
+    /// Nothing is forwarded from the bridge or onto it.
+    pub internal: bool,
 }
 
 /// A published port and the container behind it.
@@ -214,6 +216,27 @@ fn common_rules() -> Vec<(&'static str, Rule)> {
 
 fn bridge_rules(bridge: &BridgeRules) -> Vec<(&'static str, Rule)> {
     let name = &bridge.name;
+    let between = if bridge.icc {
+        Verdict::Accept
+    } else {
+        Verdict::Drop
+    };
+    // Seen only where bridged packets are handed to the IP hooks (br_netfilter).
+    let bridged = (
+        CHAIN_FORWARD,
+        Rule::new().leaves_by(name).arrives_by(name).decide(between),
+    );
+    let onto = (
+        CHAIN_FORWARD,
+        Rule::new().leaves_by(name).decide(Verdict::Drop),
+    );
+    if bridge.internal {
+        let off = (
+            CHAIN_FORWARD,
+            Rule::new().arrives_by(name).decide(Verdict::Drop),
+        );
+        return vec![bridged, onto, off];
+    }
     let mut rules = vec![
         (
             CHAIN_POSTROUTING,
@@ -240,11 +263,6 @@ fn bridge_rules(bridge: &BridgeRules) -> Vec<(&'static str, Rule)> {
                 .masquerade(),
         ));
     }
-    let between = if bridge.icc {
-        Verdict::Accept
-    } else {
-        Verdict::Drop
-    };
     rules.extend([
         (
             CHAIN_FORWARD,
@@ -253,15 +271,8 @@ fn bridge_rules(bridge: &BridgeRules) -> Vec<(&'static str, Rule)> {
                 .translated()
                 .decide(Verdict::Accept),
         ),
-        // Seen here only where bridged packets are handed to the IP hooks (br_netfilter).
-        (
-            CHAIN_FORWARD,
-            Rule::new().leaves_by(name).arrives_by(name).decide(between),
-        ),
-        (
-            CHAIN_FORWARD,
-            Rule::new().leaves_by(name).decide(Verdict::Drop),
-        ),
+        bridged,
+        onto,
     ]);
     rules
 }
@@ -427,6 +438,7 @@ mod tests {
             subnet: "172.17.0.0/16".parse().unwrap(),
             masquerade: true,
             icc: true,
+            internal: false,
         };
         let with = rule_count(std::slice::from_ref(&bridge));
         bridge.masquerade = false;

@@ -1,0 +1,168 @@
+//! Several bridge networks of one daemon: who reaches whom, containers on more than one, and what is left of one removed.
+
+mod world;
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use dhow_net::{EndpointRequest, LiveEndpoint, NetConfig, Network, Place};
+use world::*;
+
+fn config(name: &str, address: &str) -> NetConfig {
+    NetConfig {
+        bridge: name.to_owned(),
+        bridge_ip: Some(address.parse().unwrap()),
+        warm: 0,
+        ..NetConfig::default()
+    }
+}
+
+async fn join(network: &Network, netns: &OwnedFd, number: u32, name: &str) -> Place {
+    let request = EndpointRequest {
+        id: format!("{name}-id"),
+        name: name.to_owned(),
+        ..EndpointRequest::default()
+    };
+    let netns = netns.try_clone().unwrap();
+    let (place, given) = network.join(netns, number, request).await.unwrap();
+    assert_eq!(given, number);
+    place
+}
+
+async fn gateway(network: &Network, netns: &OwnedFd, gateway: Option<Ipv4Addr>) {
+    let netns = netns.try_clone().unwrap();
+    network.set_gateway(netns, gateway).await.unwrap();
+}
+
+#[test]
+fn networks_are_apart_and_a_container_may_be_on_two() {
+    on_a_host(|w| async move {
+        let first = open(NetConfig::default()).await;
+        let red = first.add(config("br-red", "10.1.0.1/24")).await.unwrap();
+        let blue = first.add(config("br-blue", "10.2.0.1/24")).await.unwrap();
+        let [a, b, both] = [(); 3].map(|()| first.isolated());
+        let (a, b, both) = (a.await.unwrap(), b.await.unwrap(), both.await.unwrap());
+        let a_red = join(&red, &a, 0, "a").await;
+        let b_blue = join(&blue, &b, 0, "b").await;
+        gateway(&first, &a, Some(a_red.gateway)).await;
+        gateway(&first, &b, Some(b_blue.gateway)).await;
+        let both_red = join(&red, &both, 0, "both").await;
+        let both_blue = join(&blue, &both, 1, "both").await;
+        for netns in [a.as_fd(), b.as_fd(), both.as_fd(), w.world.as_fd()] {
+            serve_tcp(netns, 80);
+        }
+        // The second link's name is taken, the next is found.
+        let request = EndpointRequest::default();
+        let extra = first.join(both.try_clone().unwrap(), 1, request).await;
+        let (third, number) = extra.unwrap();
+        assert_eq!(number, 2);
+        assert_eq!(third.gateway, first.bridge().gateway);
+
+        assert!(is_silent(&a, (b_blue.ip, 80)));
+        assert!(is_silent(&b, (a_red.ip, 80)));
+        assert_eq!(ask_tcp(&a, (both_red.ip, 80)), Some(a_red.ip));
+        assert_eq!(ask_tcp(&b, (both_blue.ip, 80)), Some(b_blue.ip));
+        assert_eq!(ask_tcp(&both, (a_red.ip, 80)), Some(both_red.ip));
+        assert_eq!(ask_tcp(&both, (b_blue.ip, 80)), Some(both_blue.ip));
+        assert_eq!(ask_tcp(&a, (WORLD, 80)), Some(HOST));
+        // Whoever is on both has the way out that was chosen, and no other.
+        assert!(is_silent(&both, (WORLD, 80)));
+        gateway(&first, &both, Some(both_red.gateway)).await;
+        assert_eq!(ask_tcp(&both, (WORLD, 80)), Some(HOST));
+        gateway(&first, &both, None).await;
+        gateway(&first, &both, None).await;
+        assert!(is_silent(&both, (WORLD, 80)));
+
+        // A published port of a network that was added.
+        let published = blue.publish(b_blue.ip, &[tcp(80, 8080)]).await.unwrap();
+        assert_eq!(ask_tcp(&w.world, (HOST, 8080)), Some(WORLD));
+        assert_eq!(published.bindings.len(), 1);
+
+        // One parts while its namespace stays; its address is free again.
+        blue.part(both_blue.ip).await.unwrap();
+        assert_eq!(ports("br-blue"), std::slice::from_ref(&b_blue.host_link));
+        blue.part(b_blue.ip).await.unwrap();
+        blue.remove(true).await.unwrap();
+        assert!(!try_run("ip -o link").contains("br-blue"));
+        assert!(!try_run("nft list ruleset").contains("br-blue"));
+        assert_eq!(ask_tcp(&a, (both_red.ip, 80)), Some(a_red.ip));
+        let reached = first.reachable().await.unwrap();
+        let ours = |net: &str| reached.iter().any(|r| r.net.trunc().to_string() == net);
+        assert!(ours("10.1.0.0/24") && !ours("10.2.0.0/24"), "{reached:?}");
+        first.destroy().await;
+    });
+}
+
+#[test]
+fn an_internal_network_has_no_way_out_or_in() {
+    on_a_host(|w| async move {
+        let first = open(NetConfig::default()).await;
+        let internal = NetConfig {
+            internal: true,
+            ..config("br-in", "10.3.0.1/24")
+        };
+        let internal = first.add(internal).await.unwrap();
+        let [a, b] = [(); 2].map(|()| first.isolated());
+        let (a, b) = (a.await.unwrap(), b.await.unwrap());
+        let a_in = join(&internal, &a, 0, "a").await;
+        let b_in = join(&internal, &b, 0, "b").await;
+        // Even one that makes itself a route.
+        gateway(&first, &a, Some(a_in.gateway)).await;
+        for netns in [a.as_fd(), b.as_fd(), w.world.as_fd()] {
+            serve_tcp(netns, 80);
+        }
+        assert_eq!(ask_tcp(&a, (b_in.ip, 80)), Some(a_in.ip));
+        assert!(is_silent(&a, (WORLD, 80)));
+        inside(&w.world, || run("ip route add 10.3.0.0/24 via 192.0.2.1"))
+            .join()
+            .unwrap();
+        assert!(is_silent(&w.world, (a_in.ip, 80)));
+        first.destroy().await;
+    });
+}
+
+#[test]
+fn the_next_daemon_takes_all_of_them_over() {
+    on_a_host(|w| async move {
+        let red = config("br-red", "10.1.0.1/24");
+        let first = open(NetConfig::default()).await;
+        let network = first.add(red.clone()).await.unwrap();
+        let a = first.isolated().await.unwrap();
+        let place = join(&network, &a, 0, "a").await;
+        let stale = first.isolated().await.unwrap();
+        join(&network, &stale, 0, "stale").await;
+        gateway(&first, &a, Some(place.gateway)).await;
+        serve_tcp(&a, 80);
+        let published = network.publish(place.ip, &[tcp(80, 8080)]).await.unwrap();
+        first.close().await;
+        drop(network);
+
+        let live = LiveEndpoint {
+            id: "a-id".to_owned(),
+            name: "a".to_owned(),
+            ip: place.ip,
+            mac: place.mac,
+            host_link: place.host_link.clone(),
+            bindings: published.bindings.clone(),
+        };
+        // One whose bridge can't be had keeps no other away.
+        let bad = config("lo", "10.9.0.1/24");
+        let (first, others) = Network::open_with(
+            NetConfig::default(),
+            Vec::new(),
+            vec![(bad, Vec::new()), (red, vec![live])],
+        )
+        .await
+        .unwrap();
+        let [bad, red] = <[_; 2]>::try_from(others).map_err(|_| "two").unwrap();
+        assert!(bad.is_err());
+        let red = red.unwrap();
+        assert_eq!(ports("br-red"), [place.host_link]);
+        assert_eq!(ask_tcp(&w.world, (HOST, 8080)), Some(WORLD));
+        let b = first.isolated().await.unwrap();
+        assert_ne!(join(&red, &b, 0, "b").await.ip, place.ip);
+        red.unpublish(place.ip, &published.bindings).await.unwrap();
+        assert!(is_silent(&w.world, (HOST, 8080)));
+        first.destroy().await;
+    });
+}
