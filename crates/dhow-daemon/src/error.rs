@@ -92,6 +92,7 @@ fn engine_status(e: &EngineError) -> StatusCode {
         | E::Leftovers { .. }
         | E::ExecState { .. }
         | E::Resize { .. } => StatusCode::CONFLICT,
+        E::NotPermitted(_) => StatusCode::FORBIDDEN,
         E::NotModified => StatusCode::NOT_MODIFIED,
         E::Invalid(_) => StatusCode::BAD_REQUEST,
         E::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,

@@ -95,8 +95,9 @@ impl Engine {
         let networks = Networks::open(
             config.net.clone(),
             config.dns.clone(),
-            recovery::live_endpoints(&stored),
+            &recovery::live(&stored),
             events.clone(),
+            store.clone(),
             id.clone(),
         )
         .await?;

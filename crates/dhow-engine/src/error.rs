@@ -60,6 +60,9 @@ pub enum EngineError {
         place.display()
     )]
     SetAside { what: String, place: PathBuf },
+    /// It is not for clients to do.
+    #[error("{0}")]
+    NotPermitted(String),
     /// A container's state refuses what was asked for.
     #[error("{0}")]
     Refused(String),

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dhow_net::LiveEndpoint;
 use dhow_runtime::client::{Reach, reach};
 use dhow_runtime::read_exit_record;
 
@@ -19,6 +18,7 @@ use crate::containers::state::{Event, State};
 use crate::containers::{Containers, Notice, Notices};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
+use crate::networks::Live;
 use crate::supervisor::{Supervisor, end};
 
 /// What was found at the start, for the log.
@@ -47,12 +47,14 @@ pub struct RecoveryReport {
 const SHIM_PATIENCE: Duration = Duration::from_secs(5);
 const SHIM_PAUSE: Duration = Duration::from_millis(20);
 
-/// The endpoints that may still be in use, for the network to take over.
-pub fn live_endpoints(stored: &[StoredContainer]) -> Vec<LiveEndpoint> {
-    stored
-        .iter()
-        .filter_map(|c| c.life.endpoint.as_ref()?.live(&c.name))
-        .collect()
+/// The containers whose endpoints may still be in use, for the networks to take over.
+pub fn live(stored: &[StoredContainer]) -> Vec<Live<'_>> {
+    let live = stored.iter().filter(|c| !c.life.endpoints.is_empty());
+    live.map(|c| Live {
+        wishes: c.definition.wishes(&c.id, &c.name),
+        endpoints: &c.life.endpoints,
+    })
+    .collect()
 }
 
 enum Found {
@@ -217,10 +219,11 @@ impl Recovery {
 
     /// A start that came to no process before its daemon ended.
     async fn give_up_start(&self, container: &Arc<Container>) {
-        let endpoint = container.view().life.endpoint.take();
-        if let Some(endpoint) = endpoint {
-            self.containers.networks().leave(&endpoint).await;
-        }
+        let endpoints = std::mem::take(&mut container.view().life.endpoints);
+        self.containers
+            .networks()
+            .leave(&container.id, &endpoints)
+            .await;
         self.containers.unmount_volumes(container).await;
         let definition = container.definition();
         let policy = definition.restart_policy().unwrap_or_default();

@@ -63,13 +63,9 @@ pub fn hosts(hosts: &Hosts<'_>) -> Result<String, FileError> {
     for (address, names) in hosts.linked {
         line(&mut text, *address, names);
     }
+    let names = own_names(hosts.hostname, hosts.domain);
     for address in hosts.addresses {
-        if hosts.domain.is_empty() {
-            line(&mut text, *address, hosts.hostname);
-        } else {
-            let names = format!("{0}.{1} {0}", hosts.hostname, hosts.domain);
-            line(&mut text, *address, &names);
-        }
+        line(&mut text, *address, &names);
     }
     Ok(text)
 }
@@ -110,6 +106,31 @@ pub fn with_host(hosts: &str, name: &str, new: Option<(IpAddr, &str)>) -> String
         }
     }
     if let Some((address, names)) = new {
+        line(&mut text, address, names);
+    }
+    text
+}
+
+/// What a container is called by itself: `host.domain host`, or `host`.
+pub fn own_names(hostname: &str, domain: &str) -> String {
+    match domain {
+        "" => hostname.to_owned(),
+        domain => format!("{hostname}.{domain} {hostname}"),
+    }
+}
+
+/// The same with other names for an address, on its line or at the end; or without the address.
+pub fn with_address(hosts: &str, address: IpAddr, names: Option<&str>) -> String {
+    let is_it = |line: &str| {
+        let first = line.split_whitespace().next();
+        first.and_then(|word| word.parse().ok()) == Some(address)
+    };
+    let mut text = String::with_capacity(hosts.len());
+    for old in hosts.lines().filter(|line| !is_it(line)) {
+        text.push_str(old);
+        text.push('\n');
+    }
+    if let Some(names) = names.filter(|names| !names.is_empty()) {
         line(&mut text, address, names);
     }
     text

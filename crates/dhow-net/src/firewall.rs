@@ -49,6 +49,13 @@ pub(crate) enum Job {
         bindings: Option<Vec<PortBinding>>,
         reply: oneshot::Sender<Result<()>>,
     },
+    /// What one endpoint has published is another's from now on.
+    Move {
+        from: Ipv4Addr,
+        to: Ipv4Addr,
+        name: String,
+        reply: oneshot::Sender<Result<()>>,
+    },
     /// The rules of a bridge that was added, in place of those of the same name.
     AddBridge {
         rules: BridgeRules,
@@ -296,6 +303,15 @@ impl Firewall {
                     tracing::warn!(%endpoint, %error, "cannot take back published ports");
                 }
             }
+            Job::Move {
+                from,
+                to,
+                name,
+                reply,
+            } => {
+                // Nobody who waits no more has to know.
+                let _ = reply.send(self.move_ports(from, to, &name));
+            }
             Job::AddBridge { rules, reply } => {
                 self.bridges.retain(|bridge| bridge.name != rules.name);
                 self.bridges.push(rules);
@@ -353,6 +369,19 @@ impl Firewall {
         let after = forwards(endpoint, &self.ports.of(endpoint));
         self.change(&forwards(endpoint, &own), &after)?;
         self.forget_flows(endpoint, &gone, false);
+        Ok(())
+    }
+
+    fn move_ports(&mut self, from: Ipv4Addr, to: Ipv4Addr, name: &str) -> Result<()> {
+        let moved = self.ports.of(from);
+        let before: Vec<Forward> = [from, to]
+            .into_iter()
+            .flat_map(|ip| forwards(ip, &self.ports.of(ip)))
+            .collect();
+        self.ports.leave(from, &moved);
+        self.ports.enter(to, name, &moved);
+        self.change(&before, &forwards(to, &self.ports.of(to)))?;
+        self.forget_flows(from, &moved, false);
         Ok(())
     }
 

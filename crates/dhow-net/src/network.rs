@@ -269,6 +269,23 @@ impl Network {
         .await
     }
 
+    /// What the endpoint `from`, of this network or another, has published is from now on `to`'s, which is this network's.
+    pub async fn take_ports(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<()> {
+        let name = {
+            let mut endpoints = self.entered();
+            let entered = endpoints.get_mut(&to).ok_or(Error::UnknownEndpoint(to))?;
+            entered.published = true;
+            entered.name.clone()
+        };
+        self.ask_firewall(|reply| firewall::Job::Move {
+            from,
+            to,
+            name,
+            reply,
+        })
+        .await
+    }
+
     /// Ends an endpoint: its ports and its address are free again. An endpoint that isn't there is passed over.
     ///
     /// The kernel removes the links when the namespace's last holder is gone.

@@ -43,8 +43,10 @@ enum Job {
         reply: oneshot::Sender<Result<OwnedFd>>,
     },
     /// Whatever else a maker is needed for.
-    Do(Box<dyn FnOnce(&mut dyn Make) + Send>),
+    Do(Task),
 }
+
+type Task = Box<dyn FnOnce(&mut dyn Make) + Send>;
 
 struct State {
     ipam: Ipam,

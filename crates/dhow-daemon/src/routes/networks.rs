@@ -1,13 +1,17 @@
-//! Networks: list and inspect, and what concerns those of one's own, of which there are none yet.
+//! Networks: made, shown, removed, and containers connected to them.
 
 use axum::Router;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
-use dhow_api::{Network, NetworksPruneReport};
+use dhow_api::{
+    Network, NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse,
+    NetworkDisconnectRequest, NetworksPruneReport,
+};
 
 use super::AppState;
 use crate::error::{ApiError, Result};
-use crate::json::Json;
+use crate::json::{Json, JsonBody};
 use crate::legacy;
 use crate::query::Params;
 use crate::version::Api;
@@ -17,8 +21,16 @@ pub fn router() -> Router<AppState> {
         .route("/networks", get(list))
         // Some clients ask so.
         .route("/networks/", get(list))
+        .route("/networks/create", post(create))
         .route("/networks/prune", post(prune))
         .route("/networks/{id}", get(inspect).delete(remove))
+        .route("/networks/{id}/connect", post(connect))
+        .route("/networks/{id}/disconnect", post(disconnect))
+}
+
+/// A body that there must be.
+fn needed<T>(body: Option<T>) -> Result<T> {
+    body.ok_or_else(|| ApiError::bad("invalid JSON: got EOF while reading request body"))
 }
 
 async fn list(
@@ -37,19 +49,47 @@ async fn inspect(State(state): State<AppState>, Path(id): Path<String>) -> Resul
     Ok(Json(state.engine.network(&id)?))
 }
 
-async fn remove(State(state): State<AppState>, Path(id): Path<String>) -> Result<()> {
-    let network = state.engine.network(&id)?;
-    Err(ApiError::Forbidden(format!(
-        "{} is a pre-defined network and cannot be removed",
-        network.name
-    )))
+async fn create(
+    State(state): State<AppState>,
+    JsonBody(body): JsonBody<NetworkCreateRequest>,
+) -> Result<(StatusCode, Json<NetworkCreateResponse>)> {
+    let made = state.engine.networks().create(needed(body)?).await?;
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
-/// Those that are always there are never removed.
-async fn prune(params: Params) -> Result<Json<NetworksPruneReport>> {
-    params
-        .filters()?
-        .validate(&["label", "label!", "until"])
-        .map_err(|e| ApiError::bad(e.to_string()))?;
-    Ok(Json(NetworksPruneReport::default()))
+async fn remove(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode> {
+    state.engine.networks().remove(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn connect(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<NetworkConnectRequest>,
+) -> Result<()> {
+    let request = needed(body)?;
+    let settings = request.endpoint_config.unwrap_or_default();
+    let containers = state.engine.containers();
+    containers
+        .connect(&id, &request.container, settings)
+        .await?;
+    Ok(())
+}
+
+async fn disconnect(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<NetworkDisconnectRequest>,
+) -> Result<()> {
+    let request = needed(body)?;
+    let containers = state.engine.containers();
+    containers
+        .disconnect(&id, &request.container, request.force)
+        .await?;
+    Ok(())
+}
+
+async fn prune(State(state): State<AppState>, params: Params) -> Result<Json<NetworksPruneReport>> {
+    let networks = state.engine.networks();
+    Ok(Json(networks.prune(&params.filters()?).await?))
 }

@@ -13,9 +13,6 @@ pub fn router() -> Router<AppState> {
     Router::new()
         .route("/build", post(build))
         .route("/build/prune", post(prune))
-        .route("/networks/create", post(network))
-        .route("/networks/{id}/connect", post(network))
-        .route("/networks/{id}/disconnect", post(network))
         .route("/session", post(build))
 }
 
@@ -32,8 +29,4 @@ async fn build() -> Result<()> {
 /// What nothing was kept of is pruned at once.
 async fn prune() -> Json<BuildPruneReport> {
     Json(BuildPruneReport::default())
-}
-
-async fn network() -> Result<()> {
-    refused("networks of one's own are not supported yet: there are bridge, host and none")
 }

@@ -22,13 +22,19 @@ use super::state::{Ended, Event, Refusal, State};
 use super::views::Views;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
-use crate::networks::{EndpointRecord, EtcFiles};
+use crate::networks::{EndpointRecord, EtcFiles, endpoint};
 
 /// What of a container changes while it exists, and is kept in the store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Life {
     pub state: State,
-    pub endpoint: Option<EndpointRecord>,
+    /// Its places in networks while it runs.
+    #[serde(
+        default,
+        alias = "endpoint",
+        deserialize_with = "endpoint::one_or_several"
+    )]
+    pub endpoints: Vec<EndpointRecord>,
     pub restart_count: u32,
 }
 

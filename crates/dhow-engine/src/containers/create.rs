@@ -57,7 +57,7 @@ impl Containers {
             definition,
             Life {
                 state: State::Created(Ended::default()),
-                endpoint: None,
+                endpoints: Vec::new(),
                 restart_count: 0,
             },
         ));

@@ -16,7 +16,7 @@ use super::{logging, merge, spec, validate};
 use crate::error::{EngineError, Result};
 use crate::host;
 use crate::id::ContainerId;
-use crate::networks::{NetworkMode, parse_mac};
+use crate::networks::{BRIDGE, NetworkMode, parse_mac};
 
 /// What a container will be.
 pub(super) struct Defined {
@@ -74,6 +74,12 @@ impl Containers {
                 *layers = image.chain.last().map(ToString::to_string);
             }
         }
+        // A container is on the network of its mode, where that is one, and on those with settings.
+        let mode = NetworkMode::parse(&host.network_mode);
+        let first = match &mode {
+            NetworkMode::Named(name) => self.inner.networks.settled_name(name),
+            _ => host.network_mode.clone(),
+        };
         let mut endpoints: BTreeMap<String, EndpointSettings> = networking_config
             .map(|n| n.endpoints_config)
             .unwrap_or_default()
@@ -81,15 +87,18 @@ impl Containers {
             .map(|(name, settings)| {
                 let name = match name {
                     name if name == "default" => "bridge".to_owned(),
-                    name if name == asked_network => host.network_mode.clone(),
-                    name => name,
+                    name if name == asked_network => first.clone(),
+                    name => self.inner.networks.settled_name(&name),
                 };
                 (name, settings.unwrap_or_default())
             })
             .collect();
-        check_endpoints(&endpoints, &host)?;
+        if matches!(mode, NetworkMode::Bridge | NetworkMode::Named(_)) {
+            endpoints.entry(first.clone()).or_default();
+        }
+        check_endpoints(&endpoints, &mode, &first)?;
         if let Some(mac) = mac_address.filter(|m| !m.is_empty()) {
-            let settings = endpoints.entry(host.network_mode.clone()).or_default();
+            let settings = endpoints.entry(first).or_default();
             if !settings.mac_address.is_empty() && settings.mac_address != mac {
                 return Err(EngineError::invalid(
                     "conflicting MAC addresses: the container-wide MAC address and that of its endpoint differ",
@@ -109,6 +118,7 @@ impl Containers {
             layers: image.chain.last().map(ToString::to_string),
             endpoints,
             mounts,
+            endpoints_whole: true,
         };
         if definition.command().is_empty() {
             return Err(EngineError::invalid("no command specified"));
@@ -297,28 +307,32 @@ fn check_platform(image: &Image, platform: Option<&str>, warnings: &mut Vec<Stri
     Ok(())
 }
 
-/// An endpoint's settings must be for the network that the container is on.
-fn check_endpoints(
+/// Only those on networks of a client's making can be on several, and choose addresses and names there.
+pub(super) fn check_endpoints(
     endpoints: &BTreeMap<String, EndpointSettings>,
-    host: &HostConfig,
+    mode: &NetworkMode,
+    first: &str,
 ) -> Result<()> {
     for (network, settings) in endpoints {
-        if *network != host.network_mode {
+        let is_first = network == first;
+        if !is_first && !matches!(mode, NetworkMode::Bridge | NetworkMode::Named(_)) {
             return Err(EngineError::invalid(format!(
-                "conflicting options: the container's network is {}, and settings for {network} were given",
-                host.network_mode
+                "conflicting options: the container's network is {first}, and settings for {network} were given"
             )));
+        }
+        if network != BRIDGE && matches!(NetworkMode::parse(network), NetworkMode::Named(_)) {
+            continue;
         }
         let addresses = settings.ipam_config.as_ref();
         if addresses.is_some_and(|a| !a.ipv4_address.is_empty() || !a.ipv6_address.is_empty()) {
-            return Err(EngineError::invalid(
-                "invalid config for network bridge: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only",
-            ));
+            return Err(EngineError::invalid(format!(
+                "invalid config for network {network}: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only"
+            )));
         }
         if settings.aliases.as_ref().is_some_and(|a| !a.is_empty()) {
-            return Err(EngineError::invalid(
-                "invalid config for network bridge: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks",
-            ));
+            return Err(EngineError::invalid(format!(
+                "invalid config for network {network}: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks"
+            )));
         }
     }
     Ok(())

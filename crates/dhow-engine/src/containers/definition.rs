@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::restart::RestartPolicy;
 use crate::error::{EngineError, Result};
-use crate::networks::{NetworkMode, Wishes};
+use crate::id::ContainerId;
+use crate::networks::{BRIDGE, NetworkMode, Wishes};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
@@ -19,9 +20,12 @@ pub struct Definition {
     pub image_id: String,
     /// The chain id of the image's topmost layer, by which the layers are held; none for an empty image.
     pub layers: Option<String>,
-    /// What was asked of each network, by the network's name.
+    /// What was asked of each network that it is to be on, by the network's name.
     pub endpoints: BTreeMap<String, EndpointSettings>,
     pub mounts: Vec<MountRecord>,
+    /// Whether `endpoints` has all networks. Once the network of the mode was in it only where something was asked of it.
+    #[serde(default)]
+    pub endpoints_whole: bool,
 }
 
 /// A mount as it was settled at creation.
@@ -116,13 +120,23 @@ impl MountRecord {
 }
 
 impl Definition {
+    /// A definition of the time when a container was on one network at most.
+    pub fn make_endpoints_whole(&mut self) {
+        if !std::mem::replace(&mut self.endpoints_whole, true)
+            && self.network_mode() == NetworkMode::Bridge
+        {
+            self.endpoints.entry(BRIDGE.to_owned()).or_default();
+        }
+    }
+
     pub fn network_mode(&self) -> NetworkMode {
         NetworkMode::parse(&self.host_config.network_mode)
     }
 
     /// What it asks of networks, under the container's name.
-    pub fn wishes<'a>(&'a self, name: &'a str) -> Wishes<'a> {
+    pub fn wishes<'a>(&'a self, id: &'a ContainerId, name: &'a str) -> Wishes<'a> {
         Wishes {
+            id,
             name,
             config: &self.config,
             host: &self.host_config,

@@ -9,7 +9,7 @@ use super::health::Health;
 use super::logging::LogSettings;
 use super::state::State;
 use crate::error::Result;
-use crate::networks::{NetworkMode, ports};
+use crate::networks::ports;
 
 impl Containers {
     pub fn inspect(&self, name: &str) -> Result<ContainerInspect> {
@@ -28,10 +28,10 @@ impl Containers {
         let mut command = definition.command().into_iter();
         let files = container.etc_files();
         let published = life
-            .endpoint
-            .as_ref()
-            .map(|e| e.ports.as_slice())
-            .unwrap_or_default();
+            .endpoints
+            .iter()
+            .flat_map(|e| e.ports.iter().cloned())
+            .collect::<Vec<_>>();
         let running = life.state.run().is_some();
         let network_settings = NetworkSettings {
             sandbox_id: if running {
@@ -39,18 +39,18 @@ impl Containers {
             } else {
                 String::new()
             },
-            sandbox_key: match (&life.state.run(), definition.network_mode()) {
-                (Some(run), _) => format!("/proc/{}/ns/net", run.pid),
-                (None, _) => String::new(),
+            sandbox_key: match life.state.run() {
+                Some(run) => format!("/proc/{}/ns/net", run.pid),
+                None => String::new(),
             },
-            ports: if running && definition.network_mode() == NetworkMode::Bridge {
-                ports::port_map(&definition.config, published)
+            ports: if running && !life.endpoints.is_empty() {
+                ports::port_map(&definition.config, &published)
             } else {
                 Default::default()
             },
             networks: self.inner.networks.of(
-                &definition.wishes(&name),
-                life.endpoint.as_ref(),
+                &definition.wishes(&container.id, &name),
+                &life.endpoints,
                 running,
             ),
         };

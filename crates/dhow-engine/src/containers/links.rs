@@ -118,7 +118,7 @@ impl Containers {
             };
             let (running, address) = {
                 let view = other.view();
-                let address = view.life.endpoint.as_ref().map(|e| e.ip);
+                let address = view.life.endpoints.first().map(|e| e.ip);
                 (view.life.state.run().is_some(), address)
             };
             if !running {
@@ -136,7 +136,7 @@ impl Containers {
 
     /// A container has begun to run: those that link to it, and run, find it at its address of now.
     pub(super) async fn tell_linked(&self, started: &Container) {
-        let address = started.view().life.endpoint.as_ref().map(|e| e.ip);
+        let address = started.view().life.endpoints.first().map(|e| e.ip);
         let Some(address) = address else { return };
         for container in self.inner.table.linking() {
             if container.state().run().is_none() {
@@ -220,17 +220,32 @@ fn names(other: &Container, alias: &str) -> String {
     names
 }
 
-/// Changes a running container's hosts file where it stands, for it is mounted; what the container has written there stays.
+/// Changes a link in a running container's hosts file.
 async fn change_hosts(container: &Container, alias: &str, line: Option<(IpAddr, String)>) {
-    let (path, alias) = (container.etc_files().hosts, alias.to_owned());
-    let changed = blocking(move || rewrite(&path, &alias, line)).await;
+    let alias = alias.to_owned();
+    change_file(container, move |text| {
+        let line = line
+            .as_ref()
+            .map(|(address, names)| (*address, names.as_str()));
+        files::with_host(text, &alias, line)
+    })
+    .await;
+}
+
+/// Changes a running container's hosts file where it stands, for it is mounted; what the container has written there stays.
+pub(super) async fn change_file(
+    container: &Container,
+    change: impl FnOnce(&str) -> String + Send + 'static,
+) {
+    let path = container.etc_files().hosts;
+    let changed = blocking(move || rewrite(&path, change)).await;
     if let Err(e) = changed.and_then(|changed| changed.map_err(EngineError::io("its hosts file"))) {
-        tracing::warn!(container = %container.id, error = %e, "a link in it keeps the address that it had");
+        tracing::warn!(container = %container.id, error = %e, "its hosts file keeps the addresses that it had");
     }
 }
 
 /// The file is the container's to write to, so that it may be anything by now.
-fn rewrite(path: &Path, alias: &str, line: Option<(IpAddr, String)>) -> io::Result<()> {
+fn rewrite(path: &Path, change: impl FnOnce(&str) -> String) -> io::Result<()> {
     /// One change after another: each takes what the last has left.
     static CHANGES: Mutex<()> = Mutex::new(());
     let _change = CHANGES.lock().unwrap_or_else(|e| e.into_inner());
@@ -243,10 +258,7 @@ fn rewrite(path: &Path, alias: &str, line: Option<(IpAddr, String)>) -> io::Resu
             "it is larger than {MAX_HOSTS} bytes"
         )));
     }
-    let line = line
-        .as_ref()
-        .map(|(address, names)| (*address, names.as_str()));
-    let new = files::with_host(&text, alias, line);
+    let new = change(&text);
     match new == text {
         true => Ok(()),
         false => std::fs::write(path, new),

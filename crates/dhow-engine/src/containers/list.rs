@@ -13,7 +13,7 @@ use super::definition::{Definition, MountKind};
 use super::health::HealthStatus;
 use super::state::State;
 use crate::error::{EngineError, Result};
-use crate::networks::{Attached, ports};
+use crate::networks::{Attached, EndpointRecord, NetworkMode, ports};
 
 #[derive(Clone, Debug, Default)]
 pub struct ListOptions {
@@ -163,10 +163,10 @@ impl Containers {
             .or_insert_with(|| self.shown_image(definition))
             .clone();
         let published = life
-            .endpoint
-            .as_ref()
-            .map(|e| e.ports.as_slice())
-            .unwrap_or_default();
+            .endpoints
+            .iter()
+            .flat_map(|e| e.ports.iter().cloned())
+            .collect::<Vec<_>>();
         ContainerSummary {
             id: container.id.to_string(),
             names: vec![format!("/{name}")],
@@ -176,7 +176,7 @@ impl Containers {
             created: container.created / 1_000_000_000,
             // As in Docker, only what runs has ports.
             ports: match life.state.run() {
-                Some(_) => ports::summary(&definition.config, published),
+                Some(_) => ports::summary(&definition.config, &published),
                 None => Vec::new(),
             },
             labels: definition.config.labels.clone(),
@@ -195,8 +195,8 @@ impl Containers {
                     .inner
                     .networks
                     .of(
-                        &definition.wishes(name),
-                        life.endpoint.as_ref(),
+                        &definition.wishes(&container.id, name),
+                        &life.endpoints,
                         life.state.run().is_some(),
                     )
                     .into_iter()
@@ -225,15 +225,25 @@ impl Containers {
     pub fn attached(&self) -> Vec<Attached> {
         let attached = |container: Arc<Container>| {
             let view = container.view();
-            view.life.state.run()?;
-            Some(Attached {
-                network: view.definition.host_config.network_mode.clone(),
+            if view.life.state.run().is_none() {
+                return Vec::new();
+            }
+            let at = |network: &str, endpoint: Option<EndpointRecord>| Attached {
+                network: network.to_owned(),
                 container: container.id.clone(),
                 name: view.name.to_string(),
-                endpoint: view.life.endpoint.clone(),
-            })
+                endpoint,
+            };
+            match view.definition.network_mode() {
+                NetworkMode::Host => vec![at("host", None)],
+                NetworkMode::None => vec![at("none", None)],
+                _ => {
+                    let endpoints = view.life.endpoints.iter();
+                    endpoints.map(|e| at(&e.network, Some(e.clone()))).collect()
+                }
+            }
         };
-        self.all().into_iter().filter_map(attached).collect()
+        self.all().into_iter().flat_map(attached).collect()
     }
 }
 

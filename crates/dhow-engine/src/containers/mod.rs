@@ -4,6 +4,7 @@
 //! as a [`Notice`].
 
 mod clear;
+mod connect;
 pub mod container;
 mod create;
 mod define;

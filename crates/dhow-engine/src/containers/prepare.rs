@@ -49,7 +49,7 @@ impl Containers {
     pub(super) fn write_etc_files(
         &self,
         container: &Container,
-        endpoint: Option<&EndpointRecord>,
+        endpoints: &[EndpointRecord],
     ) -> Result<()> {
         let definition = container.definition();
         let paths = container.etc_files();
@@ -58,9 +58,12 @@ impl Containers {
         }
         let name = container.name();
         let linked = self.linked_hosts(container)?;
-        self.inner
-            .networks
-            .write_files(&definition.wishes(&name), endpoint, &linked, &paths)
+        self.inner.networks.write_files(
+            &definition.wishes(&container.id, &name),
+            endpoints,
+            &linked,
+            &paths,
+        )
     }
 
     /// Says early what of a volume is not there. A link in it leads as if the volume were the root; the mount looks

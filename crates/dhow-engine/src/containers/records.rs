@@ -156,11 +156,14 @@ pub async fn containers(store: &Store) -> Result<Vec<StoredContainer>> {
 fn read(row: &rusqlite::Row<'_>) -> std::result::Result<StoredContainer, String> {
     let text = |at: usize| row.get::<_, String>(at).map_err(|e| e.to_string());
     let id = text(0)?;
+    let mut definition: Definition =
+        serde_json::from_str(&text(3)?).map_err(|e| format!("definition: {e}"))?;
+    definition.make_endpoints_whole();
     Ok(StoredContainer {
         id: ContainerId::parse(&id).ok_or("its id is not 64 hexadecimal digits")?,
         name: text(1)?,
         created: row.get(2).map_err(|e| e.to_string())?,
-        definition: serde_json::from_str(&text(3)?).map_err(|e| format!("definition: {e}"))?,
+        definition,
         life: serde_json::from_str(&text(4)?).map_err(|e| format!("state: {e}"))?,
     })
 }

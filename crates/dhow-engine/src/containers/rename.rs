@@ -42,6 +42,7 @@ impl Containers {
             return Err(e);
         }
         container.view().name = new.into();
+        self.inner.networks.renamed(&container.id, &old, new);
         self.inner.table.release(&old, &container.id);
         self.tell(&container, "rename", &[("oldName", &format!("/{old}"))]);
         Ok(())

@@ -66,21 +66,21 @@ impl Containers {
         // Its root filesystem must not be mounted twice.
         container.views.end(COPY_PATIENCE).await;
         if let Err(e) = self.clear_last_run(container).await {
-            return Err(self.start_failed(container, cause, None, e).await);
+            return Err(self.start_failed(container, cause, &[], e).await);
         }
         let definition = container.definition();
         let sandbox = match self.enter(container, &definition).await {
             Ok(sandbox) => sandbox,
-            Err(e) => return Err(self.start_failed(container, cause, None, e).await),
+            Err(e) => return Err(self.start_failed(container, cause, &[], e).await),
         };
         self.tell_volumes(container, "mount");
-        self.tell_network(container, "connect");
-        let endpoint = sandbox.endpoint.clone();
+        self.tell_networks(container, &sandbox.endpoints, "connect");
+        let endpoints = sandbox.endpoints.clone();
         match self.launch(container, sandbox).await {
             Ok(()) => Ok(()),
             Err(e) => {
                 self.tell_volumes(container, "unmount");
-                Err(self.start_failed(container, cause, endpoint, e).await)
+                Err(self.start_failed(container, cause, &endpoints, e).await)
             }
         }
     }
@@ -108,7 +108,10 @@ impl Containers {
             });
         }
         let name = container.name();
-        self.inner.networks.enter(&definition.wishes(&name)).await
+        self.inner
+            .networks
+            .enter(&definition.wishes(&container.id, &name))
+            .await
     }
 
     fn namespace_of(&self, other: &Container) -> Result<OwnedFd> {
@@ -125,24 +128,28 @@ impl Containers {
         Ok(file.into())
     }
 
-    /// Tells that a container has come to its network, or left it.
-    pub fn tell_network(&self, container: &Container, action: &str) {
-        let mode = container.definition().network_mode();
+    /// Tells that a container has come to its networks, or left them.
+    pub fn tell_networks(&self, container: &Container, endpoints: &[EndpointRecord], action: &str) {
+        let keys: Vec<&str> = match container.definition().network_mode() {
+            NetworkMode::Host => vec!["host"],
+            NetworkMode::None => vec!["none"],
+            _ => endpoints.iter().map(|e| e.network.as_str()).collect(),
+        };
         self.inner
             .networks
-            .tell(container.id.as_str(), &mode, action);
+            .tell(container.id.as_str(), keys, action);
     }
 
     async fn start_failed(
         &self,
         container: &Arc<Container>,
         cause: Cause,
-        endpoint: Option<EndpointRecord>,
+        endpoints: &[EndpointRecord],
         error: EngineError,
     ) -> EngineError {
-        if let Some(endpoint) = endpoint {
-            self.inner.networks.leave(&endpoint).await;
-            self.tell_network(container, "disconnect");
+        if !endpoints.is_empty() {
+            self.inner.networks.leave(&container.id, endpoints).await;
+            self.tell_networks(container, endpoints, "disconnect");
         }
         // A shim undoes a start that fails; one that was killed does not.
         if let Err(e) = self.clear(container).await {
@@ -156,7 +163,7 @@ impl Containers {
         let definition = container.definition();
         let restart = {
             let mut view = container.view();
-            view.life.endpoint = None;
+            view.life.endpoints.clear();
             // Clients that attached for this start see the end of their streams.
             view.pending.clear();
             cause == Cause::Policy
@@ -192,7 +199,7 @@ impl Containers {
         // Of the last run: a crash before the shim has begun would take it for this one's.
         dhow_runtime::record::remove_exit_record(&container.dir)
             .map_err(EngineError::io("removing the last run's exit record"))?;
-        self.write_etc_files(container, sandbox.endpoint.as_ref())?;
+        self.write_etc_files(container, &sandbox.endpoints)?;
         if definition.has_binds() {
             // A path of the host's may be one that does not answer.
             let definition = definition.clone();
@@ -212,7 +219,7 @@ impl Containers {
         // Before the process exists, so that a crash in between leaks neither address nor port.
         {
             let turn = container.turn().await;
-            container.view().life.endpoint = sandbox.endpoint;
+            container.view().life.endpoints = sandbox.endpoints;
             turn.save(&self.inner.store).await?;
         }
 

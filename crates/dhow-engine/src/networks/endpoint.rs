@@ -1,7 +1,7 @@
 //! A container's endpoint as it is kept: its address, and what is published of it.
 
 use dhow_net::{LiveEndpoint, MacAddr, PortBinding, Protocol};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{EngineError, Result};
 
@@ -9,6 +9,12 @@ use crate::error::{EngineError, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointRecord {
     pub id: String,
+    /// The network's key.
+    #[serde(default = "default_network")]
+    pub network: String,
+    /// The number in the name of the container's link, `eth0`.
+    #[serde(default)]
+    pub link: u32,
     pub ip: std::net::Ipv4Addr,
     pub prefix: u8,
     pub gateway: std::net::Ipv4Addr,
@@ -16,6 +22,26 @@ pub struct EndpointRecord {
     /// The host's end of the container's link.
     pub host_link: String,
     pub ports: Vec<PublishedPort>,
+}
+
+fn default_network() -> String {
+    super::BRIDGE.to_owned()
+}
+
+/// The endpoints of a life. It once had one at most.
+pub fn one_or_several<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<EndpointRecord>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Several(Vec<EndpointRecord>),
+        One(Option<Box<EndpointRecord>>),
+    }
+    Ok(match Stored::deserialize(deserializer)? {
+        Stored::Several(endpoints) => endpoints,
+        Stored::One(endpoint) => endpoint.into_iter().map(|e| *e).collect(),
+    })
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

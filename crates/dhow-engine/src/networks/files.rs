@@ -46,12 +46,12 @@ impl Networks {
     pub fn write_files(
         &self,
         wishes: &Wishes<'_>,
-        endpoint: Option<&EndpointRecord>,
+        endpoints: &[EndpointRecord],
         linked: &[(IpAddr, String)],
         paths: &EtcFiles,
     ) -> Result<()> {
         let (config, host) = (wishes.config, wishes.host);
-        let own: Vec<IpAddr> = endpoint.map(|e| IpAddr::V4(e.ip)).into_iter().collect();
+        let own: Vec<IpAddr> = endpoints.iter().map(|e| IpAddr::V4(e.ip)).collect();
         let wanted = files::Hosts {
             hostname: &config.hostname,
             domain: &config.domainname,

@@ -1,29 +1,46 @@
-//! Networks: the three that are always there (bridge, host and none), and the place that a container has in
-//! one of them.
+//! Networks: the three that are always there (bridge, host and none), those that clients make, and the places that a
+//! container has in them.
+//!
+//! A network's key is its id, but for the three, whose key is their name: their ids are made of the data-root's, and
+//! endpoints are told apart before that is known.
 
 pub mod endpoint;
 mod files;
+mod made;
+mod members;
 mod mode;
 pub mod ports;
+mod records;
 mod sandbox;
 mod show;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use dhow_api::{Actor, ContainerConfig, EndpointSettings, HostConfig};
 use dhow_net::{LiveEndpoint, NetConfig, Network};
 use dhow_oci::Digest;
+use dhow_store::Store;
 
 use crate::config::DnsConfig;
 use crate::error::{EngineError, Result};
 use crate::events::EventBus;
+use crate::id::ContainerId;
 
 pub use endpoint::{EndpointRecord, PublishedPort, parse_mac};
 pub use files::EtcFiles;
 pub use mode::NetworkMode;
 pub use sandbox::Sandbox;
 pub use show::Attached;
+
+use made::Made;
+use members::{Member, Members};
+
+/// The key of the default network.
+pub const BRIDGE: &str = "bridge";
+
+/// Those that are always there: name, which is their key, and driver.
+const PREDEFINED: [(&str, &str); 3] = [(BRIDGE, "bridge"), ("host", "host"), ("none", "null")];
 
 /// All networks. A handle; clones are the same.
 #[derive(Clone)]
@@ -36,20 +53,29 @@ struct Inner {
     config: NetConfig,
     dns: DnsConfig,
     events: EventBus,
-    /// The data-root's id: networks have theirs of it.
+    store: Store,
+    /// The data-root's id: the networks that are always there have theirs of it.
     root_id: String,
     /// Nanoseconds since the epoch.
     opened: i64,
+    /// Those that clients have made, by id.
+    made: Mutex<BTreeMap<String, Arc<Made>>>,
+    /// Held by whoever makes a network or removes one.
+    making: tokio::sync::Mutex<()>,
+    members: Members,
+    /// How many are on their way into a network, by its key.
+    entering: Mutex<HashMap<String, usize>>,
 }
 
 /// What a container's definition says of networks.
 #[derive(Clone, Copy)]
 pub struct Wishes<'a> {
+    pub id: &'a ContainerId,
     /// The container's name.
     pub name: &'a str,
     pub config: &'a ContainerConfig,
     pub host: &'a HostConfig,
-    /// What was asked of each network, by the network's name.
+    /// What was asked of each network that it is to be on, by the network's name.
     pub endpoints: &'a BTreeMap<String, EndpointSettings>,
 }
 
@@ -57,59 +83,236 @@ impl Wishes<'_> {
     pub fn mode(&self) -> NetworkMode {
         NetworkMode::parse(&self.host.network_mode)
     }
+
+    /// What others on a network that a client has made find the container by.
+    pub fn names(&self, settings: &EndpointSettings) -> Vec<String> {
+        let mut names = vec![self.name.to_owned()];
+        names.extend(settings.aliases.iter().flatten().cloned());
+        names.push(self.id.short().to_owned());
+        names.push(self.config.hostname.clone());
+        let mut seen = Vec::with_capacity(names.len());
+        for name in names {
+            if !name.is_empty() && !seen.contains(&name) {
+                seen.push(name);
+            }
+        }
+        seen
+    }
+}
+
+/// A container that runs, or may, from the store.
+pub struct Live<'a> {
+    pub wishes: Wishes<'a>,
+    pub endpoints: &'a [EndpointRecord],
 }
 
 impl Networks {
-    /// Makes the bridge, or adopts it; `live` are the endpoints that may still be in use.
+    /// Makes the bridges, or adopts them; `live` are the containers whose endpoints may still be in use.
     pub async fn open(
         config: NetConfig,
         dns: DnsConfig,
-        live: Vec<LiveEndpoint>,
+        live: &[Live<'_>],
         events: EventBus,
+        store: Store,
         root_id: String,
     ) -> Result<Networks> {
-        let net = Network::open(config.clone(), live)
+        let stored = records::all(&store).await?;
+        let on = |key: &str| -> Vec<LiveEndpoint> {
+            let of = |one: &Live<'_>| {
+                let endpoint = one.endpoints.iter().find(|e| e.network == key)?;
+                endpoint.live(one.wishes.name)
+            };
+            live.iter().filter_map(of).collect()
+        };
+        // The settings of a network's bridge are read by a handle, which needs the first bridge.
+        let mut others = Vec::new();
+        let mut with_bridge = Vec::new();
+        for record in &stored {
+            if record.config_only {
+                continue;
+            }
+            match made::net_config(&config, record) {
+                Ok(settings) => {
+                    others.push((settings, on(&record.id)));
+                    with_bridge.push(record.id.clone());
+                }
+                Err(e) => {
+                    tracing::error!(network = record.name, error = %e, "it can't be used");
+                }
+            }
+        }
+        let (net, opened) = Network::open_with(config.clone(), on(BRIDGE), others)
             .await
             .map_err(|e| EngineError::Internal(e.to_string()))?;
-        Ok(Networks {
+        let mut bridges: HashMap<String, Network> = HashMap::new();
+        for (id, opened) in with_bridge.into_iter().zip(opened) {
+            match opened {
+                Ok(network) => {
+                    bridges.insert(id, network);
+                }
+                Err(e) => tracing::error!(network = id, error = %e, "its bridge can't be had"),
+            }
+        }
+        let made = stored.into_iter().map(|record| {
+            let net = bridges.remove(&record.id);
+            (record.id.clone(), Arc::new(Made { record, net }))
+        });
+        let networks = Networks {
             inner: Arc::new(Inner {
                 net,
                 config,
                 dns,
                 events,
+                store,
                 root_id,
                 opened: dhow_api::time::now(),
+                made: Mutex::new(made.collect()),
+                making: tokio::sync::Mutex::new(()),
+                members: Members::default(),
+                entering: Mutex::default(),
             }),
-        })
+        };
+        for one in live {
+            for endpoint in one.endpoints {
+                networks.enter_member(&one.wishes, endpoint);
+            }
+        }
+        Ok(networks)
     }
 
-    /// A network's id: the same as long as the data-root is.
-    pub fn id(&self, name: &str) -> String {
-        Digest::sha256(format!("{}/{name}", self.inner.root_id).as_bytes())
+    fn made(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Made>>> {
+        self.inner.made.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A network's id: for those that are always there the same as long as the data-root is.
+    pub fn id(&self, key: &str) -> String {
+        if PREDEFINED.iter().all(|(name, _)| *name != key) {
+            return key.to_owned();
+        }
+        Digest::sha256(format!("{}/{key}", self.inner.root_id).as_bytes())
             .hex()
             .to_owned()
     }
 
-    /// Tells that a container has come to its network, or left it.
-    pub fn tell(&self, container: &str, mode: &NetworkMode, action: &str) {
-        let (name, driver) = match mode {
-            NetworkMode::Bridge => ("bridge", "bridge"),
-            NetworkMode::Host => ("host", "host"),
-            NetworkMode::None => ("none", "null"),
-            NetworkMode::Container(_) | NetworkMode::Named(_) => return,
+    /// The one of those that are always there that is meant by name, id, or the beginning of an id.
+    fn predefined(&self, name: &str) -> Option<&'static str> {
+        let by_name = PREDEFINED.iter().find(|(n, _)| *n == name);
+        let found = by_name.or_else(|| {
+            PREDEFINED
+                .iter()
+                .find(|(n, _)| !name.is_empty() && self.id(n).starts_with(name))
+        });
+        found.map(|(name, _)| *name)
+    }
+
+    /// By id, name, or the beginning of an id.
+    fn find_made(&self, name: &str) -> Result<Arc<Made>> {
+        let made = self.made();
+        let missing = || EngineError::NoSuchNetwork(name.to_owned());
+        if let Some(one) = made.get(name) {
+            return Ok(one.clone());
+        }
+        if let Some(one) = made.values().find(|m| m.record.name == name) {
+            return Ok(one.clone());
+        }
+        if name.is_empty() {
+            return Err(missing());
+        }
+        let mut beginning = made.values().filter(|m| m.record.id.starts_with(name));
+        match (beginning.next(), beginning.count()) {
+            (Some(one), 0) => Ok(one.clone()),
+            (None, _) => Err(missing()),
+            (Some(_), more) => Err(EngineError::invalid(format!(
+                "network {name} is ambiguous ({} matches found based on ID prefix)",
+                more + 1
+            ))),
+        }
+    }
+
+    /// Name and driver of a network by its key.
+    fn name_and_driver(&self, key: &str) -> Option<(String, String)> {
+        if let Some((name, driver)) = PREDEFINED.iter().find(|(name, _)| *name == key) {
+            return Some(((*name).to_owned(), (*driver).to_owned()));
+        }
+        let made = self.made();
+        let record = &made.get(key)?.record;
+        Some((record.name.clone(), record.driver.clone()))
+    }
+
+    /// The name of a network that is there, by name, id, or the beginning of an id.
+    pub fn named(&self, name: &str) -> Result<String> {
+        match self.find_made(name) {
+            Ok(made) => Ok(made.record.name.clone()),
+            Err(missing) => self.predefined(name).map(str::to_owned).ok_or(missing),
+        }
+    }
+
+    /// A network's key by its name.
+    pub fn key(&self, name: &str) -> String {
+        match self.find_made(name) {
+            Ok(made) if made.record.name == name => made.record.id.clone(),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// The name that a network has, by name, id, or the beginning of an id; as it is where there is none.
+    pub fn settled_name(&self, name: &str) -> String {
+        if let Some(name) = self.predefined(name) {
+            return name.to_owned();
+        }
+        match self.find_made(name) {
+            Ok(made) => made.record.name.clone(),
+            Err(_) => name.to_owned(),
+        }
+    }
+
+    fn enter_member(&self, wishes: &Wishes<'_>, endpoint: &EndpointRecord) {
+        let own = |name: &str| {
+            let none = EndpointSettings::default();
+            wishes.names(wishes.endpoints.get(name).unwrap_or(&none))
         };
+        let names = match self.name_and_driver(&endpoint.network) {
+            Some((name, _)) if name != BRIDGE => own(&name),
+            _ => Vec::new(),
+        };
+        self.inner.members.enter(Member {
+            container: wishes.id.clone(),
+            name: wishes.name.to_owned(),
+            endpoint: endpoint.clone(),
+            names,
+        });
+    }
+
+    /// A container has another name.
+    pub fn renamed(&self, container: &ContainerId, old: &str, new: &str) {
+        self.inner.members.rename(container, old, new);
+    }
+
+    /// Tells that a container has come to networks, or left them, by their keys.
+    pub fn tell<'a>(&self, container: &str, keys: impl IntoIterator<Item = &'a str>, action: &str) {
+        for key in keys {
+            let Some((name, driver)) = self.name_and_driver(key) else {
+                continue;
+            };
+            let attributes = [
+                ("container".to_owned(), container.to_owned()),
+                ("name".to_owned(), name),
+                ("type".to_owned(), driver),
+            ];
+            self.publish(self.id(key), action, attributes.into());
+        }
+    }
+
+    fn tell_made(&self, made: &Made, action: &str) {
         let attributes = [
-            ("container".to_owned(), container.to_owned()),
-            ("name".to_owned(), name.to_owned()),
-            ("type".to_owned(), driver.to_owned()),
+            ("name".to_owned(), made.record.name.clone()),
+            ("type".to_owned(), made.record.driver.clone()),
         ];
-        self.inner.events.publish(
-            "network",
-            action,
-            Actor {
-                id: self.id(name),
-                attributes: attributes.into(),
-            },
-        );
+        self.publish(made.record.id.clone(), action, attributes.into());
+    }
+
+    fn publish(&self, id: String, action: &str, attributes: BTreeMap<String, String>) {
+        let actor = Actor { id, attributes };
+        self.inner.events.publish("network", action, actor);
     }
 }

@@ -1,25 +1,195 @@
-//! A container's place in the network: its endpoint on the bridge, the host's namespace or one of its own,
-//! and its published ports.
+//! A container's places in networks: the namespace that it has, its endpoints there, the way out, and its published
+//! ports.
+//!
+//! One endpoint is the way out: the container's default route leads to its network's gateway, and its ports are published
+//! for its address.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
-use dhow_net::EndpointRequest;
+use dhow_api::EndpointSettings;
+use dhow_net::{EndpointRequest, MacAddr, Network};
 
 use super::endpoint::{EndpointRecord, PublishedPort, parse_mac};
-use super::{NetworkMode, Networks, Wishes, ports};
+use super::made::{HOST_BINDING, Made};
+use super::{BRIDGE, NetworkMode, Networks, Wishes, ports};
 use crate::error::{EngineError, Result};
+use crate::id::ContainerId;
 
-/// What a start gets of the network.
+/// What a start gets of the networks.
 #[derive(Default)]
 pub struct Sandbox {
     /// `None` is the host's namespace.
     pub netns: Option<OwnedFd>,
-    pub endpoint: Option<EndpointRecord>,
+    pub endpoints: Vec<EndpointRecord>,
     /// Sockets that keep the published ports, for the shim to hold.
     pub holders: Vec<OwnedFd>,
 }
 
+/// A network that a container is to be on. It is not removed meanwhile.
+struct Target {
+    key: String,
+    name: String,
+    settings: EndpointSettings,
+    /// `None` is the default network.
+    made: Option<Arc<Made>>,
+    _entering: Entering,
+}
+
+/// Somebody is on the way into a network.
+struct Entering {
+    networks: Networks,
+    key: String,
+}
+
+impl Drop for Entering {
+    fn drop(&mut self) {
+        let mut entering = self.networks.entering_counts();
+        if let Some(count) = entering.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                entering.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// What a running container has of the networks after one was added or taken away.
+pub struct Joined {
+    pub endpoints: Vec<EndpointRecord>,
+}
+
+impl Target {
+    fn internal(&self) -> bool {
+        self.made.as_ref().is_some_and(|m| m.record.internal)
+    }
+
+    fn mac(&self) -> Result<Option<MacAddr>> {
+        match self.settings.mac_address.as_str() {
+            "" => Ok(None),
+            text => parse_mac(text).map(Some),
+        }
+    }
+
+    /// The address that was asked for.
+    fn ip(&self) -> Result<Option<std::net::Ipv4Addr>> {
+        let config = self.settings.ipam_config.as_ref();
+        let Some(text) = config
+            .map(|c| c.ipv4_address.as_str())
+            .filter(|t| !t.is_empty())
+        else {
+            return Ok(None);
+        };
+        let refuse = |why: &str| {
+            EngineError::invalid(format!(
+                "invalid config for network {}: invalid endpoint settings:\n{why}",
+                self.name
+            ))
+        };
+        let ip = text
+            .parse()
+            .map_err(|_| refuse(&format!("invalid IPv4 address: {text}")))?;
+        match &self.made {
+            Some(made) if made.record.chosen_subnet => {}
+            _ => {
+                return Err(refuse(
+                    "user specified IP address is supported only when connecting to networks with user configured subnets",
+                ));
+            }
+        }
+        if self
+            .made
+            .as_ref()
+            .and_then(|m| m.subnet())
+            .is_some_and(|s| !s.contains(&ip))
+        {
+            return Err(refuse(&format!(
+                "no configured subnet or ip-range contain the IP address {ip}"
+            )));
+        }
+        Ok(Some(ip))
+    }
+}
+
 impl Networks {
+    fn entering_counts(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, usize>> {
+        self.inner
+            .entering
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Whether somebody is on the way into the network.
+    pub(super) fn entering(&self, key: &str) -> bool {
+        self.entering_counts().contains_key(key)
+    }
+
+    /// A network that a container is to be on, by name or id.
+    fn target(&self, name: &str, settings: &EndpointSettings) -> Result<Target> {
+        let found = match self.predefined(name) {
+            Some(BRIDGE) => None,
+            Some(name) => {
+                return Err(EngineError::NotPermitted(format!(
+                    "container cannot be connected to {name} network: it shares no namespace, and has none of another's"
+                )));
+            }
+            None => Some(self.find_made(name)?),
+        };
+        let key = found.as_ref().map_or(BRIDGE, |m| m.record.id.as_str());
+        let entering = {
+            // A network that goes is gone from the map before it is looked at who enters.
+            let made = self.made();
+            if key != BRIDGE && !made.contains_key(key) {
+                return Err(EngineError::NoSuchNetwork(name.to_owned()));
+            }
+            *self.entering_counts().entry(key.to_owned()).or_default() += 1;
+            Entering {
+                networks: self.clone(),
+                key: key.to_owned(),
+            }
+        };
+        if let Some(made) = &found
+            && made.record.config_only
+        {
+            return Err(EngineError::NotPermitted(format!(
+                "cannot connect to network {}: it is a configuration network",
+                made.record.name
+            )));
+        }
+        Ok(Target {
+            key: key.to_owned(),
+            name: found
+                .as_ref()
+                .map_or(BRIDGE, |m| m.record.name.as_str())
+                .to_owned(),
+            settings: settings.clone(),
+            made: found,
+            _entering: entering,
+        })
+    }
+
+    fn net_of(&self, target: &Target) -> Result<Network> {
+        match &target.made {
+            None => Ok(self.inner.net.clone()),
+            Some(made) => made.net.clone().ok_or_else(|| {
+                EngineError::Internal(format!(
+                    "the bridge of network {} can't be had: the daemon's log says why",
+                    target.name
+                ))
+            }),
+        }
+    }
+
+    /// The network of an endpoint, if it is still there.
+    fn net_by_key(&self, key: &str) -> Option<Network> {
+        match key {
+            BRIDGE => Some(self.inner.net.clone()),
+            key => self.made().get(key)?.net.clone(),
+        }
+    }
+
     /// Connects a container that is about to start. What was made is undone by [`Networks::leave`] or, on an
     /// error, here. Another container's namespace is that container's to give.
     pub async fn enter(&self, wishes: &Wishes<'_>) -> Result<Sandbox> {
@@ -29,77 +199,292 @@ impl Networks {
                 netns: Some(self.inner.net.isolated().await?),
                 ..Sandbox::default()
             }),
-            NetworkMode::Container(name) | NetworkMode::Named(name) => {
-                Err(EngineError::NoSuchNetwork(name))
+            NetworkMode::Container(name) => Err(EngineError::NoSuchNetwork(name)),
+            NetworkMode::Bridge | NetworkMode::Named(_) => {
+                let mut sandbox = Sandbox::default();
+                match self.enter_all(wishes, &mut sandbox).await {
+                    Ok(()) => Ok(sandbox),
+                    Err(e) => {
+                        self.leave(wishes.id, &sandbox.endpoints).await;
+                        Err(e)
+                    }
+                }
             }
-            NetworkMode::Bridge => self.connect(wishes).await,
         }
     }
 
-    async fn connect(&self, wishes: &Wishes<'_>) -> Result<Sandbox> {
-        let net = &self.inner.net;
+    async fn enter_all(&self, wishes: &Wishes<'_>, sandbox: &mut Sandbox) -> Result<()> {
         let requests = ports::requests(wishes.config, wishes.host)?;
-        let mac = match wishes
-            .endpoints
-            .get("bridge")
-            .map(|e| e.mac_address.as_str())
-        {
-            None | Some("") => None,
-            Some(text) => Some(parse_mac(text)?),
-        };
-        let id = crate::id::random_hex()?;
-        let endpoint = net
-            .connect(EndpointRequest {
-                id: id.clone(),
-                name: wishes.name.to_owned(),
-                mac,
-                ip: None,
-            })
-            .await?;
-        let mut record = EndpointRecord {
-            id,
-            ip: endpoint.ip,
-            prefix: endpoint.prefix,
-            gateway: endpoint.gateway,
-            mac: endpoint.mac.to_string(),
-            host_link: endpoint.host_link,
-            ports: Vec::new(),
-        };
-        let mut holders = Vec::new();
-        if !requests.is_empty() {
-            match net.publish(endpoint.ip, &requests).await {
-                Ok(published) => {
-                    record.ports = published.bindings.iter().map(PublishedPort::new).collect();
-                    holders = published.holders;
-                }
-                Err(e) => {
-                    tracing::info!(container = wishes.name, error = ?e, "its ports can't be published");
-                    self.disconnect(endpoint.ip).await;
-                    return Err(e.into());
-                }
+        // The network of its mode is first, and the others follow by their names.
+        let first = self.settled_name(&wishes.host.network_mode);
+        let mut targets = Vec::with_capacity(wishes.endpoints.len());
+        for (name, settings) in wishes.endpoints {
+            let target = self.target(name, settings)?;
+            if *name == first {
+                targets.insert(0, target);
+            } else {
+                targets.push(target);
             }
         }
-        Ok(Sandbox {
-            netns: Some(endpoint.netns),
-            endpoint: Some(record),
-            holders,
+        for target in &targets {
+            let number = sandbox.endpoints.len() as u32;
+            let request = EndpointRequest {
+                id: crate::id::random_hex()?,
+                name: wishes.name.to_owned(),
+                mac: target.mac()?,
+                ip: target.ip()?,
+            };
+            let record = match &sandbox.netns {
+                // One that is ready made, with its address.
+                None if target.key == BRIDGE => {
+                    let id = request.id.clone();
+                    let endpoint = self.inner.net.connect(request).await?;
+                    sandbox.netns = Some(endpoint.netns);
+                    EndpointRecord {
+                        id,
+                        network: target.key.clone(),
+                        link: 0,
+                        ip: endpoint.ip,
+                        prefix: endpoint.prefix,
+                        gateway: endpoint.gateway,
+                        mac: endpoint.mac.to_string(),
+                        host_link: endpoint.host_link,
+                        ports: Vec::new(),
+                    }
+                }
+                None => {
+                    let netns = self.inner.net.isolated().await?;
+                    let joined = self.join(target, &netns, number, request).await;
+                    sandbox.netns = Some(netns);
+                    joined?
+                }
+                Some(netns) => self.join(target, netns, number, request).await?,
+            };
+            self.enter_member(wishes, &record);
+            sandbox.endpoints.push(record);
+        }
+        let Some(netns) = &sandbox.netns else {
+            sandbox.netns = Some(self.inner.net.isolated().await?);
+            return Ok(());
+        };
+        let way_out = way_out(&targets);
+        let only_default = targets.len() == 1 && targets[0].key == BRIDGE;
+        if !only_default {
+            let gateway = way_out.map(|at| sandbox.endpoints[at].gateway);
+            self.inner.net.set_gateway(clone(netns)?, gateway).await?;
+        }
+        if let Some(at) = way_out
+            && !requests.is_empty()
+        {
+            sandbox.holders = self
+                .publish_ports(wishes, &targets[at], &mut sandbox.endpoints[at], requests)
+                .await?;
+            self.enter_member(wishes, &sandbox.endpoints[at]);
+        }
+        Ok(())
+    }
+
+    async fn publish_ports(
+        &self,
+        wishes: &Wishes<'_>,
+        target: &Target,
+        record: &mut EndpointRecord,
+        mut requests: Vec<dhow_net::PortRequest>,
+    ) -> Result<Vec<OwnedFd>> {
+        let options = target.made.as_ref().map(|m| &m.record.options);
+        if let Some(ip) = options.and_then(|o| o.get(HOST_BINDING))
+            && let Ok(ip) = ip.parse()
+        {
+            for request in &mut requests {
+                request.host_ip.get_or_insert(ip);
+            }
+        }
+        match self.net_of(target)?.publish(record.ip, &requests).await {
+            Ok(published) => {
+                record.ports = published.bindings.iter().map(PublishedPort::new).collect();
+                Ok(published.holders)
+            }
+            Err(e) => {
+                tracing::info!(container = wishes.name, error = ?e, "its ports can't be published");
+                Err(e.into())
+            }
+        }
+    }
+
+    async fn join(
+        &self,
+        target: &Target,
+        netns: &OwnedFd,
+        number: u32,
+        request: EndpointRequest,
+    ) -> Result<EndpointRecord> {
+        let net = self.net_of(target)?;
+        let id = request.id.clone();
+        let (place, link) = net.join(clone(netns)?, number, request).await?;
+        Ok(EndpointRecord {
+            id,
+            network: target.key.clone(),
+            link,
+            ip: place.ip,
+            prefix: place.prefix,
+            gateway: place.gateway,
+            mac: place.mac.to_string(),
+            host_link: place.host_link,
+            ports: Vec::new(),
         })
     }
 
-    /// Gives an endpoint back. Works on one that is gone already.
-    pub async fn leave(&self, endpoint: &EndpointRecord) {
-        let bindings = endpoint.bindings();
-        if !bindings.is_empty()
-            && let Err(e) = self.inner.net.unpublish(endpoint.ip, &bindings).await
-        {
-            tracing::error!(ip = %endpoint.ip, error = %e, "its ports stay published");
+    /// Gives endpoints back. Works on those that are gone already.
+    pub async fn leave(&self, container: &ContainerId, endpoints: &[EndpointRecord]) {
+        for endpoint in endpoints {
+            let Some(net) = self.net_by_key(&endpoint.network) else {
+                continue;
+            };
+            let bindings = endpoint.bindings();
+            if !bindings.is_empty()
+                && let Err(e) = net.unpublish(endpoint.ip, &bindings).await
+            {
+                tracing::error!(ip = %endpoint.ip, error = %e, "its ports stay published");
+            }
+            if let Err(e) = net.disconnect(endpoint.ip).await {
+                tracing::error!(ip = %endpoint.ip, error = %e, "its address is not free again");
+            }
+            // The network can be removed from now on.
+            self.inner.members.leave(&endpoint.network, container);
         }
-        self.disconnect(endpoint.ip).await;
     }
 
-    async fn disconnect(&self, ip: std::net::Ipv4Addr) {
-        if let Err(e) = self.inner.net.disconnect(ip).await {
-            tracing::error!(%ip, error = %e, "its address is not free again");
+    /// Connects a running container to another network. `endpoints` are what it has; `wishes` has the other's settings.
+    pub async fn connect(
+        &self,
+        wishes: &Wishes<'_>,
+        netns: OwnedFd,
+        endpoints: &[EndpointRecord],
+        name: &str,
+    ) -> Result<Joined> {
+        let none = EndpointSettings::default();
+        let target = self.target(name, wishes.endpoints.get(name).unwrap_or(&none))?;
+        let number = endpoints.iter().map(|e| e.link + 1).max().unwrap_or(0);
+        let request = EndpointRequest {
+            id: crate::id::random_hex()?,
+            name: wishes.name.to_owned(),
+            mac: target.mac()?,
+            ip: target.ip()?,
+        };
+        let record = self.join(&target, &netns, number, request).await?;
+        self.enter_member(wishes, &record);
+        let mut all = endpoints.to_vec();
+        all.push(record);
+        match self.turn_way_out(wishes, &netns, &mut all).await {
+            Ok(()) => Ok(Joined { endpoints: all }),
+            Err(e) => {
+                if let Some(last) = all.pop() {
+                    self.part(wishes.id, &last).await;
+                }
+                Err(e)
+            }
         }
     }
+
+    /// Takes a running container from a network, by its key.
+    pub async fn disconnect(
+        &self,
+        wishes: &Wishes<'_>,
+        netns: OwnedFd,
+        endpoints: &[EndpointRecord],
+        key: &str,
+    ) -> Result<Joined> {
+        let (gone, mut rest): (Vec<_>, Vec<_>) =
+            endpoints.iter().cloned().partition(|e| e.network == key);
+        for endpoint in gone {
+            // Its ports go with the way out, where there is another.
+            let heir = rest.first().map(|e| (e.network.clone(), e.ip));
+            if !endpoint.ports.is_empty() && heir.is_some() {
+                self.move_ports(endpoint.clone(), &mut rest).await?;
+                let without = EndpointRecord {
+                    ports: Vec::new(),
+                    ..endpoint
+                };
+                self.part(wishes.id, &without).await;
+            } else {
+                self.part(wishes.id, &endpoint).await;
+            }
+        }
+        self.turn_way_out(wishes, &netns, &mut rest).await?;
+        Ok(Joined { endpoints: rest })
+    }
+
+    async fn move_ports(&self, from: EndpointRecord, to: &mut [EndpointRecord]) -> Result<()> {
+        let Some(heir) = to.first_mut() else {
+            return Ok(());
+        };
+        if let Some(net) = self.net_by_key(&heir.network) {
+            net.take_ports(from.ip, heir.ip).await?;
+            heir.ports = from.ports;
+        }
+        Ok(())
+    }
+
+    /// Takes an endpoint from a namespace that stays.
+    async fn part(&self, container: &ContainerId, endpoint: &EndpointRecord) {
+        if let Some(net) = self.net_by_key(&endpoint.network) {
+            let bindings = endpoint.bindings();
+            if !bindings.is_empty()
+                && let Err(e) = net.unpublish(endpoint.ip, &bindings).await
+            {
+                tracing::error!(ip = %endpoint.ip, error = %e, "its ports stay published");
+            }
+            if let Err(e) = net.part(endpoint.ip).await {
+                tracing::error!(ip = %endpoint.ip, error = %e, "its link stays");
+            }
+        }
+        self.inner.members.leave(&endpoint.network, container);
+    }
+
+    /// Sets the way out of a running container, and has its ports follow.
+    async fn turn_way_out(
+        &self,
+        wishes: &Wishes<'_>,
+        netns: &OwnedFd,
+        endpoints: &mut [EndpointRecord],
+    ) -> Result<()> {
+        let mut targets = Vec::with_capacity(endpoints.len());
+        for endpoint in endpoints.iter() {
+            let name = self
+                .name_and_driver(&endpoint.network)
+                .map(|(name, _)| name);
+            let name = name.unwrap_or_else(|| endpoint.network.clone());
+            let none = EndpointSettings::default();
+            let settings = wishes.endpoints.get(&name).unwrap_or(&none);
+            targets.push(self.target(&endpoint.network, settings)?);
+        }
+        let way_out = way_out(&targets);
+        let gateway = way_out.map(|at| endpoints[at].gateway);
+        self.inner.net.set_gateway(clone(netns)?, gateway).await?;
+        let Some(at) = way_out else { return Ok(()) };
+        let publisher = endpoints.iter().position(|e| !e.ports.is_empty());
+        if let Some(from) = publisher.filter(|from| *from != at) {
+            let Some(net) = self.net_by_key(&endpoints[at].network) else {
+                return Ok(());
+            };
+            net.take_ports(endpoints[from].ip, endpoints[at].ip).await?;
+            endpoints[at].ports = std::mem::take(&mut endpoints[from].ports);
+        }
+        Ok(())
+    }
+}
+
+/// Which of the networks is the way out: that of the highest priority, of several the first by name. An internal one never is.
+fn way_out(targets: &[Target]) -> Option<usize> {
+    let leading = targets.iter().enumerate().filter(|(_, t)| !t.internal());
+    leading
+        .min_by_key(|(_, t)| (-i128::from(t.settings.gw_priority), t.name.clone()))
+        .map(|(at, _)| at)
+}
+
+fn clone(netns: &OwnedFd) -> Result<OwnedFd> {
+    netns
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(EngineError::io("keeping a network namespace open"))
 }

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use dhow_api::{EndpointResource, EndpointSettings, Filters, Ipam, IpamConfig, Network};
+use dhow_api::{
+    ConfigReference, EndpointResource, EndpointSettings, Filters, Ipam, IpamConfig, Network,
+};
 
-use super::{EndpointRecord, NetworkMode, Networks, Wishes};
-use crate::error::{EngineError, Result};
+use super::made::Made;
+use super::{BRIDGE, EndpointRecord, NetworkMode, Networks, PREDEFINED, Wishes};
+use crate::error::Result;
 use crate::id::ContainerId;
-
-/// Name, driver.
-const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
 /// A running container's place in a network.
 pub struct Attached {
-    /// The network's name.
+    /// The network's key.
     pub network: String,
     pub container: ContainerId,
     pub name: String,
@@ -23,30 +23,45 @@ pub struct Attached {
 impl Networks {
     pub fn list(&self, filters: &Filters) -> Result<Vec<Network>> {
         filters.validate(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-        let dangling = filters.boolean("dangling")?.unwrap_or(false);
-        Ok(NETWORKS
+        let dangling = filters.boolean("dangling")?;
+        let always = PREDEFINED
             .iter()
-            .filter(|_| !dangling)
-            .map(|(name, driver)| self.show(name, driver))
-            .filter(|n| {
+            .filter(|_| dangling != Some(true))
+            .map(|(name, driver)| (self.show(name, driver), "builtin"));
+        let made: Vec<Network> = {
+            let made = self.made();
+            let free = |made: &Made| self.inner.members.is_empty(&made.record.id);
+            made.values()
+                .filter(|made| dangling.is_none_or(|wanted| wanted == free(made)))
+                .map(|made| show_made(made))
+                .collect()
+        };
+        let all = always.chain(made.into_iter().map(|network| (network, "custom")));
+        Ok(all
+            .filter(|(n, kind)| {
                 filters.prefix_match("id", &n.id)
                     && filters.regex_match("name", &n.name)
                     && filters.exact_match("driver", &n.driver)
                     && filters.exact_match("scope", &n.scope)
-                    && filters.exact_match("type", "builtin")
+                    && filters.exact_match("type", kind)
                     && filters.labels_match("label", &n.labels)
             })
+            .map(|(network, _)| network)
             .collect())
     }
 
     /// By name, id, or the beginning of an id; with those of `attached` that are on it.
     pub fn get(&self, name: &str, attached: Vec<Attached>) -> Result<Network> {
-        let (name, driver) = NETWORKS
-            .iter()
-            .find(|(n, _)| *n == name || (!name.is_empty() && self.id(n).starts_with(name)))
-            .ok_or_else(|| EngineError::NoSuchNetwork(name.to_owned()))?;
-        let mut network = self.show(name, driver);
-        for one in attached.into_iter().filter(|a| a.network == *name) {
+        let (key, mut network) = match self.find_made(name) {
+            Ok(made) => (made.record.id.clone(), show_made(&made)),
+            Err(missing) => {
+                let name = self.predefined(name).ok_or(missing)?;
+                let driver = PREDEFINED.iter().find(|(n, _)| *n == name);
+                let driver = driver.map_or("", |(_, driver)| driver);
+                (name.to_owned(), self.show(name, driver))
+            }
+        };
+        for one in attached.into_iter().filter(|a| a.network == key) {
             let mut resource = EndpointResource {
                 name: one.name,
                 ..EndpointResource::default()
@@ -114,27 +129,70 @@ impl Networks {
     pub fn of(
         &self,
         wishes: &Wishes<'_>,
-        endpoint: Option<&EndpointRecord>,
+        endpoints: &[EndpointRecord],
         running: bool,
     ) -> BTreeMap<String, EndpointSettings> {
-        let name = match wishes.mode() {
-            NetworkMode::Container(_) => return BTreeMap::new(),
-            NetworkMode::Bridge => "bridge",
-            NetworkMode::Host => "host",
-            NetworkMode::None => "none",
-            NetworkMode::Named(_) => wishes.host.network_mode.as_str(),
+        let one = |name: &str| {
+            let mut settings = EndpointSettings::default();
+            if running {
+                settings.network_id = self.id(name);
+            }
+            [(name.to_owned(), settings)].into()
         };
-        let mut settings = wishes.endpoints.get(name).cloned().unwrap_or_default();
-        if let Some(e) = endpoint {
+        match wishes.mode() {
+            NetworkMode::Container(_) => return BTreeMap::new(),
+            NetworkMode::Host => return one("host"),
+            NetworkMode::None => return one("none"),
+            NetworkMode::Bridge | NetworkMode::Named(_) => {}
+        }
+        let mut all = wishes.endpoints.clone();
+        for (name, settings) in &mut all {
+            if name != BRIDGE {
+                settings.dns_names = Some(wishes.names(settings));
+            }
+            if running && let Ok(made) = self.find_made(name) {
+                settings.network_id.clone_from(&made.record.id);
+            }
+        }
+        for e in endpoints {
+            let Some((name, _)) = self.name_and_driver(&e.network) else {
+                continue;
+            };
+            let settings = all.entry(name).or_default();
             settings.endpoint_id = e.id.clone();
+            settings.network_id = self.id(&e.network);
             settings.gateway = e.gateway.to_string();
             settings.ip_address = e.ip.to_string();
             settings.ip_prefix_len = e.prefix;
             settings.mac_address = e.mac.clone();
         }
-        if running || endpoint.is_some() {
-            settings.network_id = self.id(name);
-        }
-        [(name.to_owned(), settings)].into()
+        all
+    }
+}
+
+fn show_made(made: &Made) -> Network {
+    let record = &made.record;
+    Network {
+        name: record.name.clone(),
+        id: record.id.clone(),
+        created: dhow_api::time::rfc3339_nano(record.created),
+        scope: "local".into(),
+        driver: record.driver.clone(),
+        enable_ipv4: true,
+        ipam: Ipam {
+            driver: record.ipam_driver.clone(),
+            options: record.ipam_options.clone(),
+            config: record.ipam.clone(),
+        },
+        internal: record.internal,
+        attachable: record.attachable,
+        config_from: ConfigReference {
+            network: record.config_from.clone(),
+        },
+        config_only: record.config_only,
+        containers: Some(BTreeMap::new()),
+        options: record.options.clone(),
+        labels: record.labels.clone(),
+        ..Network::default()
     }
 }

@@ -11,10 +11,11 @@ pub const OWNER: &str = "engine";
 /// The engine's tables.
 pub const SCHEMA: Schema = Schema {
     owner: OWNER,
-    steps: &[Step {
-        brings: "containers, volumes and facts",
-        formerly: Some(2),
-        sql: "
+    steps: &[
+        Step {
+            brings: "containers, volumes and facts",
+            formerly: Some(2),
+            sql: "
 CREATE TABLE engine_containers (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -31,7 +32,18 @@ CREATE TABLE engine_facts (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",
-    }],
+        },
+        Step {
+            brings: "networks",
+            formerly: None,
+            sql: "
+CREATE TABLE engine_networks (
+    id TEXT PRIMARY KEY,
+    record TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+",
+        },
+    ],
 };
 
 /// A fact about this data-root that is made once, such as its id.

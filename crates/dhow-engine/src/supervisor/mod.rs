@@ -21,6 +21,7 @@ use crate::containers::start::Cause;
 use crate::containers::state::{Event, State};
 use crate::containers::{Containers, Notice};
 use crate::execs::Execs;
+use crate::networks::{BRIDGE, EndpointRecord};
 
 /// A handle; clones are the same.
 #[derive(Clone)]
@@ -105,25 +106,24 @@ impl Supervisor {
         );
         let containers = &self.containers;
         let definition = container.definition();
-        let (endpoint, restart_count) = {
+        let (endpoints, restart_count) = {
             let mut view = container.view();
-            (view.life.endpoint.take(), view.life.restart_count)
+            let endpoints = std::mem::take(&mut view.life.endpoints);
+            (endpoints, view.life.restart_count)
         };
-        match endpoint {
-            // Given back before anyone learns of the end: a client that waited may use the port at once.
-            Some(endpoint) if !endpoint.ports.is_empty() => {
-                containers.networks().leave(&endpoint).await;
-            }
-            Some(endpoint) => {
-                let networks = containers.networks().clone();
-                self.background
-                    .spawn(async move { networks.leave(&endpoint).await });
-            }
-            None => {}
+        let (networks, id) = (containers.networks().clone(), container.id.clone());
+        // Given back before anyone learns of the end: a client that waited may use a port at once, or remove a network.
+        let at_once = |e: &EndpointRecord| !e.ports.is_empty() || e.network != BRIDGE;
+        if endpoints.iter().any(at_once) {
+            networks.leave(&id, &endpoints).await;
+        } else if !endpoints.is_empty() {
+            let endpoints = endpoints.clone();
+            self.background
+                .spawn(async move { networks.leave(&id, &endpoints).await });
         }
         // As with the ports: what has ended keeps no filesystem busy.
         containers.unmount_volumes(container).await;
-        containers.tell_network(container, "disconnect");
+        containers.tell_networks(container, &endpoints, "disconnect");
         containers.tell_volumes(container, "unmount");
         let policy = definition.restart_policy().unwrap_or_default();
         // Also with an exit code that says otherwise.
@@ -162,6 +162,9 @@ impl Supervisor {
                 turn.settle(containers.store(), exit).await
             }
         };
+        // Whoever connected it to a network meanwhile sees from now on that it has ended.
+        let late = std::mem::take(&mut container.view().life.endpoints);
+        containers.networks().leave(&container.id, &late).await;
         let after = match after {
             Ok(after) => after,
             Err(refusal) => {
