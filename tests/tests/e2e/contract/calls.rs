@@ -249,6 +249,37 @@ pub fn volumes_and_networks(s: &mut Session) {
         s.call("DELETE /networks/{id}", "/networks/host", None, 403);
     }
     s.call("DELETE /networks/{id}", "/networks/nosuch", None, 404);
+    let (create, path) = ("POST /networks/create", "/networks/create");
+    let wanted = json!({
+        "Name": "net", "Labels": { "a": "b" }, "Options": { "com.docker.network.driver.mtu": "1400" },
+        "IPAM": { "Config": [{ "Subnet": "10.77.0.0/24", "IPRange": "10.77.0.128/25", "Gateway": "10.77.0.9" }] },
+    });
+    s.call(create, path, Some(wanted), 201);
+    let on = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"], "StopSignal": "SIGKILL",
+        "HostConfig": { "NetworkMode": "net" },
+        "NetworkingConfig": { "EndpointsConfig": { "net": { "Aliases": ["web"] } } } });
+    let one = ("POST /containers/create", "/containers/create?name=onnet");
+    s.call(one.0, one.1, Some(on), 201);
+    let start = "POST /containers/{id}/start";
+    s.call(start, "/containers/onnet/start", None, 204);
+    let second = json!({ "Name": "second" });
+    s.call(create, path, Some(second), 201);
+    let connect = "POST /networks/{id}/connect";
+    let body = json!({ "Container": "onnet", "EndpointConfig": { "Aliases": ["other"] } });
+    s.call(connect, "/networks/second/connect", Some(body), 200);
+    s.get("/networks/{id}", "/networks/net");
+    s.get("/networks", "/networks");
+    s.get("/containers/{id}/json", "/containers/onnet/json");
+    s.get("/containers/json", "/containers/json");
+    if s.has("POST /build/prune") {
+        s.call("DELETE /networks/{id}", "/networks/net", None, 403);
+    }
+    let disconnect = "POST /networks/{id}/disconnect";
+    let body = Some(json!({ "Container": "onnet" }));
+    s.call(disconnect, "/networks/second/disconnect", body, 200);
+    s.call("DELETE /networks/{id}", "/networks/second", None, 204);
+    let remove = "DELETE /containers/{id}";
+    s.call(remove, "/containers/onnet?force=1", None, 204);
     s.call("POST /networks/prune", "/networks/prune", None, 200);
     s.call("POST /build/prune", "/build/prune", None, 200);
 }

@@ -25,9 +25,6 @@ const NOT_YET: &[&str] = &[
     "GET /images/{name}/attestations",
     "GET /images/search",
     "POST /build",
-    "POST /networks/create",
-    "POST /networks/{id}/connect",
-    "POST /networks/{id}/disconnect",
     "POST /session",
 ];
 
