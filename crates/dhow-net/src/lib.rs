@@ -1,14 +1,15 @@
-//! Sandboxes, the bridge, addresses and published ports: a container's way to the network.
+//! Sandboxes, the bridge, addresses, published ports and names: a container's way to the network.
 //!
 //! All of it is done by netlink from this process. There is a thread that makes network namespaces (`warm`, `sandbox`) and one
 //! that owns the rules (`firewall`, `nft`); [`Network`] is their face for asynchronous callers. Everything happens in the
-//! network namespace that [`Network::open`] is called in.
+//! network namespace that [`Network::open`] is called in, but what is opened inside a sandbox: a name server's sockets ([`dns`]).
 //!
 //! The crate knows endpoints, never containers: what runs in a namespace, and when it ends, is the engine's.
 
 mod bridge;
 mod config;
 mod conntrack;
+pub mod dns;
 mod endpoint;
 mod error;
 pub mod files;

@@ -2,6 +2,8 @@
 //!
 //! Numbers are `linux/netfilter/nf_tables.h`'s; the order of expressions is what `nft --debug=netlink` shows for the same rule.
 
+use std::net::Ipv4Addr;
+
 use ipnet::Ipv4Net;
 
 use super::wire::{AF_INET, LIST_ELEMENT, Map, attribute, nested, number, string, value};
@@ -193,6 +195,37 @@ impl Rule {
                 number(bytes, 5, R1.0);
                 number(bytes, 6, R1.0);
             }
+        })
+    }
+
+    /// The IPv4 destination is this address.
+    pub fn destination_is(self, address: Ipv4Addr) -> Self {
+        self.load_destination(R0)
+            .compare(R0, Compare::Equal, &address.octets())
+    }
+
+    /// The transport protocol is the one of this number.
+    pub fn protocol_is(self, number: u8) -> Self {
+        self.load_protocol(R0)
+            .compare(R0, Compare::Equal, &[number])
+    }
+
+    pub fn destination_port_is(self, port: u16) -> Self {
+        self.load_destination_port(R0)
+            .compare(R0, Compare::Equal, &port.to_be_bytes())
+    }
+
+    /// Translates the destination's port, and leaves its address.
+    pub fn translate_destination_port(self, port: u16) -> Self {
+        self.expression("immediate", |bytes| {
+            number(bytes, 1, R0.0);
+            value(bytes, 2, &port.to_be_bytes());
+        })
+        .expression("nat", |bytes| {
+            number(bytes, 1, 1);
+            number(bytes, 2, u32::from(AF_INET));
+            number(bytes, 5, R0.0);
+            number(bytes, 6, R0.0);
         })
     }
 

@@ -4,7 +4,9 @@
 //! what is compared with a packet or register is the bytes as they are there.
 
 use super::rule::Rule;
-use crate::netlink::{Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST, align};
+use crate::netlink::{
+    Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, align,
+};
 
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
@@ -144,6 +146,11 @@ impl Transaction {
     /// Adds the table; nothing happens if it is there.
     pub fn add_table(&mut self) {
         self.message(NEW_TABLE, NLM_F_CREATE, |_| {});
+    }
+
+    /// Adds the table, which must not be there.
+    pub fn add_new_table(&mut self) {
+        self.message(NEW_TABLE, NLM_F_CREATE | NLM_F_EXCL, |_| {});
     }
 
     /// Deletes the table with all that is in it.
