@@ -37,17 +37,18 @@ enum Kind {
     MoreFds = 3,
 }
 
-/// A packet made ready: the datagrams to send one after another, with nothing of another packet between.
-pub(crate) struct Outgoing<'a> {
+/// A packet made ready: the datagrams to send one after another, with nothing of another packet between. Its descriptors are
+/// borrowed, or its own if it has to wait.
+pub(crate) struct Outgoing<F> {
     body: Vec<u8>,
     memfd: Option<OwnedFd>,
-    fds: Vec<BorrowedFd<'a>>,
+    fds: Vec<F>,
     sent_fds: usize,
     first: bool,
 }
 
-impl<'a> Outgoing<'a> {
-    pub fn new(json: &[u8], blob: &[u8], fds: Vec<BorrowedFd<'a>>) -> io::Result<Self> {
+impl<F: AsFd> Outgoing<F> {
+    pub fn new(json: &[u8], blob: &[u8], fds: Vec<F>) -> io::Result<Self> {
         let mut body = Vec::with_capacity(HEADER + json.len() + blob.len());
         let large = json.len() + blob.len() > MAX_INLINE;
         let kind = if large { Kind::Memfd } else { Kind::Inline };
@@ -77,30 +78,33 @@ impl<'a> Outgoing<'a> {
         })
     }
 
-    /// Whether some of its datagrams have been sent and others have not.
-    pub fn is_half_sent(&self) -> bool {
-        !self.first && self.sent_fds < self.fds.len()
-    }
-
     /// Sends the datagrams that are left. After `WouldBlock`, call again when the socket is writable.
     pub fn send(&mut self, socket: impl AsFd) -> io::Result<()> {
         let socket = socket.as_fd();
         while self.first || self.sent_fds < self.fds.len() {
-            let batch = &self.fds[self.sent_fds..self.fds.len().min(self.sent_fds + MAX_FDS)];
+            let end = self.fds.len().min(self.sent_fds + MAX_FDS);
+            let batch: Vec<_> = self.fds[self.sent_fds..end].iter().map(F::as_fd).collect();
             if self.first {
                 let mut with_memfd: Vec<BorrowedFd<'_>> = Vec::with_capacity(batch.len() + 1);
                 with_memfd.extend(self.memfd.as_ref().map(AsFd::as_fd));
-                with_memfd.extend_from_slice(batch);
+                with_memfd.extend_from_slice(&batch);
                 send_datagram(socket, &self.body, &with_memfd)?;
             } else {
                 let mut header = [0u8; HEADER];
                 header[..4].copy_from_slice(&(Kind::MoreFds as u32).to_le_bytes());
-                send_datagram(socket, &header, batch)?;
+                send_datagram(socket, &header, &batch)?;
             }
             self.sent_fds += batch.len();
             self.first = false;
         }
         Ok(())
+    }
+}
+
+impl<F> Outgoing<F> {
+    /// Whether some of its datagrams have been sent and others have not.
+    pub fn is_half_sent(&self) -> bool {
+        !self.first && self.sent_fds < self.fds.len()
     }
 }
 
@@ -247,7 +251,7 @@ mod tests {
         let (a, b) = pair();
         for size in [0, 1, MAX_INLINE, MAX_INLINE + 1, 3_000_000] {
             let json = vec![b'j'; size];
-            Outgoing::new(&json, b"blob", Vec::new())
+            Outgoing::<OwnedFd>::new(&json, b"blob", Vec::new())
                 .unwrap()
                 .send(&a)
                 .unwrap();

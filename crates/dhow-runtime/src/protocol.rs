@@ -36,7 +36,8 @@ pub struct StartRequest {
     pub log: LogSink,
     /// Clients attached before the start; one stream descriptor each, in order, accompanies the message.
     pub attach: Vec<AttachStreams>,
-    /// Port-holding sockets to keep open as long as the container runs, after the attach streams.
+    /// Sockets to keep open as long as the container runs, after the attach streams: those that hold ports, and others that a
+    /// later daemon is to have.
     pub held_fds: usize,
     /// An init process of the runtime's own reaps orphans and forwards signals (Docker's `--init`).
     pub init: bool,
@@ -207,6 +208,10 @@ pub(crate) enum Command {
     },
     /// Takes away what the container has logged. Shims before this one don't know it.
     ClearLog,
+    /// What accompanies the message is kept open from now on in place of what was. Shims before this one don't know it.
+    Hold,
+    /// Asks for duplicates of what is kept open. Shims before this one don't know it.
+    Held,
     Release,
 }
 
@@ -229,6 +234,8 @@ pub(crate) enum Event {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
     Done,
+    /// Accompanied by the descriptors.
+    Held,
     Started(Started),
     Welcome {
         version: u32,

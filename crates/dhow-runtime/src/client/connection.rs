@@ -25,9 +25,12 @@ pub(super) struct Shared {
     state: Mutex<State>,
 }
 
+/// A reply with the descriptors beside it.
+type Answer = Result<(Reply, Vec<OwnedFd>), Failure>;
+
 pub(super) struct State {
     pub closed: bool,
-    pending: HashMap<u64, oneshot::Sender<Result<Reply, Failure>>>,
+    pending: HashMap<u64, oneshot::Sender<Answer>>,
     pub exits: Exits,
     /// How often the container has run out of memory.
     pub ooms: watch::Sender<u64>,
@@ -61,7 +64,7 @@ impl Shared {
         blob: &[u8],
         fds: Vec<BorrowedFd<'_>>,
         patience: Duration,
-    ) -> Result<Reply, Failure> {
+    ) -> Answer {
         let answer = self.ask(command, blob, fds);
         match tokio::time::timeout(patience, answer).await {
             Ok(answer) => answer,
@@ -69,12 +72,7 @@ impl Shared {
         }
     }
 
-    async fn ask(
-        &self,
-        command: &Command,
-        blob: &[u8],
-        fds: Vec<BorrowedFd<'_>>,
-    ) -> Result<Reply, Failure> {
+    async fn ask(&self, command: &Command, blob: &[u8], fds: Vec<BorrowedFd<'_>>) -> Answer {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let json = serde_json::to_vec(&Asked { number, command })
             .map_err(|_| Failure::Os(libc::EINVAL))?;
@@ -132,7 +130,7 @@ impl Drop for Pending<'_> {
 /// A packet that is being sent, or given up: half of one leaves the connection of no use.
 struct Sending<'a> {
     connection: &'a Shared,
-    packet: Outgoing<'a>,
+    packet: Outgoing<BorrowedFd<'a>>,
 }
 
 impl Drop for Sending<'_> {
@@ -160,7 +158,7 @@ pub(super) async fn read_events(shared: Arc<Shared>) {
                 let waiter = shared.state().pending.remove(&number);
                 if let Some(waiter) = waiter {
                     // A caller that went away has no use for the answer.
-                    let _ = waiter.send(result);
+                    let _ = waiter.send(result.map(|reply| (reply, packet.fds)));
                 }
             }
             Ok(Event::Exited { target, record }) => shared.state().exits.ended(target, record),
@@ -213,7 +211,7 @@ mod tests {
             result: Ok(Reply::Done),
         };
         let json = serde_json::to_vec(&event).unwrap();
-        let mut packet = Outgoing::new(&json, &[], Vec::new()).unwrap();
+        let mut packet = Outgoing::<OwnedFd>::new(&json, &[], Vec::new()).unwrap();
         packet.send(to).unwrap();
     }
 
@@ -240,7 +238,7 @@ mod tests {
         });
         let long = Duration::from_secs(60);
         let answer = shared.call(&Command::Release, &[], Vec::new(), long).await;
-        assert!(matches!(answer, Ok(Reply::Done)), "{answer:?}");
+        assert!(matches!(answer, Ok((Reply::Done, _))), "{answer:?}");
         drop(peer.await.unwrap());
         let gone = shared.call(&Command::Release, &[], Vec::new(), long).await;
         assert_eq!(

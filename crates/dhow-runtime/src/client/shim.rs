@@ -206,6 +206,25 @@ impl Shim {
         self.done(Command::ClearLog, Vec::new()).await
     }
 
+    /// Hands over what the shim is to keep open from now on, in place of all that it was given before, until the container
+    /// ends. ENOSYS from a shim that is too old for this.
+    pub async fn hold(&self, fds: &[OwnedFd]) -> io::Result<()> {
+        let fds = fds.iter().map(AsFd::as_fd).collect();
+        self.done(Command::Hold, fds).await
+    }
+
+    /// Duplicates of what the shim keeps open: the `held` of the start, or what [`Shim::hold`] replaced them by. None
+    /// after the container's end, and from a shim that is too old for this.
+    pub async fn held(&self) -> io::Result<Vec<OwnedFd>> {
+        let shared = &self.handle.shared;
+        let answer = shared.call(&Command::Held, &[], Vec::new(), PATIENCE);
+        match answer.await {
+            Ok((_, fds)) => Ok(fds),
+            Err(Failure::Os(libc::ENOSYS)) => Ok(Vec::new()),
+            Err(failure) => Err(failure.into_io()),
+        }
+    }
+
     /// The exit record has been taken over: the shim may end, and has cleared away its container's remains when this has
     /// succeeded. One that is gone, by itself or by force, may have left them.
     pub async fn release(&self) -> io::Result<()> {
@@ -227,7 +246,8 @@ impl Shim {
         patience: Duration,
     ) -> Result<Reply, Failure> {
         let shared = &self.handle.shared;
-        shared.call(command, blob, fds, patience).await
+        let answer = shared.call(command, blob, fds, patience).await;
+        answer.map(|(reply, _)| reply)
     }
 
     /// Ends the connection at once, whoever else has a handle to it.

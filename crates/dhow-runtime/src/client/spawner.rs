@@ -5,7 +5,7 @@
 //! Containers and their shims are not touched by a spawner's end.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -150,7 +150,7 @@ impl Current {
         has_ended(self.socket.get_ref()).is_ok()
     }
 
-    async fn send(&self, packet: &mut Outgoing<'_>) -> io::Result<()> {
+    async fn send(&self, packet: &mut Outgoing<BorrowedFd<'_>>) -> io::Result<()> {
         self.socket
             .async_io(Interest::WRITABLE, |socket| packet.send(socket))
             .await

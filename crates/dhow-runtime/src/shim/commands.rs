@@ -31,6 +31,14 @@ impl Shim {
             Command::Resize { target, rows, cols } => self.resize(&target, (rows, cols)),
             Command::CloseStdin { target } => self.close_stdin(&target),
             Command::ClearLog => self.clear_log(),
+            Command::Hold => {
+                self.held = fds;
+                Ok(())
+            }
+            Command::Held => match self.hand_over(&asker) {
+                Ok(()) => return None,
+                Err(error) => Err(Failure::Os(error.raw_os_error().unwrap_or(libc::EIO))),
+            },
             Command::Release => self.release(),
         };
         Some(done.map(|()| Reply::Done))
@@ -124,6 +132,16 @@ impl Shim {
                 .map_err(|error| Failure::Os(error.raw_os_error().unwrap_or(libc::EIO))),
             None => Err(Failure::Os(libc::ESRCH)),
         }
+    }
+
+    /// Answers with duplicates of what is held.
+    fn hand_over(&mut self, asker: &Asker) -> io::Result<()> {
+        let duplicates = self.held.iter().map(OwnedFd::try_clone);
+        let duplicates = duplicates.collect::<io::Result<Vec<_>>>()?;
+        self.use_connection(asker.connection, |connection| {
+            connection.hand_over(asker.number, duplicates)
+        });
+        Ok(())
     }
 
     fn release(&mut self) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ const MAX_QUEUE: usize = 4096;
 
 pub(super) struct Connection {
     socket: OwnedFd,
-    queue: VecDeque<Outgoing<'static>>,
+    queue: VecDeque<Outgoing<OwnedFd>>,
     pub watched_for_writing: bool,
 }
 
@@ -42,13 +42,23 @@ impl Connection {
         self.send(&Event::Reply { number, result })
     }
 
+    /// Replies with descriptors.
+    pub fn hand_over(&mut self, number: u64, fds: Vec<OwnedFd>) -> io::Result<()> {
+        let result = Ok(Reply::Held);
+        self.send_with(&Event::Reply { number, result }, fds)
+    }
+
     /// Sends or queues; an error means that the connection is of no more use.
     pub fn send(&mut self, event: &Event) -> io::Result<()> {
+        self.send_with(event, Vec::new())
+    }
+
+    fn send_with(&mut self, event: &Event, fds: Vec<OwnedFd>) -> io::Result<()> {
         if self.queue.len() >= MAX_QUEUE {
             return Err(io::Error::from(io::ErrorKind::TimedOut));
         }
-        self.queue
-            .push_back(Outgoing::new(&serde_json::to_vec(event)?, &[], Vec::new())?);
+        let packet = Outgoing::new(&serde_json::to_vec(event)?, &[], fds)?;
+        self.queue.push_back(packet);
         self.flush()
     }
 

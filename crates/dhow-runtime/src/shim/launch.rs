@@ -210,7 +210,9 @@ impl Reports {
     /// Tells the child that it is in its cgroup.
     pub fn go_ahead(&self) -> Result<(), StartError> {
         // A child that has ended meanwhile has reported why.
-        match Outgoing::new(&[], &[], Vec::new()).and_then(|mut packet| packet.send(&self.socket)) {
+        match Outgoing::<OwnedFd>::new(&[], &[], Vec::new())
+            .and_then(|mut packet| packet.send(&self.socket))
+        {
             Err(error) if error.raw_os_error() != Some(libc::EPIPE) => {
                 Err(failed("speaking to the container's init")(error))
             }

@@ -1,5 +1,7 @@
 //! What outlives the daemon, and what is left behind: nothing.
 
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +19,10 @@ pub const TESTS: &[crate::Test] = &[
     (
         "survival::an_exit_without_a_daemon_is_on_record",
         an_exit_without_a_daemon_is_on_record,
+    ),
+    (
+        "survival::what_the_shim_keeps_open",
+        what_the_shim_keeps_open,
     ),
     ("survival::the_built_in_init", the_built_in_init),
     ("survival::host_pid_namespace", host_pid_namespace),
@@ -111,6 +117,57 @@ fn an_exit_without_a_daemon_is_on_record(host: &Host, runtime: &Runtime) {
             ),
             "{error:?}"
         );
+    });
+}
+
+fn what_the_shim_keeps_open(host: &Host, runtime: &Runtime) {
+    // Datagrams that wait in a socket, and nobody but the shim has it.
+    let socket = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        socket.send_to(b"waiting", address).unwrap();
+        (OwnedFd::from(socket), address)
+    };
+    let receives = |fd: OwnedFd| {
+        let socket = UdpSocket::from(fd);
+        socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 16];
+        let (length, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"waiting");
+        from
+    };
+    runtime.block_on(async {
+        let mut container = host.container(&["sleep", "1000"]);
+        let (held, address) = socket();
+        container.hold(held);
+        let running = container.start().await.unwrap();
+        let (dir, id) = (running.runtime_dir.clone(), running.id.clone());
+        drop(running.shim);
+        let (shim, _) = Shim::connect(&dir, &id).await.unwrap();
+        assert_eq!(shim.held().await.unwrap().len(), 1);
+        let mut held = shim.held().await.unwrap();
+        assert_eq!(receives(held.pop().unwrap()), address);
+
+        // More than one datagram carries, and then none.
+        let (more, addresses): (Vec<_>, Vec<_>) = (0..300).map(|_| socket()).unzip();
+        shim.hold(&more).await.unwrap();
+        drop(more);
+        let held = shim.held().await.unwrap();
+        let received: Vec<_> = held.into_iter().map(receives).collect();
+        assert_eq!(received, addresses);
+        shim.hold(&[]).await.unwrap();
+        assert!(shim.held().await.unwrap().is_empty());
+
+        // The container's end lets go of them.
+        let (held, address) = socket();
+        shim.hold(&[held]).await.unwrap();
+        let taken = UdpSocket::bind(address).unwrap_err();
+        assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+        shim.signal(Target::Init, libc::SIGKILL).await.unwrap();
+        assert_eq!(ended(shim.exit()).await.code, 137);
+        UdpSocket::bind(address).unwrap();
+        assert!(shim.held().await.unwrap().is_empty());
+        shim.release().await.unwrap();
     });
 }
 
