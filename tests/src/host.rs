@@ -580,7 +580,7 @@ impl TestHost {
     }
 
     fn remove_containers(&self) {
-        self.sh("docker ps -aq | xargs -r docker rm -f -v >/dev/null")
+        self.sh("docker ps -aq | xargs -r docker rm -f -v >/dev/null; docker network prune -f >/dev/null")
             .ok();
     }
 

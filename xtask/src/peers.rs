@@ -42,6 +42,11 @@ pub const PEERS: &[Peer] = &[
         "github.com/distribution/distribution/v3/cmd/registry",
         "v3.1.2",
     ),
+    peer(
+        "docker-compose",
+        "github.com/docker/compose/v5/cmd",
+        "v5.4.0",
+    ),
     Peer {
         tags: "seccomp",
         ..peer("runc", "github.com/opencontainers/runc", "v1.5.2")

@@ -59,7 +59,7 @@ fn pool(a: u8, b: u8, prefix: u8, size: u8) -> AddressPool {
     }
 }
 
-/// Docker's own list, in its order.
+/// Docker's own list, in its order, and behind it thousands of smaller ones.
 pub fn default_pools() -> Vec<AddressPool> {
     vec![
         pool(172, 17, 16, 16),
@@ -69,6 +69,7 @@ pub fn default_pools() -> Vec<AddressPool> {
         pool(172, 24, 14, 16),
         pool(172, 28, 14, 16),
         pool(192, 168, 16, 20),
+        pool(10, 128, 9, 24),
     ]
 }
 
@@ -90,14 +91,6 @@ impl Default for NetConfig {
             warm: 8,
         }
     }
-}
-
-/// A network that the host has a way to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
-    pub net: Ipv4Net,
-    /// The link's name; empty where the way has none.
-    pub link: String,
 }
 
 /// The bridge as it is.

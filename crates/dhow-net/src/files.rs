@@ -203,6 +203,31 @@ pub fn resolv_conf(host: &str, dns: &DnsOptions<'_>) -> String {
     conf.render()
 }
 
+/// `/etc/resolv.conf` of a container whose names are answered by this server, which asks the others.
+pub fn resolv_conf_of_server(host: &str, dns: &DnsOptions<'_>, server: IpAddr) -> String {
+    let mut conf = Resolv::parse(host);
+    conf.apply(dns);
+    conf.servers = vec![server.to_string()];
+    // Names of a single label are the commonest here: they are asked for as they are.
+    if !conf
+        .options
+        .iter()
+        .any(|option| option.starts_with("ndots:"))
+    {
+        conf.options.push("ndots:0".to_owned());
+    }
+    conf.render()
+}
+
+/// The servers that the host itself asks. One with a zone is left out.
+pub fn host_servers() -> io::Result<Vec<IpAddr>> {
+    let servers = Resolv::parse(&read_or_empty(RESOLV_CONF)?).servers;
+    Ok(servers
+        .iter()
+        .filter_map(|server| server.parse().ok())
+        .collect())
+}
+
 /// `/etc/resolv.conf` of a container in the host's network namespace: the host's, but for what the user wants instead.
 pub fn resolv_conf_of_host(host: &str, dns: &DnsOptions<'_>) -> String {
     if dns.servers.is_empty() && dns.search.is_empty() && dns.options.is_empty() {
@@ -395,6 +420,26 @@ mod tests {
              search corp.example\noptions ndots:2 edns0 trust-ad\nsortlist 10.0.0.0\n"
         );
         assert_eq!(resolv_conf_of_host(HOST, &DnsOptions::default()), HOST);
+    }
+
+    #[test]
+    fn the_containers_own_server_is_the_only_one() {
+        let server = "127.0.0.11".parse().unwrap();
+        let conf = |dns: &DnsOptions<'_>| resolv_conf_of_server(HOST, dns, server);
+        assert_eq!(
+            conf(&DnsOptions::default()),
+            "# Made by Dhow for this container, which may change it.\nnameserver 127.0.0.11\n\
+             search corp.example\noptions ndots:2 edns0 trust-ad\nsortlist 10.0.0.0\n"
+        );
+        let chosen = DnsOptions {
+            servers: &["10.0.0.53".parse().unwrap()],
+            options: &["rotate".to_owned()],
+            ..DnsOptions::default()
+        };
+        assert!(
+            conf(&chosen)
+                .contains("nameserver 127.0.0.11\nsearch corp.example\noptions rotate ndots:0\n")
+        );
     }
 
     #[test]

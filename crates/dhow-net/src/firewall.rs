@@ -32,6 +32,10 @@ const LONGEST_REPAIR: Duration = Duration::from_secs(60);
 /// After so long without need the next repair is a first one again.
 const QUIET: Duration = Duration::from_secs(300);
 
+/// Bridges that go together have their rules removed together, as that costs what all rules cost. A rule about a link that
+/// isn't there does nothing.
+const TIDY: Duration = Duration::from_millis(500);
+
 /// Room for the notifications of our own largest changes, which arrive before they can be read.
 const MONITOR_BUFFER: i32 = 4 << 20;
 
@@ -63,10 +67,11 @@ pub(crate) enum Job {
     },
     RemoveBridge {
         name: String,
-        reply: oneshot::Sender<Result<()>>,
     },
     /// Ends the thread.
-    Stop { remove_table: bool },
+    Stop {
+        remove_table: bool,
+    },
 }
 
 /// The way to the thread.
@@ -111,6 +116,8 @@ pub(crate) struct Firewall {
     own_port: u32,
     monitor: Socket,
     repair: Repair,
+    /// When the rules of bridges that are gone are removed, if there are any.
+    tidy: Option<Instant>,
 }
 
 /// When the table is to be put back.
@@ -170,6 +177,7 @@ impl Firewall {
             own_port,
             monitor,
             repair: Repair::default(),
+            tidy: None,
         };
         firewall.replace()?;
         firewall.warn_of_others();
@@ -230,6 +238,12 @@ impl Firewall {
             if self.repair.is_due(now) {
                 self.put_back(now);
             }
+            if self.tidy.is_some_and(|due| due <= now) {
+                self.tidy = None;
+                if let Err(error) = self.replace() {
+                    tracing::warn!(%error, "rules of networks that are gone stay");
+                }
+            }
             if let Err(error) = self.sleep(shared, now) {
                 // Only a lack of memory is left as a cause. Without a sleep the thread would be busy for ever.
                 tracing::error!(%error, "the firewall's thread can't wait for work");
@@ -239,10 +253,8 @@ impl Firewall {
     }
 
     fn sleep(&self, shared: &Shared, now: Instant) -> io::Result<()> {
-        let timeout = self
-            .repair
-            .due
-            .map(|due| due.saturating_duration_since(now));
+        let due = [self.repair.due, self.tidy].into_iter().flatten().min();
+        let timeout = due.map(|due| due.saturating_duration_since(now));
         let timeout = timeout.map(|timeout| Timespec {
             // At most a minute.
             tv_sec: timeout.as_secs() as i64,
@@ -313,14 +325,12 @@ impl Firewall {
                 let _ = reply.send(self.move_ports(from, to, &name));
             }
             Job::AddBridge { rules, reply } => {
-                self.bridges.retain(|bridge| bridge.name != rules.name);
-                self.bridges.push(rules);
-                // Nobody waits any more: the bridge's removal is behind this in the queue.
-                let _ = reply.send(self.replace());
+                // If nobody waits any more, the bridge's removal is behind this in the queue.
+                let _ = reply.send(self.add_bridge(rules));
             }
-            Job::RemoveBridge { name, reply } => {
+            Job::RemoveBridge { name } => {
                 self.bridges.retain(|bridge| bridge.name != name);
-                let _ = reply.send(self.replace());
+                self.tidy.get_or_insert(Instant::now() + TIDY);
             }
             Job::Stop { .. } => {}
         }
@@ -372,6 +382,24 @@ impl Firewall {
         Ok(())
     }
 
+    fn add_bridge(&mut self, rules: BridgeRules) -> Result<()> {
+        let before = self.bridges.len();
+        self.bridges.retain(|bridge| bridge.name != rules.name);
+        // Rules about the subnet of one that is gone would be rules about this one's, if it has the same.
+        let new = self.bridges.len() == before && self.tidy.is_none();
+        let batch = ruleset::add_bridge(&self.table, &rules);
+        self.bridges.push(rules);
+        if new {
+            match self.commit(&batch) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::debug!(%error, table = self.table, "replacing the whole table");
+                }
+            }
+        }
+        self.replace()
+    }
+
     fn move_ports(&mut self, from: Ipv4Addr, to: Ipv4Addr, name: &str) -> Result<()> {
         let moved = self.ports.of(from);
         let before: Vec<Forward> = [from, to]
@@ -401,7 +429,9 @@ impl Firewall {
 
     fn replace(&mut self) -> Result<()> {
         let batch = ruleset::replace(&self.table, &self.bridges, &self.ports.forwards());
-        self.commit(&batch)
+        self.commit(&batch)?;
+        self.tidy = None;
+        Ok(())
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Sandboxes, the bridge, addresses, published ports and names: a container's way to the network.
+//! Sandboxes, the bridges, addresses, published ports and names: a container's way to the network.
 //!
 //! All of it is done by netlink from this process. There is a thread that makes network namespaces (`warm`, `sandbox`) and one
 //! that owns the rules (`firewall`, `nft`); [`Network`] is their face for asynchronous callers. Everything happens in the
@@ -26,7 +26,7 @@ mod rtnl;
 mod sandbox;
 mod warm;
 
-pub use config::{AddressPool, BridgeInfo, NetConfig, Reached, default_pools};
+pub use config::{AddressPool, BridgeInfo, NetConfig, default_pools};
 pub use endpoint::{
     Endpoint, EndpointRequest, LiveEndpoint, Place, PortBinding, PortRequest, Protocol, Published,
 };

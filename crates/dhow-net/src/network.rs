@@ -12,10 +12,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use ipnet::Ipv4Net;
 use tokio::sync::oneshot;
 
 use crate::bridge::{self, Bridge};
-use crate::config::{BridgeInfo, NetConfig, Reached};
+use crate::config::{BridgeInfo, NetConfig};
+use crate::dns;
 use crate::endpoint::{
     Endpoint, EndpointRequest, LiveEndpoint, Place, PortBinding, PortRequest, Published,
 };
@@ -108,11 +110,8 @@ impl Network {
     /// Removes a network that was added, and its bridge if `with_bridge`. Its endpoints must have gone before.
     pub async fn remove(&self, with_bridge: bool) -> Result<()> {
         let name = self.inner.info.name.clone();
-        self.ask_firewall(|reply| firewall::Job::RemoveBridge {
-            name: name.clone(),
-            reply,
-        })
-        .await?;
+        let job = firewall::Job::RemoveBridge { name: name.clone() };
+        self.inner.firewall.submit(job);
         if !with_bridge {
             return Ok(());
         }
@@ -123,7 +122,7 @@ impl Network {
     }
 
     /// The networks that the host has a way to, but for its default routes.
-    pub async fn reachable(&self) -> Result<Vec<Reached>> {
+    pub async fn reachable(&self) -> Result<Vec<Ipv4Net>> {
         let worker = &self.inner.worker;
         worker.with_maker(|maker| maker.reachable()).await
     }
@@ -211,6 +210,14 @@ impl Network {
         self.inner
             .worker
             .with_maker(move |maker| maker.set_default_route(netns.as_fd(), gateway))
+            .await
+    }
+
+    /// The sockets of a name server, bound in a namespace, with what is sent to [`dns::ADDRESS`] redirected to them there.
+    pub async fn name_sockets(&self, netns: OwnedFd) -> Result<dns::Sockets> {
+        self.inner
+            .worker
+            .with_maker(move |_| dns::open_sockets(netns.as_fd()))
             .await
     }
 

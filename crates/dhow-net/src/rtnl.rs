@@ -300,23 +300,11 @@ fn link_state(message: &Message<'_>) -> Option<LinkState> {
 
 /// The link of a name, if there is one.
 pub(crate) fn find_link(socket: &mut Socket, name: &str) -> io::Result<Option<LinkState>> {
-    ask_link(socket, Link::Name(name))
-}
-
-/// The name of the link with this index, if there is one.
-pub(crate) fn link_name(socket: &mut Socket, index: u32) -> io::Result<Option<String>> {
-    if index == 0 {
-        return Ok(None);
-    }
-    Ok(ask_link(socket, Link::Index(index))?.map(|link| link.name))
-}
-
-fn ask_link(socket: &mut Socket, which: Link<'_>) -> io::Result<Option<LinkState>> {
     let mut batch = Batch::default();
     push(
         &mut batch,
         NLM_F_REQUEST,
-        RouteNetlinkMessage::GetLink(link(which)),
+        RouteNetlinkMessage::GetLink(link(Link::Name(name))),
     );
     let mut found = None;
     match socket.transact(&batch, |message| {

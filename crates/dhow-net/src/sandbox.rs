@@ -8,10 +8,11 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use ipnet::Ipv4Net;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use crate::bridge::{self, Bridge};
-use crate::config::{NetConfig, Reached};
+use crate::config::NetConfig;
 use crate::endpoint::Endpoint;
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
@@ -89,7 +90,7 @@ pub(crate) trait Make {
     fn ensure_bridge(&mut self, config: &NetConfig) -> Result<Bridge>;
 
     /// The networks that the host has a way to, but for its default routes.
-    fn reachable(&mut self) -> Result<Vec<Reached>>;
+    fn reachable(&mut self) -> Result<Vec<Ipv4Net>>;
 
     /// Removes a link of the host's, if it is still there.
     fn remove_link(&mut self, name: &str) -> Result<()>;
@@ -337,19 +338,11 @@ impl Make for Maker {
         bridge::ensure(&mut self.socket, config)
     }
 
-    fn reachable(&mut self) -> Result<Vec<Reached>> {
+    fn reachable(&mut self) -> Result<Vec<Ipv4Net>> {
         self.mend()?;
         let mut all = rtnl::routes(&mut self.socket).doing(|| "cannot list routes".to_owned())?;
         all.extend(rtnl::addresses(&mut self.socket).doing(|| "cannot list addresses".to_owned())?);
-        let mut reached = Vec::with_capacity(all.len());
-        for one in all {
-            let link = rtnl::link_name(&mut self.socket, one.link)
-                .doing(|| "cannot look a link up".to_owned())?;
-            reached.push(Reached {
-                net: one.net,
-                link: link.unwrap_or_default(),
-            });
-        }
+        let reached = all.into_iter().map(|one| one.net.trunc()).collect();
         Ok(reached)
     }
 

@@ -526,7 +526,7 @@ mod tests {
             Err(Error::Died)
         }
 
-        fn reachable(&mut self) -> Result<Vec<crate::Reached>> {
+        fn reachable(&mut self) -> Result<Vec<crate::Ipv4Net>> {
             Ok(Vec::new())
         }
 

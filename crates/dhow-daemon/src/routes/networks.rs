@@ -83,9 +83,8 @@ async fn disconnect(
 ) -> Result<()> {
     let request = needed(body)?;
     let containers = state.engine.containers();
-    containers
-        .disconnect(&id, &request.container, request.force)
-        .await?;
+    // Nothing is ever so far lost that force would be needed.
+    containers.disconnect(&id, &request.container).await?;
     Ok(())
 }
 

@@ -7,6 +7,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use dhow_api::EndpointSettings;
+use dhow_net::dns::Sockets;
+use dhow_net::files;
+use dhow_runtime::Shim;
 
 use super::container::Container;
 use super::define::check_endpoints;
@@ -14,8 +17,9 @@ use super::definition::Definition;
 use super::links::change_file;
 use super::state::State;
 use super::{Containers, records};
+use crate::background::blocking;
 use crate::error::{EngineError, Result};
-use crate::networks::{EndpointRecord, NetworkMode, parse_mac};
+use crate::networks::{EndpointRecord, NetworkMode, parse_mac, wants_names};
 
 impl Containers {
     /// `network` by name or id.
@@ -80,15 +84,96 @@ impl Containers {
             let wishes = definition.wishes(&container.id, &name);
             let joined = networks.connect(&wishes, netns, &before, &network).await?;
             let key = joined.endpoints.last().map(|e| e.network.clone());
-            self.settle_endpoints(&container, before, joined.endpoints)
+            self.settle_endpoints(&container, before.clone(), joined.endpoints)
                 .await?;
             networks.tell(container.id.as_str(), key.as_deref(), "connect");
+            self.redefine(&container, definition).await?;
+            return self.begin_names(&container, &before).await;
         }
         self.redefine(&container, definition).await
     }
 
+    /// A running container is told names from now on, if it is on a network where it is to be and was on none.
+    async fn begin_names(
+        &self,
+        container: &Arc<Container>,
+        before: &[EndpointRecord],
+    ) -> Result<()> {
+        let networks = &self.inner.networks;
+        let now = container.view().life.endpoints.clone();
+        if !wants_names(&now) || networks.serves_names(&container.id) {
+            return Ok(());
+        }
+        let (Some(netns), Some(pid)) = (
+            namespace(container)?,
+            container.state().run().map(|r| r.pid),
+        ) else {
+            return Ok(());
+        };
+        let sockets = networks.name_sockets(netns).await?;
+        self.serve_names(container, pid, sockets);
+        let (definition, name) = (container.definition(), container.name());
+        let wishes = definition.wishes(&container.id, &name);
+        let (old, new) = (
+            networks.resolv_conf(&wishes, before)?,
+            networks.resolv_conf(&wishes, &now)?,
+        );
+        let path = container.etc_files().resolv_conf;
+        // What the container has written there itself stays.
+        blocking(move || match std::fs::read_to_string(&path) {
+            Ok(text) if text == old => std::fs::write(&path, new),
+            Ok(_) => Ok(()),
+            Err(e) => Err(e),
+        })
+        .await?
+        .map_err(EngineError::io("its resolv.conf"))
+    }
+
+    /// Answers the names that a running container asks for.
+    pub(super) fn serve_names(&self, container: &Container, pid: u32, sockets: Sockets) {
+        let (definition, name) = (container.definition(), container.name());
+        let wishes = definition.wishes(&container.id, &name);
+        if let Err(e) = self.inner.networks.serve_names(&wishes, pid, sockets) {
+            tracing::error!(container = %container.id, error = %e, "it is told no names");
+        }
+    }
+
+    /// As [`Containers::serve_names`], of a container that an earlier daemon has started. Its shim has the sockets.
+    pub async fn resume_names(&self, container: &Container, shim: &Shim) {
+        if !wants_names(&container.view().life.endpoints) {
+            return;
+        }
+        let held = match shim.held().await {
+            Ok(held) => held,
+            Err(e) => {
+                tracing::debug!(container = %container.id, error = %e, "its shim gives no sockets back");
+                Vec::new()
+            }
+        };
+        let Some(pid) = container.state().run().map(|r| r.pid) else {
+            return;
+        };
+        let sockets = match Sockets::among(held).0 {
+            Some(sockets) => Ok(sockets),
+            None => self.new_name_sockets(container).await,
+        };
+        match sockets {
+            Ok(sockets) => self.serve_names(container, pid, sockets),
+            Err(e) => {
+                tracing::error!(container = %container.id, error = %e, "it is told no names");
+            }
+        }
+    }
+
+    async fn new_name_sockets(&self, container: &Container) -> Result<Sockets> {
+        match namespace(container)? {
+            Some(netns) => self.inner.networks.name_sockets(netns).await,
+            None => Err(container.not_running()),
+        }
+    }
+
     /// `network` by name or id; of one that is no more by its name.
-    pub async fn disconnect(&self, network: &str, name: &str, force: bool) -> Result<()> {
+    pub async fn disconnect(&self, network: &str, name: &str) -> Result<()> {
         let networks = &self.inner.networks;
         let container = self.find(name)?;
         let network = match networks.named(network) {
@@ -104,7 +189,7 @@ impl Containers {
                     .to_owned(),
             ));
         }
-        if definition.endpoints.remove(&network).is_none() && !force {
+        if definition.endpoints.remove(&network).is_none() {
             return Err(EngineError::NotPermitted(format!(
                 "container {} is not connected to network {network}",
                 container.id
@@ -154,17 +239,17 @@ impl Containers {
             turn.save(&self.inner.store).await?;
         }
         let config = container.definition();
-        let names = dhow_net::files::own_names(&config.config.hostname, &config.config.domainname);
+        let names = files::own_names(&config.config.hostname, &config.config.domainname);
         change_file(container, move |text| {
             let mut text = text.to_owned();
             for endpoint in &before {
                 if after.iter().all(|e| e.ip != endpoint.ip) {
-                    text = dhow_net::files::with_address(&text, endpoint.ip.into(), None);
+                    text = files::with_address(&text, endpoint.ip.into(), None);
                 }
             }
             for endpoint in &after {
                 if before.iter().all(|e| e.ip != endpoint.ip) {
-                    text = dhow_net::files::with_address(&text, endpoint.ip.into(), Some(&names));
+                    text = files::with_address(&text, endpoint.ip.into(), Some(&names));
                 }
             }
             text

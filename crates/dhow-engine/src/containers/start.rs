@@ -241,6 +241,9 @@ impl Containers {
             tracing::warn!(container = %container.id, "{warning}");
         }
         container.view().shim = Some(shim.clone());
+        if let Some(sockets) = sandbox.names {
+            self.serve_names(container, started.pid, sockets);
+        }
         container.turn().await.apply(Event::Started {
             pid: started.pid,
             at: started.started_at,

@@ -97,3 +97,28 @@ pub fn parse_mac(text: &str) -> Result<MacAddr> {
     text.parse::<MacAddr>()
         .map_err(|e| EngineError::invalid(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Life {
+        #[serde(default, alias = "endpoint", deserialize_with = "one_or_several")]
+        endpoints: Vec<EndpointRecord>,
+    }
+
+    #[test]
+    fn endpoints_of_every_earlier_time_are_read() {
+        let read = |text: &str| serde_json::from_str::<Life>(text).unwrap().endpoints;
+        let one = r#"{"id":"e","ip":"172.17.0.2","prefix":16,"gateway":"172.17.0.1","mac":"02:42:ac:11:00:02",
+            "host_link":"veth0000001","ports":[]}"#;
+        assert!(read("{}").is_empty());
+        assert!(read(r#"{"endpoint":null}"#).is_empty());
+        let endpoints = read(&format!("{{\"endpoint\":{one}}}"));
+        assert_eq!(endpoints.len(), 1);
+        assert_eq!(endpoints[0].network, super::super::BRIDGE);
+        let now = serde_json::to_string(&endpoints).unwrap();
+        assert_eq!(read(&format!("{{\"endpoints\":{now}}}")), endpoints);
+    }
+}

@@ -7,7 +7,7 @@ use dhow_api::HostConfig;
 use dhow_net::files;
 
 use super::endpoint::EndpointRecord;
-use super::{NetworkMode, Networks, Wishes};
+use super::{NetworkMode, Networks, Wishes, names};
 use crate::error::{EngineError, Result};
 
 /// The files that the daemon keeps for a container and mounts into it.
@@ -75,10 +75,9 @@ impl Networks {
                 files::resolv_conf_of_host(&servers, &dns),
             )
         } else {
-            let servers = files::host_resolv_conf().map_err(EngineError::io("/etc/resolv.conf"))?;
             (
                 files::hosts(&wanted).map_err(invalid)?,
-                files::resolv_conf(&servers, &dns),
+                self.resolv_conf(wishes, endpoints)?,
             )
         };
         let write = |path: &Path, text: &str| {
@@ -89,7 +88,22 @@ impl Networks {
         write(&paths.hostname, &files::hostname(&config.hostname))
     }
 
-    fn dns_wishes(&self, host: &HostConfig) -> DnsWishes {
+    /// What tells the resolver of a container with these endpoints whom to ask.
+    pub fn resolv_conf(&self, wishes: &Wishes<'_>, endpoints: &[EndpointRecord]) -> Result<String> {
+        let dns = self.dns_wishes(wishes.host);
+        let dns = files::DnsOptions {
+            servers: &dns.servers,
+            search: &dns.search,
+            options: &dns.options,
+        };
+        let host = files::host_resolv_conf().map_err(EngineError::io("/etc/resolv.conf"))?;
+        Ok(match names::wanted(endpoints) {
+            true => files::resolv_conf_of_server(&host, &dns, dhow_net::dns::ADDRESS.into()),
+            false => files::resolv_conf(&host, &dns),
+        })
+    }
+
+    pub(super) fn dns_wishes(&self, host: &HostConfig) -> DnsWishes {
         let own = |list: &Option<Vec<String>>, default: &[String]| match list {
             Some(list) if !list.is_empty() => list.clone(),
             _ => default.to_vec(),
@@ -107,8 +121,8 @@ impl Networks {
     }
 }
 
-struct DnsWishes {
-    servers: Vec<IpAddr>,
-    search: Vec<String>,
-    options: Vec<String>,
+pub(super) struct DnsWishes {
+    pub servers: Vec<IpAddr>,
+    pub search: Vec<String>,
+    pub options: Vec<String>,
 }

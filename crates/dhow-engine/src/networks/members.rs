@@ -1,7 +1,7 @@
 //! Who is on which network while it runs, and under what names: what keeps a network from being removed, and what
 //! its containers are told when they ask for each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard};
 
@@ -17,6 +17,8 @@ pub struct Member {
     pub endpoint: EndpointRecord,
     /// What others on the network find it by.
     pub names: Vec<String>,
+    /// What it alone calls others, in lower case, and what these are called there.
+    pub links: BTreeMap<String, String>,
 }
 
 /// Those of one network.
@@ -59,35 +61,51 @@ impl Segment {
     }
 }
 
-/// By the networks' keys.
+#[derive(Debug, Default)]
+struct Table {
+    /// By the networks' keys.
+    segments: HashMap<String, Segment>,
+    /// The networks that each container is on.
+    on: HashMap<ContainerId, BTreeSet<String>>,
+}
+
 #[derive(Debug, Default)]
 pub struct Members {
-    segments: Mutex<HashMap<String, Segment>>,
+    table: Mutex<Table>,
 }
 
 impl Members {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Segment>> {
-        self.segments.lock().unwrap_or_else(|e| e.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     pub fn enter(&self, member: Member) {
+        let mut table = self.lock();
         let network = member.endpoint.network.clone();
-        self.lock().entry(network).or_default().enter(member);
+        let on = table.on.entry(member.container.clone()).or_default();
+        on.insert(network.clone());
+        table.segments.entry(network).or_default().enter(member);
     }
 
     pub fn leave(&self, network: &str, container: &ContainerId) {
-        let mut segments = self.lock();
-        if let Some(segment) = segments.get_mut(network) {
+        let mut table = self.lock();
+        if let Some(segment) = table.segments.get_mut(network) {
             segment.leave(container);
             if segment.members.is_empty() {
-                segments.remove(network);
+                table.segments.remove(network);
+            }
+        }
+        if let Some(on) = table.on.get_mut(container) {
+            on.remove(network);
+            if on.is_empty() {
+                table.on.remove(container);
             }
         }
     }
 
-    /// A container has another name: `others` are what else it is found by, of each network.
+    /// A container has another name.
     pub fn rename(&self, container: &ContainerId, old: &str, new: &str) {
-        for segment in self.lock().values_mut() {
+        for segment in self.lock().segments.values_mut() {
             if let Some(mut member) = segment.members.get(container).cloned() {
                 new.clone_into(&mut member.name);
                 for name in &mut member.names {
@@ -101,46 +119,45 @@ impl Members {
     }
 
     pub fn of(&self, network: &str) -> Vec<Member> {
-        let segments = self.lock();
-        let members = segments.get(network).map(|s| s.members.values());
+        let table = self.lock();
+        let members = table.segments.get(network).map(|s| s.members.values());
         members.into_iter().flatten().cloned().collect()
     }
 
     pub fn is_empty(&self, network: &str) -> bool {
-        !self.lock().contains_key(network)
+        !self.lock().segments.contains_key(network)
     }
 
-    /// The addresses that a name has on these networks. `None` if it is nobody's there.
-    pub fn addresses(&self, networks: &[String], name: &str) -> Option<Vec<IpAddr>> {
-        let segments = self.lock();
-        let found: Vec<IpAddr> = networks
-            .iter()
-            .filter_map(|network| segments.get(network)?.names.get(name))
-            .flatten()
-            .map(|(_, ip)| IpAddr::V4(*ip))
-            .collect();
-        Some(found).filter(|found| !found.is_empty())
+    /// The keys of the networks that a container is on, in order.
+    pub fn networks_of(&self, container: &ContainerId) -> Vec<String> {
+        let table = self.lock();
+        let on = table.on.get(container);
+        on.into_iter().flatten().cloned().collect()
     }
 
-    /// The address that a container has on these networks, the first that it is on.
-    pub fn address_of(&self, networks: &[String], container: &ContainerId) -> Option<IpAddr> {
-        let segments = self.lock();
-        networks.iter().find_map(|network| {
-            let member = segments.get(network)?.members.get(container)?;
-            Some(IpAddr::V4(member.endpoint.ip))
-        })
+    /// The addresses that a name has on one network, as a container finds it there. `None` if it is nobody's.
+    pub fn addresses(
+        &self,
+        network: &str,
+        asked_by: &ContainerId,
+        name: &str,
+    ) -> Option<Vec<IpAddr>> {
+        let table = self.lock();
+        let segment = table.segments.get(network)?;
+        let own = segment.members.get(asked_by)?;
+        let name = own.links.get(name).map_or(name, String::as_str);
+        let holders = segment.names.get(name)?;
+        Some(holders.iter().map(|(_, ip)| IpAddr::V4(*ip)).collect())
     }
 
-    /// The name of an address on these networks, with the network's key.
-    pub fn name_of(&self, networks: &[String], address: IpAddr) -> Option<(String, String)> {
+    /// The name of whoever has an address on a network.
+    pub fn name_of(&self, network: &str, address: IpAddr) -> Option<String> {
         let IpAddr::V4(address) = address else {
             return None;
         };
-        let segments = self.lock();
-        networks.iter().find_map(|network| {
-            let segment = segments.get(network)?;
-            let member = segment.members.get(segment.addresses.get(&address)?)?;
-            Some((member.name.clone(), network.clone()))
-        })
+        let table = self.lock();
+        let segment = table.segments.get(network)?;
+        let member = segment.members.get(segment.addresses.get(&address)?)?;
+        Some(member.name.clone())
     }
 }

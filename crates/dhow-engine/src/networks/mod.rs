@@ -6,9 +6,11 @@
 
 pub mod endpoint;
 mod files;
+mod ipam;
 mod made;
 mod members;
 mod mode;
+mod names;
 pub mod ports;
 mod records;
 mod sandbox;
@@ -30,11 +32,13 @@ use crate::id::ContainerId;
 pub use endpoint::{EndpointRecord, PublishedPort, parse_mac};
 pub use files::EtcFiles;
 pub use mode::NetworkMode;
+pub use names::wanted as wants_names;
 pub use sandbox::Sandbox;
 pub use show::Attached;
 
 use made::Made;
 use members::{Member, Members};
+use names::NameServers;
 
 /// The key of the default network.
 pub const BRIDGE: &str = "bridge";
@@ -63,6 +67,7 @@ struct Inner {
     /// Held by whoever makes a network or removes one.
     making: tokio::sync::Mutex<()>,
     members: Members,
+    name_servers: NameServers,
     /// How many are on their way into a network, by its key.
     entering: Mutex<HashMap<String, usize>>,
 }
@@ -169,6 +174,7 @@ impl Networks {
                 made: Mutex::new(made.collect()),
                 making: tokio::sync::Mutex::new(()),
                 members: Members::default(),
+                name_servers: NameServers::default(),
                 entering: Mutex::default(),
             }),
         };
@@ -267,19 +273,29 @@ impl Networks {
     }
 
     fn enter_member(&self, wishes: &Wishes<'_>, endpoint: &EndpointRecord) {
-        let own = |name: &str| {
-            let none = EndpointSettings::default();
-            wishes.names(wishes.endpoints.get(name).unwrap_or(&none))
-        };
-        let names = match self.name_and_driver(&endpoint.network) {
-            Some((name, _)) if name != BRIDGE => own(&name),
-            _ => Vec::new(),
+        let name = self
+            .name_and_driver(&endpoint.network)
+            .map(|(name, _)| name);
+        let none = EndpointSettings::default();
+        let settings = name.as_ref().and_then(|name| wishes.endpoints.get(name));
+        let settings = settings.unwrap_or(&none);
+        // On the default network nobody is found by name.
+        let names = match endpoint.network.as_str() {
+            BRIDGE => Vec::new(),
+            _ => wishes.names(settings),
         };
         self.inner.members.enter(Member {
             container: wishes.id.clone(),
             name: wishes.name.to_owned(),
             endpoint: endpoint.clone(),
             names,
+            links: settings
+                .links
+                .iter()
+                .flatten()
+                .map(|link| link.split_once(':').unwrap_or((link, link)))
+                .map(|(target, alias)| (alias.to_lowercase(), target.to_lowercase()))
+                .collect(),
         });
     }
 

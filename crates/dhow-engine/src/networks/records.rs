@@ -28,8 +28,6 @@ pub struct StoredNetwork {
     pub ipam_options: Option<BTreeMap<String, String>>,
     /// Settled: with subnet and gateway.
     pub ipam: Vec<IpamConfig>,
-    /// Whether the subnet was the client's choice, without which a container can't choose an address.
-    pub chosen_subnet: bool,
     pub options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
 }

@@ -8,11 +8,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use dhow_api::EndpointSettings;
+use dhow_net::dns::Sockets;
 use dhow_net::{EndpointRequest, MacAddr, Network};
 
 use super::endpoint::{EndpointRecord, PublishedPort, parse_mac};
 use super::made::{HOST_BINDING, Made};
-use super::{BRIDGE, NetworkMode, Networks, Wishes, ports};
+use super::{BRIDGE, NetworkMode, Networks, Wishes, names, ports};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 
@@ -22,8 +23,10 @@ pub struct Sandbox {
     /// `None` is the host's namespace.
     pub netns: Option<OwnedFd>,
     pub endpoints: Vec<EndpointRecord>,
-    /// Sockets that keep the published ports, for the shim to hold.
+    /// Sockets for the shim to hold: those that keep the published ports, and the name server's.
     pub holders: Vec<OwnedFd>,
+    /// Those of the name server, where there is one.
+    pub names: Option<Sockets>,
 }
 
 /// A network that a container is to be on. It is not removed meanwhile.
@@ -89,14 +92,6 @@ impl Target {
         let ip = text
             .parse()
             .map_err(|_| refuse(&format!("invalid IPv4 address: {text}")))?;
-        match &self.made {
-            Some(made) if made.record.chosen_subnet => {}
-            _ => {
-                return Err(refuse(
-                    "user specified IP address is supported only when connecting to networks with user configured subnets",
-                ));
-            }
-        }
         if self
             .made
             .as_ref()
@@ -104,7 +99,7 @@ impl Target {
             .is_some_and(|s| !s.contains(&ip))
         {
             return Err(refuse(&format!(
-                "no configured subnet or ip-range contain the IP address {ip}"
+                "no configured subnet contains IP address {ip}"
             )));
         }
         Ok(Some(ip))
@@ -273,12 +268,21 @@ impl Networks {
             let gateway = way_out.map(|at| sandbox.endpoints[at].gateway);
             self.inner.net.set_gateway(clone(netns)?, gateway).await?;
         }
+        if names::wanted(&sandbox.endpoints) {
+            let sockets = self.name_sockets(clone(netns)?).await?;
+            let held = sockets
+                .try_clone()
+                .map_err(EngineError::io("keeping a name server's sockets"))?;
+            sandbox.holders = vec![held.udp, held.tcp];
+            sandbox.names = Some(sockets);
+        }
         if let Some(at) = way_out
             && !requests.is_empty()
         {
-            sandbox.holders = self
+            let holders = self
                 .publish_ports(wishes, &targets[at], &mut sandbox.endpoints[at], requests)
                 .await?;
+            sandbox.holders.extend(holders);
             self.enter_member(wishes, &sandbox.endpoints[at]);
         }
         Ok(())
@@ -352,6 +356,7 @@ impl Networks {
             // The network can be removed from now on.
             self.inner.members.leave(&endpoint.network, container);
         }
+        self.end_names(container);
     }
 
     /// Connects a running container to another network. `endpoints` are what it has; `wishes` has the other's settings.

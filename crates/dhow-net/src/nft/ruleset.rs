@@ -89,6 +89,15 @@ pub(crate) fn replace(table: &str, bridges: &[BridgeRules], forwards: &[Forward]
     transaction.finish()
 }
 
+/// Adds a bridge's rules to those that are there.
+pub(crate) fn add_bridge(table: &str, bridge: &BridgeRules) -> Batch {
+    let mut transaction = Transaction::new(table);
+    for (chain, rule) in bridge_rules(bridge) {
+        transaction.add_rule(chain, rule);
+    }
+    transaction.finish()
+}
+
 /// Turns an endpoint's ports from `old` to `new`, each of them all that the endpoint has. `None` when nothing changes.
 pub(crate) fn change(table: &str, old: &[Forward], new: &[Forward]) -> Option<Batch> {
     let mut transaction = Transaction::new(table);

@@ -4,9 +4,7 @@
 //! what is compared with a packet or register is the bytes as they are there.
 
 use super::rule::Rule;
-use crate::netlink::{
-    Batch, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, align,
-};
+use crate::netlink::{Batch, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, align};
 
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
@@ -248,7 +246,8 @@ impl Transaction {
 fn push(batch: &mut Batch, kind: u16, flags: u16, family: u8, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = batch.begin(
         NFNL_SUBSYS_NFTABLES << 8 | kind,
-        NLM_F_REQUEST | NLM_F_ACK | flags,
+        // An error is told without being asked for. Acknowledgements of thousands of messages would have no room.
+        NLM_F_REQUEST | flags,
     );
     batch.bytes.extend_from_slice(&[family, 0, 0, 0]);
     fill(&mut batch.bytes);

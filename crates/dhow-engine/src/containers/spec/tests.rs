@@ -24,6 +24,7 @@ fn spec(config: &str, host: &str, cgroup_version: u8) -> Value {
         image_id: "sha256:0".into(),
         layers: None,
         endpoints: Default::default(),
+        endpoints_whole: true,
         mounts: Vec::new(),
     };
     definition.mounts = crate::containers::mounts::points::settle(
