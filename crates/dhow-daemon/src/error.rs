@@ -89,6 +89,7 @@ fn engine_status(e: &EngineError) -> StatusCode {
         | E::Restarting(_)
         | E::Paused { .. }
         | E::CannotJoin { .. }
+        | E::CannotShare { .. }
         | E::Leftovers { .. }
         | E::ExecState { .. }
         | E::Resize { .. } => StatusCode::CONFLICT,

@@ -86,6 +86,11 @@ pub enum EngineError {
         container: ContainerId,
         status: &'static str,
     },
+    #[error("failed to join {namespace} namespace: {why}")]
+    CannotShare {
+        namespace: &'static str,
+        why: String,
+    },
     #[error(
         "container {container} still has processes of its last run that can't be ended: {source}"
     )]

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use dhow_runtime::client::{Reach, reach};
@@ -129,11 +129,7 @@ impl Recovery {
             }
         }
         self.containers.volumes().unmount_leftovers().await;
-        for (container, before) in boot {
-            if self.restart_at_boot(&container, &before) {
-                report.restarting += 1;
-            }
-        }
+        report.restarting = self.restart_at_boot(&boot);
         tracing::info!(
             containers = report.containers,
             reconnected = report.reconnected,
@@ -277,37 +273,54 @@ impl Recovery {
             .exists()
     }
 
-    /// Restart policies at the daemon's start: what was running when the host went down comes back.
-    fn restart_at_boot(&self, container: &Arc<Container>, before: &State) -> bool {
-        let state = container.state();
-        match &state {
-            State::Restarting(_) if matches!(before, State::Restarting(_)) => {
-                self.notices
-                    .send(Notice::Restart(container.clone(), Duration::ZERO));
-                true
-            }
-            // Its end was found just now, and the policy has been asked.
-            State::Restarting(_) => true,
-            State::Exited(ended) if matches!(before, State::Exited(_)) => {
-                let definition = container.definition();
-                let policy = definition.restart_policy().unwrap_or_default();
-                let count = container.view().life.restart_count;
-                let wants = ended.started_at != 0
-                    && policy == RestartPolicy::Always
-                    && policy.wants_at_boot(ended.by_user, ended.exit_code, count);
-                if wants {
-                    let (containers, container) = (self.containers.clone(), container.clone());
-                    self.background.spawn(async move {
-                        let _ops = container.ops.lock().await;
-                        if let Err(e) = containers.start_locked(&container, Cause::User).await {
-                            tracing::warn!(container = %container.id, error = %e, "it could not be started");
-                        }
-                    });
+    /// Restart policies at the daemon's start: what was running when the host went down comes back. Tells how many.
+    fn restart_at_boot(&self, found: &[(Arc<Container>, State)]) -> usize {
+        let mut restarting = 0;
+        let mut to_start = Vec::new();
+        for (container, before) in found {
+            match container.state() {
+                State::Restarting(_) => {
+                    // Where its end was found just now, the policy has been asked.
+                    if matches!(before, State::Restarting(_)) {
+                        self.notices
+                            .send(Notice::Restart(container.clone(), Duration::ZERO));
+                    }
+                    restarting += 1;
                 }
-                wants
+                State::Exited(ended) if matches!(before, State::Exited(_)) => {
+                    let definition = container.definition();
+                    let policy = definition.restart_policy().unwrap_or_default();
+                    let count = container.view().life.restart_count;
+                    if ended.started_at != 0
+                        && policy == RestartPolicy::Always
+                        && policy.wants_at_boot(ended.by_user, ended.exit_code, count)
+                    {
+                        to_start.push(container.clone());
+                    }
+                }
+                _ => {}
             }
-            _ => false,
         }
+        let coming: HashSet<ContainerId> = to_start.iter().map(|c| c.id.clone()).collect();
+        let coming = Arc::new(Mutex::new(coming));
+        restarting += to_start.len();
+        for container in to_start {
+            let (containers, coming) = (self.containers.clone(), coming.clone());
+            let background = self.background.clone();
+            self.background.spawn(async move {
+                let is_coming = |id: &ContainerId| lock(&coming).contains(id);
+                tokio::select! {
+                    () = background.closing() => return,
+                    () = containers.await_partners(&container, is_coming) => {}
+                }
+                let _ops = container.ops.lock().await;
+                if let Err(e) = containers.start_locked(&container, Cause::User).await {
+                    tracing::warn!(container = %container.id, error = %e, "it could not be started");
+                }
+                lock(&coming).remove(&container.id);
+            });
+        }
+        restarting
     }
 
     async fn finish_removal(&self, container: &Arc<Container>) -> Result<()> {
@@ -364,6 +377,10 @@ impl Recovery {
             tracing::warn!(container = id, error = %e, "a stray container's processes could not be ended");
         }
     }
+}
+
+fn lock(coming: &Mutex<HashSet<ContainerId>>) -> MutexGuard<'_, HashSet<ContainerId>> {
+    coming.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 fn names_in(dir: &Path) -> Result<Vec<String>> {

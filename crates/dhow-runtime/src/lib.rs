@@ -25,7 +25,7 @@ mod sys;
 mod title;
 pub mod view;
 
-pub use client::{Reach, Shim, Spawner, SpawnerProcess, end_shim, fork_spawner, reach};
+pub use client::{Handed, Reach, Shim, Spawner, SpawnerProcess, end_shim, fork_spawner, reach};
 pub use protocol::{
     AttachStreams, ExecRequest, ExitRecord, LogFile, LogFormat, LogServer, LogSink, Rootfs,
     StartError, StartRequest, Started, Target,

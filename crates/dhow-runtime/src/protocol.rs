@@ -23,12 +23,16 @@ pub struct StartRequest {
     pub bundle: PathBuf,
     /// Where the shim's socket and pid file go, under the exec-root: `<runtime_dir>/<id>.sock`.
     pub runtime_dir: PathBuf,
-    /// The OCI runtime specification. `linux.namespaces` lists which to make; a network namespace comes as
-    /// a file descriptor, see [`StartRequest::has_netns`].
+    /// The OCI runtime specification. `linux.namespaces` lists which to make; those of others come as file
+    /// descriptors, see [`StartRequest::has_netns`] and [`StartRequest::joined`].
     pub spec: oci_spec::runtime::Spec,
     pub rootfs: Rootfs,
     /// Whether a network namespace's descriptor accompanies this message.
     pub has_netns: bool,
+    /// What is shared with other containers; a pidfd of each one's process accompanies the message, after the
+    /// network namespace. A number would be another process's by the time that it is looked at.
+    #[serde(default)]
+    pub joined: Vec<Joined>,
     /// Whether standard input stays open for clients to attach to (Docker's `OpenStdin`).
     pub open_stdin: bool,
     /// Whether the first attached client's end closes standard input (Docker's `StdinOnce`).
@@ -45,6 +49,14 @@ pub struct StartRequest {
     pub sync_exit: bool,
     /// The terminal's first size.
     pub tty_size: Option<(u16, u16)>,
+}
+
+/// What a container shares with another one that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Joined {
+    Pid,
+    /// The namespace, and what is mounted at /dev/shm for a mount of the type `x-dhow.shm`.
+    Ipc,
 }
 
 /// The root filesystem, mounted in the container's own mount namespace.

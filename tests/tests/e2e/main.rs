@@ -25,6 +25,7 @@ mod filling;
 mod hello;
 mod hostile;
 mod instants;
+mod ipc;
 mod leftovers;
 mod lifecycle;
 mod limits;

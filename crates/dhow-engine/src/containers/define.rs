@@ -206,12 +206,7 @@ impl Containers {
                 *mode = format!("container:{}", self.find_named(name)?.id);
             }
         }
-        match host.ipc_mode.as_str() {
-            mode if mode.starts_with("container:") => Err(EngineError::Unsupported(format!(
-                "IPC mode {mode} is not supported: use private, shareable or host"
-            ))),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// A container that a definition names. One that is not there makes it a bad one: to clients, "not found"

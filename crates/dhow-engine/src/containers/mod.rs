@@ -19,6 +19,7 @@ pub mod merge;
 mod mounted;
 mod mounts;
 mod notice;
+mod partners;
 mod pause;
 mod prepare;
 mod prune;

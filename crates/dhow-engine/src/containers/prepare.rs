@@ -148,6 +148,7 @@ impl Containers {
         container: &Container,
         definition: &Definition,
         sandbox: &Sandbox,
+        shared: Shared,
     ) -> Result<StartRequest> {
         let (config, host) = (&definition.config, &definition.host_config);
         let user = self.resolve_user(
@@ -155,12 +156,6 @@ impl Containers {
             &config.user,
             host.group_add.as_deref().unwrap_or_default(),
         )?;
-        let shared = Shared {
-            pid_of: match host.pid_mode.strip_prefix("container:") {
-                Some(other) => Some(self.pid_of(other)?),
-                None => None,
-            },
-        };
         let defaults = self.defaults();
         let images = self.mounted_layers(container)?;
         let spec = spec::generate(&SpecInput {
@@ -189,6 +184,7 @@ impl Containers {
                 work: container.work_dir(),
             },
             has_netns: sandbox.netns.is_some(),
+            joined: Vec::new(),
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
             log,
@@ -204,19 +200,6 @@ impl Containers {
                 )),
             },
         })
-    }
-
-    fn pid_of(&self, name: &str) -> Result<u32> {
-        let other = self.find(name)?;
-        other
-            .state()
-            .run()
-            .map(|r| r.pid)
-            .ok_or_else(|| EngineError::CannotJoin {
-                namespace: "PID",
-                container: other.id.clone(),
-                status: other.state().status(),
-            })
     }
 }
 

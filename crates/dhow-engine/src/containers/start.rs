@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dhow_runtime::protocol::{AttachStreams, StartRequest};
-use dhow_runtime::{Shim, Started};
+use dhow_runtime::{Handed, Shim, Started};
 use tokio_util::sync::CancellationToken;
 
 use super::container::Container;
 use super::create::with_init_layer;
 use super::definition::Definition;
+use super::partners::Partners;
 use super::prepare::{check_propagation, make_bind_sources};
 use super::state::Event;
 use super::{Containers, Notice, logging};
@@ -213,7 +214,8 @@ impl Containers {
         self.mount_volumes(container).await?;
         self.check_subpaths(&definition).await?;
         self.ensure_init_layer(container).await?;
-        let mut request = self.start_request(container, &definition, &sandbox)?;
+        let Partners { shared, joined } = self.partners(&definition).await?;
+        let mut request = self.start_request(container, &definition, &sandbox, shared)?;
         logging::look_up(container.id.as_str(), &mut request.log).await;
 
         // Before the process exists, so that a crash in between leaks neither address nor port.
@@ -234,7 +236,15 @@ impl Containers {
         let (shim, started) = self
             .inner
             .spawner
-            .start(request, sandbox.netns, fds, sandbox.holders)
+            .start(
+                request,
+                Handed {
+                    netns: sandbox.netns,
+                    joined,
+                    attach: fds,
+                    held: sandbox.holders,
+                },
+            )
             .await
             .map_err(|e| EngineError::start(FAILED, &e))?;
         for warning in &started.warnings {

@@ -72,7 +72,7 @@ impl Containers {
     }
 
     /// The container's own process, if there is one.
-    async fn init_of(&self, container: &Container) -> Result<Option<OwnedFd>> {
+    pub(super) async fn init_of(&self, container: &Container) -> Result<Option<OwnedFd>> {
         let mut progress = container.watch();
         let before = progress.borrow_and_update().exits;
         let Some(run) = container.state().run().cloned() else {

@@ -207,6 +207,11 @@ impl Supervisor {
                 () = tokio::time::sleep(pause) => {}
                 _ = changed.wait_for(|p| !p.live || p.removed) => return,
             }
+            // At a daemon's start all restart at once.
+            tokio::select! {
+                () = supervisor.background.closing() => return,
+                () = supervisor.containers.await_partners(&container, |_| false) => {}
+            }
             let _ops = container.ops.lock().await;
             if !matches!(container.state(), State::Restarting(_)) {
                 return;

@@ -18,6 +18,7 @@ pub use self::ending::end_shim;
 pub use self::reach::{Reach, reach};
 pub use self::shim::Shim;
 pub use self::spawner::{Spawner, SpawnerProcess, fork_spawner};
+pub use self::start::Handed;
 
 /// How long a shim may take to answer. It takes less than a millisecond, and longer only where the machine
 /// has no time for it, or while it clears away a container that has ended.

@@ -10,51 +10,66 @@ use std::sync::Arc;
 
 use super::{START_PATIENCE, Shim, Spawner, end_shim};
 use crate::cgroup::Cgroup;
-use crate::protocol::{Command, Failure, Reply, StartError, StartRequest, Started, VERSION};
+use crate::protocol::{
+    Command, Failure, Joined, Reply, StartError, StartRequest, Started, VERSION,
+};
 use crate::seccomp;
+
+/// The descriptors that a start is given.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// The container's network namespace.
+    pub netns: Option<OwnedFd>,
+    /// What is shared, each with a pidfd of the process that it is shared with.
+    pub joined: Vec<(Joined, OwnedFd)>,
+    /// One stream for each of [`StartRequest::attach`].
+    pub attach: Vec<OwnedFd>,
+    /// What stays open as long as the container runs.
+    pub held: Vec<OwnedFd>,
+}
 
 impl Spawner {
     /// Starts a container. Returns when its process has been exec'ed, or why it could not be; then nothing
-    /// of it is left. `attach` has one stream for each of `req.attach`; `held` stays open as long as the
-    /// container runs.
+    /// of it is left.
     ///
     /// Takes [`START_PATIENCE`] at most, and the time to undo it then. A caller that gives up itself leaves a
     /// container that may come to run: [`super::reach`] finds it.
     pub async fn start(
         &self,
         req: StartRequest,
-        netns: Option<OwnedFd>,
-        attach: Vec<OwnedFd>,
-        held: Vec<OwnedFd>,
+        handed: Handed,
     ) -> Result<(Shim, Started), StartError> {
-        self.start_with(req, netns, attach, held, false).await
+        self.start_with(req, handed, false).await
     }
 
     /// As [`Spawner::start`], and [`Started::phases`] tells where the time went.
     pub async fn start_traced(
         &self,
         req: StartRequest,
-        netns: Option<OwnedFd>,
-        attach: Vec<OwnedFd>,
-        held: Vec<OwnedFd>,
+        handed: Handed,
     ) -> Result<(Shim, Started), StartError> {
-        self.start_with(req, netns, attach, held, true).await
+        self.start_with(req, handed, true).await
     }
 
     async fn start_with(
         &self,
         mut req: StartRequest,
-        netns: Option<OwnedFd>,
-        attach: Vec<OwnedFd>,
-        held: Vec<OwnedFd>,
+        handed: Handed,
         trace: bool,
     ) -> Result<(Shim, Started), StartError> {
+        let Handed {
+            netns,
+            joined,
+            attach,
+            held,
+        } = handed;
         if attach.len() != req.attach.len() {
             return Err(StartError::Other(
                 "each attached client needs one stream".into(),
             ));
         }
         req.has_netns = netns.is_some();
+        req.joined = joined.iter().map(|(what, _)| *what).collect();
         req.held_fds = held.len();
         let program = match req
             .spec
@@ -68,6 +83,7 @@ impl Spawner {
         };
         let fds: Vec<BorrowedFd<'_>> = netns
             .iter()
+            .chain(joined.iter().map(|(_, with)| with))
             .chain(&attach)
             .chain(&held)
             .map(AsFd::as_fd)

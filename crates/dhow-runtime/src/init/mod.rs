@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use self::procfs::Procfs;
 use crate::cgroup::Cgroup;
 use crate::packet::{self, Outgoing};
-use crate::protocol::{StartError, StartRequest};
+use crate::protocol::{Joined, StartError, StartRequest};
 use crate::shim;
 
 /// What an init, or an exec, tells its shim before the user's program runs.
@@ -155,7 +155,7 @@ pub(crate) enum Stdio {
 /// Everything an init needs beside the request.
 pub(crate) struct Setup<'a> {
     pub request: &'a StartRequest,
-    pub netns: Option<&'a OwnedFd>,
+    pub others: &'a namespaces::Others,
     pub seccomp: &'a [u8],
     /// To move into; on v2 the process was cloned into it.
     pub cgroup: Option<&'a Cgroup>,
@@ -248,13 +248,15 @@ fn start(
     rustix::process::umask(rustix::fs::Mode::empty());
     let procfs = Procfs::of_host()?;
     process::set_oom_score(&procfs, process.oom_score_adj(), reporter);
-    namespaces::join(spec, setup.netns)?;
+    namespaces::join(setup.others)?;
+    let shm = setup.others.of(Joined::Ipc).map(mounts::shm_of);
     reporter.phase("namespaces");
 
     let root = rootfs::mount(&setup.request.rootfs, spec)?;
     reporter.phase("rootfs");
     let linux = spec.linux().as_ref();
     let mut plan = mounts::Plan::new(spec, root, &procfs)?;
+    plan.shm = shm.transpose()?;
     plan.mount_all(reporter)?;
     reporter.phase("mounts");
     devices::create(

@@ -1,13 +1,27 @@
 //! Which namespaces the container gets anew and which it joins, and the names it has in them.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::failed;
-use crate::protocol::StartError;
+use crate::protocol::{Joined, StartError};
 use crate::sys;
+
+/// The namespaces of others that a container is to be in.
+pub(crate) struct Others {
+    pub netns: Option<OwnedFd>,
+    /// What is shared, each with a pidfd of the process that it is shared with.
+    pub joined: Vec<(Joined, OwnedFd)>,
+}
+
+impl Others {
+    /// Whom it is shared with.
+    pub fn of(&self, what: Joined) -> Option<&OwnedFd> {
+        let found = self.joined.iter().find(|(joined, _)| *joined == what)?;
+        Some(&found.1)
+    }
+}
 
 fn flag(kind: LinuxNamespaceType) -> i32 {
     match kind {
@@ -28,8 +42,7 @@ fn flag(kind: LinuxNamespaceType) -> i32 {
 pub(crate) fn to_make(spec: &Spec, has_netns: bool) -> i32 {
     let mut flags = libc::CLONE_NEWNS;
     for namespace in namespaces(spec) {
-        let joined = namespace.path().is_some()
-            || has_netns && namespace.typ() == LinuxNamespaceType::Network;
+        let joined = has_netns && namespace.typ() == LinuxNamespaceType::Network;
         if !joined
             && !matches!(
                 namespace.typ(),
@@ -42,19 +55,10 @@ pub(crate) fn to_make(spec: &Spec, has_netns: bool) -> i32 {
     flags
 }
 
-/// Whether the container has a process id namespace of its own, made or joined.
-pub(crate) fn path_of(spec: &Spec, kind: LinuxNamespaceType) -> Option<&std::path::Path> {
-    namespaces(spec)
-        .iter()
-        .find(|namespace| namespace.typ() == kind)?
-        .path()
-        .as_deref()
-}
-
 pub(crate) fn has_own(spec: &Spec, kind: LinuxNamespaceType) -> bool {
     namespaces(spec)
         .iter()
-        .any(|namespace| namespace.typ() == kind && namespace.path().is_none())
+        .any(|namespace| namespace.typ() == kind)
 }
 
 fn namespaces(spec: &Spec) -> &[oci_spec::runtime::LinuxNamespace] {
@@ -64,23 +68,16 @@ fn namespaces(spec: &Spec) -> &[oci_spec::runtime::LinuxNamespace] {
         .unwrap_or_default()
 }
 
-/// Joins the namespaces that come as a path or a descriptor; all but the process id namespace, which the
-/// shim had to join before the clone.
-pub(crate) fn join(spec: &Spec, netns: Option<&OwnedFd>) -> Result<(), StartError> {
-    if let Some(netns) = netns {
+/// Joins the namespaces that come as descriptors; all but the process id namespace, which the shim had to join
+/// before the clone.
+pub(crate) fn join(others: &Others) -> Result<(), StartError> {
+    if let Some(netns) = &others.netns {
         sys::setns(netns.as_fd(), libc::CLONE_NEWNET)
             .map_err(failed("joining the network namespace"))?;
     }
-    for namespace in namespaces(spec) {
-        let kind = namespace.typ();
-        if matches!(kind, LinuxNamespaceType::Pid | LinuxNamespaceType::Mount) {
-            continue;
-        }
-        if let Some(path) = namespace.path() {
-            let what = || format!("joining the {kind} namespace {}", path.display());
-            let file = File::open(path).map_err(failed(what()))?;
-            sys::setns(file.as_fd(), flag(kind)).map_err(failed(what()))?;
-        }
+    if let Some(with) = others.of(Joined::Ipc) {
+        sys::setns(with.as_fd(), libc::CLONE_NEWIPC)
+            .map_err(failed("joining the ipc namespace of the other container"))?;
     }
     Ok(())
 }

@@ -18,8 +18,9 @@ use super::launch::{self, Child, Ends, Launched, Reports};
 use super::log::Log;
 use super::{Process, Shim, now, signals, socket};
 use crate::cgroup::Cgroup;
+use crate::init::namespaces::Others;
 use crate::init::{self, Reporter, Setup, failed, namespaces};
-use crate::protocol::{StartError, StartRequest, Started, Target};
+use crate::protocol::{Joined, StartError, StartRequest, Started, Target};
 use crate::shim::poller::{Poller, Source};
 use crate::shim::streams::Streams;
 use crate::sys::{self, Cloned};
@@ -62,7 +63,10 @@ pub(super) fn start(
 ) -> Result<Shim, StartError> {
     let spec = &request.spec;
     let mut fds = fds.into_iter();
-    let expected = usize::from(request.has_netns) + request.attach.len() + request.held_fds;
+    let expected = usize::from(request.has_netns)
+        + request.joined.len()
+        + request.attach.len()
+        + request.held_fds;
     if fds.len() != expected {
         return Err(StartError::Other(format!(
             "{expected} descriptors were promised and {} came",
@@ -70,6 +74,7 @@ pub(super) fn start(
         )));
     }
     let netns = if request.has_netns { fds.next() } else { None };
+    let joined = request.joined.iter().copied().zip(fds.by_ref()).collect();
     let attach: Vec<OwnedFd> = fds.by_ref().take(request.attach.len()).collect();
     let held: Vec<OwnedFd> = fds.collect();
 
@@ -93,7 +98,8 @@ pub(super) fn start(
         child: None,
     };
     phases.end("cgroup made");
-    let shim = attempt.run(seccomp, netns, attach, held, phases);
+    let others = Others { netns, joined };
+    let shim = attempt.run(seccomp, others, attach, held, phases);
     if shim.is_err() {
         attempt.undo();
     }
@@ -127,7 +133,7 @@ impl Attempt<'_> {
     fn run(
         &mut self,
         seccomp: Vec<u8>,
-        netns: Option<OwnedFd>,
+        others: Others,
         attach: Vec<OwnedFd>,
         held: Vec<OwnedFd>,
         mut phases: Phases,
@@ -152,10 +158,12 @@ impl Attempt<'_> {
         if into.is_some() {
             apply_limits(request, self.cgroup.as_ref(), &mut warnings)?;
         }
-        if let Some(path) = namespaces::path_of(spec, LinuxNamespaceType::Pid) {
-            join_pid_namespace(path)?;
+        if let Some(with) = others.of(Joined::Pid) {
+            // For the children to come; this process stays where it is.
+            sys::setns(with.as_fd(), libc::CLONE_NEWPID)
+                .map_err(failed("joining the pid namespace of the other container"))?;
         }
-        let flags = namespaces::to_make(spec, netns.is_some());
+        let flags = namespaces::to_make(spec, others.netns.is_some());
         // SAFETY: the shim has a single thread.
         let child = match unsafe { sys::clone3(flags, into.as_ref().map(AsFd::as_fd)) }
             .map_err(failed("creating the container's namespaces"))?
@@ -167,7 +175,7 @@ impl Attempt<'_> {
                 init::run(
                     Setup {
                         request,
-                        netns: netns.as_ref(),
+                        others: &others,
                         seccomp: &seccomp,
                         cgroup: self.cgroup.as_ref().filter(|_| into.is_none()),
                         stdio,
@@ -179,7 +187,7 @@ impl Attempt<'_> {
         };
         let child = self.child.insert(child);
         let pid = child.pid;
-        drop((reports_child, stdio, netns));
+        drop((reports_child, stdio, others));
         phases.end("clone");
         let beside = WhileItMounts {
             request,
@@ -361,11 +369,4 @@ fn make_cgroup(path: &Path) -> Result<Cgroup, StartError> {
         }
         failed("creating the cgroup")(error)
     })
-}
-
-/// For the children to come; this process stays where it is.
-fn join_pid_namespace(path: &Path) -> Result<(), StartError> {
-    let what = || format!("joining the pid namespace {}", path.display());
-    let file = File::open(path).map_err(failed(what()))?;
-    sys::setns(file.as_fd(), libc::CLONE_NEWPID).map_err(failed(what()))
 }

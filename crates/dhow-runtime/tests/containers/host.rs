@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dhow_runtime::{
-    AttachStreams, ExecRequest, ExitRecord, LogFile, LogFormat, LogSink, Rootfs, Shim, Spawner,
-    StartError, StartRequest, Started,
+    AttachStreams, ExecRequest, ExitRecord, Handed, LogFile, LogFormat, LogSink, Rootfs, Shim,
+    Spawner, StartError, StartRequest, Started,
 };
 use oci_spec::runtime::*;
 use tokio::sync::watch;
@@ -93,6 +93,7 @@ impl Host {
                 work: bundle.join("work"),
             },
             has_netns: false,
+            joined: Vec::new(),
             open_stdin: false,
             stdin_once: false,
             log: LogSink {
@@ -164,7 +165,14 @@ impl Container<'_> {
         let (shim, started) = self
             .host
             .spawner
-            .start(self.request, None, self.attach, self.held)
+            .start(
+                self.request,
+                Handed {
+                    attach: self.attach,
+                    held: self.held,
+                    ..Handed::default()
+                },
+            )
             .await?;
         Ok(Running {
             shim,
@@ -185,7 +193,13 @@ impl Container<'_> {
         let (shim, started) = self
             .host
             .spawner
-            .start_traced(self.request, None, self.attach, Vec::new())
+            .start_traced(
+                self.request,
+                Handed {
+                    attach: self.attach,
+                    ..Handed::default()
+                },
+            )
             .await?;
         Ok(Running {
             shim,

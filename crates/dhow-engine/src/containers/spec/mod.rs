@@ -30,10 +30,21 @@ use crate::networks::{EtcFiles, NetworkMode};
 /// The version of the specification that is written.
 const OCI_VERSION: &str = "1.2.0";
 
-/// Process ids of other containers whose namespaces are shared.
+/// What is shared with other containers, in whose namespaces the process is put.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shared {
-    pub pid_of: Option<u32>,
+    pub pid: bool,
+    pub ipc: SharedIpc,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SharedIpc {
+    #[default]
+    No,
+    /// With another container.
+    Container,
+    /// With the host: by the definition, or with another container that does.
+    Host,
 }
 
 /// Where what is mounted is found.

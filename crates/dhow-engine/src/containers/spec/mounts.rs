@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use dhow_api::HostConfig;
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use super::{Sources, SpecInput, built};
+use super::{SharedIpc, Sources, SpecInput, built};
 use crate::containers::definition::{Definition, MountKind, MountRecord};
 use crate::error::Result;
 use crate::networks::EtcFiles;
@@ -35,7 +35,7 @@ pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
     // Stable: of two at the same depth the later one is mounted later.
     wanted.sort_by_key(|m| depth(m.destination()));
 
-    let mut mounts = defaults(host)?;
+    let mut mounts = defaults(host, input.shared.ipc)?;
     mounts.retain(|m| {
         let place = m.destination();
         !wanted.iter().any(|w| {
@@ -95,7 +95,7 @@ fn depth(path: &Path) -> usize {
     path.components().count()
 }
 
-fn defaults(host: &HostConfig) -> Result<Vec<Mount>> {
+fn defaults(host: &HostConfig, ipc: SharedIpc) -> Result<Vec<Mount>> {
     let sys = if host.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
@@ -137,22 +137,18 @@ fn defaults(host: &HostConfig) -> Result<Vec<Mount>> {
             &["nosuid", "noexec", "nodev"],
         )?,
     ];
-    match host.ipc_mode.as_str() {
-        "host" => {
-            mounts.retain(|m| m.destination() != Path::new("/dev/mqueue"));
-            mounts.push(bind(
-                "/dev/mqueue",
-                Path::new("/dev/mqueue"),
-                &["rbind", "nosuid", "noexec", "nodev"],
-            )?);
-            mounts.push(bind(
-                "/dev/shm",
-                Path::new("/dev/shm"),
-                &["rbind", "nosuid", "noexec", "nodev"],
-            )?);
+    // Message queues need no more than their namespace: a mount of their filesystem shows those of it.
+    match (ipc, host.ipc_mode.as_str()) {
+        (SharedIpc::Host, _) | (SharedIpc::No, "host") => mounts.push(bind(
+            "/dev/shm",
+            Path::new("/dev/shm"),
+            &["rbind", "rprivate"],
+        )?),
+        (SharedIpc::Container, _) => {
+            mounts.push(mount("/dev/shm", "x-dhow.shm", "shm", &["rprivate"])?);
         }
-        "none" => {}
-        _ => {
+        (SharedIpc::No, "none") => {}
+        (SharedIpc::No, _) => {
             let size = match host.shm_size {
                 0 => DEFAULT_SHM_SIZE,
                 size => size,
@@ -165,10 +161,6 @@ fn defaults(host: &HostConfig) -> Result<Vec<Mount>> {
                 &["nosuid", "noexec", "nodev", "mode=1777", &size],
             )?);
         }
-    }
-    if host.pid_mode == "host" {
-        // The host's own /proc shows the host's processes; a fresh one of the shared namespace does too.
-        return Ok(mounts);
     }
     Ok(mounts)
 }

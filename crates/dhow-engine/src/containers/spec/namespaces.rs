@@ -1,11 +1,10 @@
-//! Which namespaces a container gets of its own.
-
-use std::path::PathBuf;
+//! Which namespaces a container gets of its own. Those of other containers are joined by descriptors, see
+//! [`crate::containers::partners`].
 
 use dhow_api::HostConfig;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType};
 
-use super::{Shared, built};
+use super::{Shared, SharedIpc, built};
 use crate::containers::definition::MountRecord;
 use crate::error::Result;
 use crate::host::HostFacts;
@@ -20,17 +19,10 @@ pub fn all(host: &HostConfig, facts: &HostFacts, shared: Shared) -> Result<Vec<L
     if host.uts_mode != "host" {
         namespaces.push(own(T::Uts)?);
     }
-    match (host.pid_mode.as_str(), shared.pid_of) {
-        ("host", _) => {}
-        (_, Some(pid)) => namespaces.push(built(
-            LinuxNamespaceBuilder::default()
-                .typ(T::Pid)
-                .path(PathBuf::from(format!("/proc/{pid}/ns/pid")))
-                .build(),
-        )?),
-        _ => namespaces.push(own(T::Pid)?),
+    if host.pid_mode != "host" && !shared.pid {
+        namespaces.push(own(T::Pid)?);
     }
-    if host.ipc_mode != "host" {
+    if shared.ipc == SharedIpc::No && host.ipc_mode != "host" {
         namespaces.push(own(T::Ipc)?);
     }
     if has_own_cgroup_namespace(host, facts) {

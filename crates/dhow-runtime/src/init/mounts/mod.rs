@@ -9,6 +9,7 @@ mod bind;
 mod cgroups;
 mod image;
 mod owner;
+mod shm;
 mod target;
 mod tree;
 
@@ -28,6 +29,7 @@ use super::{Reporter, failed, namespaces, rootfs, unfit};
 use crate::protocol::StartError;
 use crate::sys;
 pub(crate) use owner::Owner;
+pub(crate) use shm::of as shm_of;
 use tree::mount_id;
 pub(crate) use tree::{attach, clone_tree, is_directory};
 
@@ -40,6 +42,8 @@ pub(crate) struct Plan<'a> {
     procfs: &'a Procfs,
     /// The mounts that nothing from outside is in: the root's, and empty filesystems that were made.
     own: Vec<u64>,
+    /// The shared memory of the container whose ipc namespace this one is in.
+    pub shm: Option<OwnedFd>,
 }
 
 impl<'a> Plan<'a> {
@@ -53,6 +57,7 @@ impl<'a> Plan<'a> {
             root_path,
             procfs,
             own,
+            shm: None,
         })
     }
 
@@ -106,6 +111,9 @@ impl<'a> Plan<'a> {
         }
         if kind == image::KIND {
             return self.image(destination, &options, reporter);
+        }
+        if kind == shm::KIND {
+            return self.shared_memory(destination, &options, reporter);
         }
         let what = || format!("mounting {kind} at {}", destination.display());
         let target = match kind {
