@@ -158,6 +158,10 @@ impl Recovery {
                     self.containers.restore_freezer(container).await;
                     self.containers.watch(container, Some(shim));
                     self.containers.save(container).await;
+                    if container.view().life.failed_health {
+                        let run = started.started_at;
+                        self.notices.send(Notice::Unhealthy(container.clone(), run));
+                    }
                     return Found::Running;
                 }
                 // It does not come to an exec: its daemon ended in the middle, and nobody knows of it.

@@ -136,6 +136,50 @@ fn other_signals_end_it_as_well() {
     assert_eq!(host.stop_daemon(), Some(0));
 }
 
+/// The daemon ends at the moment when it has asked an unhealthy container to.
+#[test]
+fn what_was_unhealthy_is_restarted_by_the_next_daemon() {
+    let Some(mut host) = host() else { return };
+    let flags =
+        "--restart on-failure --health-interval 200ms --health-retries 1 --health-restart 1";
+    let run = |name: &str, end: &str| {
+        let program =
+            format!("trap \"echo asked; {end}\" TERM; rm -f /sick; while :; do sleep 0.1; done");
+        host.sh(&format!(
+            "dhow run -d --name {name} {flags} --stop-timeout 2 --health-cmd 'test ! -e /sick' busybox sh -c '{program}'"
+        ))
+        .ok();
+    };
+    // The one ends well, once nobody looks; the other has to be killed.
+    run("slow", "sleep 1; exit 0");
+    run("deaf", ":");
+    for name in ["slow", "deaf"] {
+        host.sh(&format!("docker exec {name} touch /sick")).ok();
+    }
+    for name in ["slow", "deaf"] {
+        eventually("it is asked to end", || {
+            let logged = host.sh(&format!("docker logs {name}")).stdout;
+            logged.contains("asked").then_some(())
+        });
+    }
+    let slow = host.init("slow");
+    host.kill_daemon();
+    eventually("it has ended", || slow.has_ended().then_some(()));
+    host.start_daemon();
+    for name in ["slow", "deaf"] {
+        eventually("it is restarted", || {
+            let restarts = host.inspect(name)["RestartCount"].as_i64();
+            (restarts == Some(1) && host.state(name) == "running").then_some(())
+        });
+    }
+    // The mark was of that run.
+    host.sh("docker exec slow kill -9 1").ok();
+    host.kill_daemon();
+    host.start_daemon();
+    host.sh("docker stop -t 5 slow").ok();
+    assert_eq!(host.state("slow"), "exited");
+}
+
 #[test]
 fn an_unhealthy_container_is_restarted_where_that_is_asked_for() {
     let mut host = TestHost::start();

@@ -36,6 +36,14 @@ pub struct Life {
     )]
     pub endpoints: Vec<EndpointRecord>,
     pub restart_count: u32,
+    /// It is being ended for what its health check says, which its restart policy takes for a failure. Kept, so that
+    /// it is one also for a daemon that finds the end, or has to bring it about.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub failed_health: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What readers see. Copied, never held.
@@ -53,8 +61,6 @@ pub struct View {
     pub execs: Vec<String>,
     /// What its health check says, if it has one and has been started.
     pub health: Option<Health>,
-    /// It is being ended for what its health check says, which its restart policy takes for a failure.
-    pub failed_health: bool,
     /// Cancelled when the last run's shim has cleared away what the next one will make again: its cgroup and
     /// its socket.
     pub cleared: Option<CancellationToken>,
@@ -150,7 +156,6 @@ impl Container {
                 pending: Vec::new(),
                 execs: Vec::new(),
                 health: None,
-                failed_health: false,
                 cleared: None,
                 oom_told: false,
                 stop_untold: false,

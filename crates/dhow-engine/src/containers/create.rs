@@ -59,6 +59,7 @@ impl Containers {
                 state: State::Created(Ended::default()),
                 endpoints: Vec::new(),
                 restart_count: 0,
+                failed_health: false,
             },
         ));
         if let Err(e) = self.make(&container, &image).await {

@@ -55,7 +55,7 @@ impl Containers {
             return Err(EngineError::NoSuchContainer(container.id.to_string()));
         }
         container.turn().await.apply(Event::Start)?;
-        container.view().failed_health = false;
+        container.view().life.failed_health = false;
         let cleared = container.view().cleared.take();
         if let Some(cleared) = cleared
             && tokio::time::timeout(SHIM_PATIENCE, cleared.cancelled())

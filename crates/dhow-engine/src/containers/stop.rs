@@ -159,7 +159,8 @@ impl Containers {
     }
 
     /// Ends the run that began at `started_at`, which its health check has given up, for its restart policy to start it
-    /// again. No user has wished it, so nothing is stored; and a user who wishes something does not wait for it.
+    /// again. No user has wished it, so it stays running as far as is stored, with a mark; and a user who wishes
+    /// something does not wait for it.
     pub async fn end_unhealthy(&self, container: &Arc<Container>, started_at: i64) -> Result<()> {
         let is_that_run =
             |state| matches!(state, State::Running(run) if run.started_at == started_at);
@@ -171,7 +172,8 @@ impl Containers {
             }
             let before = progress.borrow_and_update().exits;
             let shim = container.shim()?;
-            container.view().failed_health = true;
+            container.view().life.failed_health = true;
+            self.save(container).await;
             let signal = container.definition().stop_signal();
             self.send(container, &shim, signal).await?;
             before

@@ -127,7 +127,7 @@ impl Supervisor {
         containers.tell_volumes(container, "unmount");
         let policy = definition.restart_policy().unwrap_or_default();
         // Also with an exit code that says otherwise.
-        let failed = std::mem::take(&mut container.view().failed_health) && record.code == 0;
+        let failed = std::mem::take(&mut container.view().life.failed_health) && record.code == 0;
         let code = if failed { 1 } else { record.code };
         let wants = !self.background.is_closing() && policy.wants(code, restart_count);
         self.execs
