@@ -131,7 +131,17 @@ wire! {
         pub firewall_backend: Option<FirewallInfo>,
         #[serde(rename = "CDISpecDirs")]
         pub cdi_spec_dirs: Vec<String>,
+        #[serde(skip_serializing_if = "is_default")]
+        pub discovered_devices: Vec<DeviceInfo>,
         pub warnings: Option<Vec<String>>,
+    }
+
+    /// A device that containers can ask for by its name.
+    #[serde(rename_all = "PascalCase")]
+    pub struct DeviceInfo {
+        pub source: String,
+        #[serde(rename = "ID")]
+        pub id: String,
     }
 
     #[serde(rename_all = "PascalCase")]

@@ -170,6 +170,9 @@ pub struct Flags {
     /// Seccomp profile of containers: builtin, unconfined, or a file. Default: builtin
     #[arg(long, value_name = "PROFILE")]
     pub seccomp_profile: Option<String>,
+    /// Directory of specifications of devices (CDI). May be given several times. Default: /etc/cdi, /var/run/cdi
+    #[arg(long, value_name = "DIRECTORY")]
+    pub cdi_spec_dir: Vec<String>,
     /// Log driver of containers: json-file, local, syslog, journald or none. Default: json-file
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dhow_api::{
-    AddressPool, ApiVersion, ComponentVersion, FirewallInfo, IndexInfo, PlatformInfo, PluginsInfo,
-    RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo, Version,
+    AddressPool, ApiVersion, ComponentVersion, DeviceInfo, FirewallInfo, IndexInfo, PlatformInfo,
+    PluginsInfo, RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo, Version,
 };
 
 use crate::config::{Seccomp, masked};
@@ -177,8 +177,46 @@ pub fn info(state: &AppState) -> SystemInfo {
             driver: "nftables".to_owned(),
             info: Vec::new(),
         }),
+        cdi_spec_dirs: config
+            .cdi_spec_dirs
+            .iter()
+            .flatten()
+            .map(|dir| dir.display().to_string())
+            .collect(),
         warnings: Some(warnings).filter(|w| !w.is_empty()),
         ..SystemInfo::default()
+    }
+}
+
+/// What vendors describe on this machine; of files that can't be read it is said why.
+pub async fn add_devices(state: &AppState, info: &mut SystemInfo) {
+    let settings = state.settings.current();
+    let Some(dirs) = settings.config.cdi_spec_dirs.clone() else {
+        return;
+    };
+    let warnings = info.warnings.get_or_insert_default();
+    if dirs.is_empty() {
+        warnings.push(
+            "CDI cache initialization failed: no CDI specification directories specified"
+                .to_owned(),
+        );
+    } else if let Ok(devices) =
+        tokio::task::spawn_blocking(move || dhow_engine::Devices::read(&dirs)).await
+    {
+        let found = devices.names().map(|name| DeviceInfo {
+            source: "cdi".to_owned(),
+            id: name.to_owned(),
+        });
+        info.discovered_devices = found.collect();
+        warnings.extend(devices.errors.iter().map(|(path, why)| {
+            format!(
+                "CDI: Error associated with spec file {}: {why}",
+                path.display()
+            )
+        }));
+    }
+    if warnings.is_empty() {
+        info.warnings = None;
     }
 }
 

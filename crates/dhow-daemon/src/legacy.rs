@@ -109,6 +109,9 @@ pub fn info(mut info: SystemInfo, version: ApiVersion) -> Result<Value> {
     if version < ApiVersion::v1(49) {
         info.firewall_backend = None;
     }
+    if version < ApiVersion::v1(50) {
+        info.discovered_devices.clear();
+    }
     let mut value = to_value(&info)?;
     if version < ApiVersion::v1(47) {
         value["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = Value::Null;

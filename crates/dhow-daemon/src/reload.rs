@@ -116,6 +116,7 @@ fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
         ("log-driver", old.log_driver != new.log_driver),
         ("log-opts", old.log_opts != new.log_opts),
         ("experimental", old.experimental != new.experimental),
+        ("cdi-spec-dirs", old.cdi_spec_dirs != new.cdi_spec_dirs),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

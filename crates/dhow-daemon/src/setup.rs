@@ -148,6 +148,7 @@ pub fn defaults(config: &Config) -> ContainerDefaults {
         cgroup_parent: config.cgroup_parent.clone(),
         init: config.init,
         no_new_privileges: config.no_new_privileges,
+        device_dirs: config.cdi_spec_dirs.clone(),
         seccomp: match &config.seccomp {
             Seccomp::Builtin => None,
             Seccomp::Unconfined => Some("unconfined".to_owned()),

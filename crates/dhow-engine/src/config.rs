@@ -44,6 +44,8 @@ pub struct ContainerDefaults {
     pub no_new_privileges: bool,
     /// `unconfined`, or a profile as JSON; none is the built-in one. Counts at the start.
     pub seccomp: Option<String>,
+    /// Where vendors describe devices; none where that is switched off. Counts at the start.
+    pub device_dirs: Option<Vec<PathBuf>>,
 }
 
 impl Default for ContainerDefaults {
@@ -58,6 +60,7 @@ impl Default for ContainerDefaults {
             init: false,
             no_new_privileges: false,
             seccomp: None,
+            device_dirs: Some(crate::host::cdi::DEFAULT_DIRS.map(PathBuf::from).to_vec()),
         }
     }
 }

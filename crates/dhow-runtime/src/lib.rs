@@ -11,6 +11,7 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod client;
 pub mod filesystem;
+mod hooks;
 mod init;
 pub mod logfile;
 pub mod memory;

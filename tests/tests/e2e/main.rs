@@ -14,6 +14,7 @@ mod context;
 mod contract;
 mod cp;
 mod daemon_settings;
+mod devices;
 mod docker_py;
 mod docker_py_suite;
 mod events;

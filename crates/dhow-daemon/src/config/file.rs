@@ -15,7 +15,7 @@ use super::not_here::{self, NOT_HERE};
 use super::{AddressPool, ConfigError, LogFormat, LogLevel, values};
 
 /// The keys of the file with the flag of the same meaning, where there is one.
-pub const KEYS: [(&str, &str); 55] = [
+pub const KEYS: [(&str, &str); 56] = [
     ("hosts", "host"),
     ("group", "group"),
     ("data-root", "data_root"),
@@ -66,6 +66,7 @@ pub const KEYS: [(&str, &str); 55] = [
     ("log-driver", "log_driver"),
     ("log-opts", "log_opt"),
     ("labels", "label"),
+    ("cdi-spec-dirs", "cdi_spec_dir"),
     ("features", "feature"),
     ("experimental", "experimental"),
     ("live-restore", "live_restore"),
@@ -130,6 +131,7 @@ pub(super) struct FileConfig {
     pub init: Option<bool>,
     pub no_new_privileges: Option<bool>,
     pub seccomp_profile: Option<String>,
+    pub cdi_spec_dirs: Option<Vec<String>>,
     pub features: BTreeMap<String, bool>,
     pub experimental: Option<bool>,
     /// Of what is taken without effect.

@@ -92,6 +92,9 @@ pub(super) fn merge(
         let (name, on) = values::feature(text)?;
         features.insert(name, on);
     }
+    let (cdi_spec_dirs, unread) =
+        values::cdi_spec_dirs(flags.cdi_spec_dir, file.cdi_spec_dirs, &features);
+    said.extend(unread);
     for option in flags.exec_opt.iter().chain(&file.exec_opts) {
         said.extend(values::exec_opt(option)?);
     }
@@ -158,6 +161,7 @@ pub(super) fn merge(
             .or(file.no_new_privileges)
             .unwrap_or(false),
         seccomp,
+        cdi_spec_dirs,
         features,
         experimental: flags.experimental.or(file.experimental).unwrap_or(false),
         hosts,

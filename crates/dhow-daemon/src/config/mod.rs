@@ -136,6 +136,8 @@ pub struct Config {
     pub init: bool,
     pub no_new_privileges: bool,
     pub seccomp: Seccomp,
+    /// Where devices are described; none where that is switched off.
+    pub cdi_spec_dirs: Option<Vec<PathBuf>>,
     pub features: BTreeMap<String, bool>,
     pub experimental: bool,
     /// What is to be said of settings that are taken without effect.

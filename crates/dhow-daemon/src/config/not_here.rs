@@ -62,7 +62,7 @@ const RT: &str = "containers have real-time shares of their own only";
 const OLD: &str = "it has no effect in Docker either";
 
 /// All of them.
-pub static NOT_HERE: [NotHere; 40] = {
+pub static NOT_HERE: [NotHere; 39] = {
     use Kind::{List, Map, Number, Switch, Text};
     [
         setting("containerd", "containerd", Text, &[], CONTAINERD),
@@ -194,13 +194,6 @@ pub static NOT_HERE: [NotHere; 40] = {
             "rules are made with nftables",
         ),
         setting("runtimes", "add-runtime", Map, &[], OWN_RUNTIME),
-        setting(
-            "cdi-spec-dirs",
-            "cdi-spec-dir",
-            List,
-            &[],
-            "specifications of devices are not read",
-        ),
         setting("nri-opts", "nri-opts", Map, &[], "there are no NRI plugins"),
         setting("builder", "", Map, &[], "there is no builder to set up"),
         setting("cpu-rt-period", "cpu-rt-period", Number, &["0"], RT),

@@ -1,5 +1,6 @@
 //! Values of flags that have a form of their own.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
@@ -51,6 +52,34 @@ pub(super) fn feature(text: &str) -> Result<(String, bool), ConfigError> {
         ))),
         (name, Ok(on)) => Ok((name.to_owned(), on)),
     }
+}
+
+/// Where devices are described, without the directories that can't be read, and what is to be said of those. One without
+/// a name switches the devices off but leaves the feature on, as in Docker.
+pub(super) fn cdi_spec_dirs(
+    flags: Vec<String>,
+    file: Option<Vec<String>>,
+    features: &BTreeMap<String, bool>,
+) -> (Option<Vec<PathBuf>>, Vec<String>) {
+    if features.get("cdi") == Some(&false) {
+        return (None, Vec::new());
+    }
+    let defaults = || dhow_engine::DEVICE_DIRS.map(str::to_owned).to_vec();
+    let dirs = match flags.is_empty() {
+        true => file.unwrap_or_else(defaults),
+        false => flags,
+    };
+    let mut said = Vec::new();
+    let mut kept = Vec::new();
+    for dir in dirs.into_iter().filter(|dir| !dir.is_empty()) {
+        match std::fs::read_dir(&dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => said.push(format!(
+                "CDI spec directory {dir} cannot be accessed, skipping: {e}"
+            )),
+            _ => kept.push(PathBuf::from(dir)),
+        }
+    }
+    (Some(kept), said)
 }
 
 /// What is to be said of an option of the runtime. Control groups are managed without systemd.

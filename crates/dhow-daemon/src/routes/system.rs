@@ -48,7 +48,9 @@ async fn version(State(state): State<AppState>) -> Json<Version> {
 }
 
 async fn information(State(state): State<AppState>, Api(version): Api) -> Result<Json<Value>> {
-    legacy::info(info::info(&state), version).map(Json)
+    let mut info = info::info(&state);
+    info::add_devices(&state, &mut info).await;
+    legacy::info(info, version).map(Json)
 }
 
 async fn disk_usage(

@@ -9,6 +9,7 @@ pub mod container;
 mod create;
 mod define;
 pub mod definition;
+mod device_requests;
 pub mod health;
 pub mod image_config;
 mod inspect;

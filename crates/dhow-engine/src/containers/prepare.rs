@@ -11,9 +11,10 @@ use super::definition::{Definition, MountKind};
 use super::logging::LogSettings;
 use super::mounts::shared;
 use super::spec::{self, Shared, Sources, SpecInput};
-use super::{Containers, user};
+use super::{Containers, device_requests, user};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
+use crate::host::cdi::document::Edits;
 use crate::networks::{EndpointRecord, NetworkMode, Sandbox};
 use dhow_image::LayeredRoot;
 
@@ -110,6 +111,16 @@ impl Containers {
         user::resolve(user, group_add, &read("/etc/passwd")?, &read("/etc/group")?)
     }
 
+    /// What the devices bring with them that a container asks for by name or by what they can do.
+    pub(super) async fn device_edits(&self, definition: &Definition) -> Result<Edits> {
+        let requests = &definition.host_config.resources.device_requests;
+        let Some(requests) = requests.clone().filter(|all| !all.is_empty()) else {
+            return Ok(Edits::default());
+        };
+        let dirs = self.defaults().device_dirs.clone();
+        blocking(move || device_requests::edits(&requests, dirs.as_deref())).await?
+    }
+
     /// The layers of the images that are mounted, for the specification.
     pub(super) fn mounted_layers(
         &self,
@@ -149,6 +160,7 @@ impl Containers {
         definition: &Definition,
         sandbox: &Sandbox,
         shared: Shared,
+        edits: &Edits,
     ) -> Result<StartRequest> {
         let (config, host) = (&definition.config, &definition.host_config);
         let user = self.resolve_user(
@@ -169,6 +181,7 @@ impl Containers {
                 images: &images,
             },
             shared,
+            edits,
             defaults: &defaults,
         })?;
         let log = LogSettings::read(&host.log_config)?.sink(container, definition)?;

@@ -215,7 +215,8 @@ impl Containers {
         self.check_subpaths(&definition).await?;
         self.ensure_init_layer(container).await?;
         let Partners { shared, joined } = self.partners(&definition).await?;
-        let mut request = self.start_request(container, &definition, &sandbox, shared)?;
+        let edits = self.device_edits(&definition).await?;
+        let mut request = self.start_request(container, &definition, &sandbox, shared, &edits)?;
         logging::look_up(container.id.as_str(), &mut request.log).await;
 
         // Before the process exists, so that a crash in between leaks neither address nor port.

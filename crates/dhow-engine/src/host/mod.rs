@@ -1,5 +1,6 @@
 //! The machine: what it has to give, and what a container takes of it.
 
+pub mod cdi;
 mod facts;
 pub mod size;
 pub mod stats;

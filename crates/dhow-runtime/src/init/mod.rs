@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use self::procfs::Procfs;
 use crate::cgroup::Cgroup;
+use crate::hooks::{self, Moment};
 use crate::packet::{self, Outgoing};
 use crate::protocol::{Joined, StartError, StartRequest};
 use crate::shim;
@@ -43,6 +44,8 @@ pub(crate) enum Report {
     Warning(String),
     /// The terminal's controlling end comes with this message.
     Terminal,
+    /// The container is there but for its root, and hooks are to be run outside of it. Waits to go on.
+    Hooks,
     /// Everything is done but exec; with how long each phase took.
     Ready(Vec<(String, u64)>),
     Failed(StartError),
@@ -94,14 +97,36 @@ impl Reporter {
             .map_err(failed("reporting to the shim"))
     }
 
-    /// Waits until the shim has set the cgroup's limits.
-    pub fn wait_for_limits(&self) -> Result<(), StartError> {
+    /// Waits until the shim has set the cgroup's limits, or has run hooks.
+    pub fn wait_for_shim(&self) -> Result<(), StartError> {
         match packet::receive(&self.socket) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(StartError::Other("the shim is gone".into())),
             Err(error) => Err(failed("waiting for the shim")(error)),
         }
     }
+}
+
+/// The hooks before the root is changed: those outside of the container first.
+fn run_hooks(request: &StartRequest, reporter: &mut Reporter) -> Result<(), StartError> {
+    let spec = &request.spec;
+    if spec.hooks().is_none() {
+        return Ok(());
+    }
+    if hooks::any(spec, Moment::Prestart) || hooks::any(spec, Moment::CreateRuntime) {
+        reporter
+            .send(&Report::Hooks, Vec::new())
+            .map_err(failed("reporting to the shim"))?;
+        reporter.wait_for_shim()?;
+    }
+    hooks::run(request, Moment::CreateContainer, Some(own_pid()))?;
+    reporter.phase("hooks");
+    Ok(())
+}
+
+/// As the container counts.
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_pid()
 }
 
 fn join(cgroup: Option<&Cgroup>) -> Result<(), StartError> {
@@ -270,7 +295,7 @@ fn start(
         Stdio::Pipes { .. } => None,
     };
     reporter.phase("devices");
-    reporter.wait_for_limits()?;
+    reporter.wait_for_shim()?;
     reporter.phase("waiting for the limits");
     join(setup.cgroup)?;
     reporter.phase("cgroup joined");
@@ -283,6 +308,7 @@ fn start(
         paths::protect(&plan, linux)?;
     }
     reporter.phase("paths");
+    run_hooks(setup.request, reporter)?;
     rootfs::pivot(plan.into_root(), spec)?;
     if spec
         .root()
@@ -302,6 +328,7 @@ fn start(
     process::connect_stdio(setup.stdio, terminal, &procfs)?;
     let program = process::confine(process, setup.seccomp, procfs, reporter)?;
     reporter.phase("confinement");
+    hooks::run(setup.request, Moment::StartContainer, Some(own_pid()))?;
     if setup.request.init {
         reaper::fork(process.terminal().unwrap_or(false))?;
     }

@@ -5,7 +5,7 @@ use std::io;
 
 use super::{MAX_UNTOLD, Shim, now, socket};
 use crate::protocol::{Event, ExitRecord};
-use crate::{record, sys};
+use crate::{hooks, record, sys};
 
 impl Shim {
     pub(super) fn reap(&mut self) -> io::Result<()> {
@@ -106,6 +106,10 @@ impl Shim {
     /// its end needs the processors first. Works twice.
     pub(super) fn clear_away(&mut self) {
         self.mount_namespace = None;
+        if let Some(request) = self.poststop.take() {
+            // What one of them can't do keeps neither the others nor the end (runtime.md, "Lifecycle").
+            let _ = hooks::run(&request, hooks::Moment::Poststop, None);
+        }
         if let Some(cgroup) = self.cgroup.take() {
             // What does not end within its time stays, and the cgroup with it, for the daemon to find.
             let _ = cgroup.remove();

@@ -119,6 +119,8 @@ pub(super) struct Launched {
 /// How far a child has come.
 pub(super) enum Progress {
     Underway,
+    /// It waits for hooks to be run.
+    Hooks,
     /// Its program runs, or has run already.
     Executed(Launched),
     Failed(StartError),
@@ -158,6 +160,7 @@ impl Reports {
             };
             match serde_json::from_slice(&packet.json) {
                 Ok(Report::Warning(warning)) => self.launched.warnings.push(warning),
+                Ok(Report::Hooks) => return Progress::Hooks,
                 Ok(Report::Terminal) => self.launched.terminal = packet.fds.pop(),
                 Ok(Report::Ready(phases)) => {
                     self.launched.phases = phases;
@@ -187,13 +190,28 @@ impl Reports {
         }
     }
 
-    /// Waits until the child has exec'ed, or says why it has not. The child is not ended here.
-    pub fn follow(&mut self, child: &Child, patience: Duration) -> Result<Launched, StartError> {
+    /// Waits until the child has exec'ed, or says why it has not. The child is not ended here. `hooks` are run when
+    /// it waits for them.
+    pub fn follow(
+        &mut self,
+        child: &Child,
+        patience: Duration,
+        hooks: impl Fn() -> Result<(), StartError>,
+    ) -> Result<Launched, StartError> {
         let deadline = Instant::now() + patience;
-        match self.wait(deadline)? {
+        let progress = loop {
+            match self.wait(deadline)? {
+                Progress::Hooks => {
+                    hooks()?;
+                    self.go_ahead()?;
+                }
+                progress => break progress,
+            }
+        };
+        match progress {
             Progress::Executed(launched) => Ok(launched),
             Progress::Failed(error) => Err(error),
-            Progress::Underway => Err(too_slow("container init", patience)),
+            Progress::Underway | Progress::Hooks => Err(too_slow("container init", patience)),
             Progress::Ended => {
                 let ended = readable(&child.pidfd, deadline)
                     .map_err(failed("waiting for the end of the container's init"))?;
@@ -207,7 +225,7 @@ impl Reports {
         }
     }
 
-    /// Tells the child that it is in its cgroup.
+    /// Tells the child that its cgroup is ready, or that its hooks have been run.
     pub fn go_ahead(&self) -> Result<(), StartError> {
         // A child that has ended meanwhile has reported why.
         match Outgoing::<OwnedFd>::new(&[], &[], Vec::new())

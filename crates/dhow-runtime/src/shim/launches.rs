@@ -246,7 +246,7 @@ impl Shim {
             return;
         };
         match underway.reports.take_in() {
-            Progress::Underway => {}
+            Progress::Underway | Progress::Hooks => {}
             Progress::Executed(launched) => {
                 self.launched(number, launched, None);
             }
@@ -270,7 +270,7 @@ impl Shim {
                 self.launched(number, launched, Some(code));
             }
             Progress::Failed(error) => self.drop_launch(number, true, error),
-            Progress::Underway | Progress::Ended => {
+            Progress::Underway | Progress::Hooks | Progress::Ended => {
                 self.drop_launch(number, true, launch::ended_early(WHO, Some(code)));
             }
         }

@@ -33,6 +33,7 @@ use self::memory::Memory;
 use self::poller::{Poller, Source};
 use self::streams::Streams;
 use crate::cgroup::Cgroup;
+use crate::hooks;
 use crate::packet::{self, Incoming};
 use crate::protocol::{
     Command, ExitRecord, Failure, NotUnderstood, Reply, Request, StartRequest, Started, Target,
@@ -79,6 +80,8 @@ struct Shim {
     own_pids: bool,
     recorded: bool,
     released: bool,
+    /// The request, where it has hooks to be run after the end.
+    poststop: Option<Box<StartRequest>>,
     /// Read buffer, made when there is something to read.
     piece: Vec<u8>,
     /// When memory is to be given back.
@@ -213,6 +216,8 @@ impl Shim {
             own_pids,
             recorded: false,
             released: false,
+            poststop: hooks::any(&request.spec, hooks::Moment::Poststop)
+                .then(|| Box::new(request.clone())),
             piece: Vec::new(),
             trim: None,
         }

@@ -18,6 +18,7 @@ use super::launch::{self, Child, Ends, Launched, Reports};
 use super::log::Log;
 use super::{Process, Shim, now, signals, socket};
 use crate::cgroup::Cgroup;
+use crate::hooks::{self, Moment};
 use crate::init::namespaces::Others;
 use crate::init::{self, Reporter, Setup, failed, namespaces};
 use crate::protocol::{Joined, StartError, StartRequest, Started, Target};
@@ -82,6 +83,7 @@ pub(super) fn start(
         "writing to the container's directory {}",
         request.bundle.display()
     )))?;
+    hooks::write_bundle(request)?;
     check_daemon(daemon)?;
     let cgroup = match spec
         .linux()
@@ -206,8 +208,12 @@ impl Attempt<'_> {
         let mut streams = Streams::new(0, terminal, request.stdin_once, log);
         phases.end("log and socket");
 
-        let launched = reports.follow(child, PATIENCE)?;
+        let launched = reports.follow(child, PATIENCE, || {
+            hooks::run(request, Moment::Prestart, Some(pid))?;
+            hooks::run(request, Moment::CreateRuntime, Some(pid))
+        })?;
         let started_at = now();
+        hooks::run(request, Moment::Poststart, Some(pid))?;
         phases.end("init");
         let Launched {
             terminal,
@@ -266,6 +272,8 @@ impl Attempt<'_> {
         socket::remove(&self.request.runtime_dir, &self.request.id);
         if let Some(child) = &self.child {
             child.end();
+            // Others may have run. The error that is reported is the one that came first.
+            let _ = hooks::run(self.request, Moment::Poststop, None);
         }
         if let Some(cgroup) = &self.cgroup {
             // A leftover is found again by the daemon's recovery, and by the next start.

@@ -125,6 +125,12 @@ fn describe(info: &SystemInfo) -> String {
             let _ = writeln!(out, "  {directory}");
         }
     }
+    if !info.discovered_devices.is_empty() {
+        heading(&mut out, "Discovered Devices");
+        for device in &info.discovered_devices {
+            let _ = writeln!(out, "  {}: {}", device.source, device.id);
+        }
+    }
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             let _ = writeln!(out, " {name}: {value}");

@@ -61,7 +61,7 @@ fn default_rules() -> Result<Vec<LinuxDeviceCgroup>> {
     ])
 }
 
-fn rule(
+pub(super) fn rule(
     allow: bool,
     kind: LinuxDeviceType,
     major: Option<i64>,

@@ -6,6 +6,7 @@
 
 pub mod caps;
 pub mod devices;
+pub mod edits;
 pub mod env;
 pub mod mounts;
 pub mod namespaces;
@@ -25,6 +26,7 @@ use crate::containers::definition::Definition;
 use crate::containers::user::ResolvedUser;
 use crate::error::{EngineError, Result};
 use crate::host::HostFacts;
+use crate::host::cdi::document::Edits;
 use crate::networks::{EtcFiles, NetworkMode};
 
 /// The version of the specification that is written.
@@ -65,6 +67,8 @@ pub struct SpecInput<'a> {
     pub files: &'a EtcFiles,
     pub sources: Sources<'a>,
     pub shared: Shared,
+    /// What devices of the machine's bring with them.
+    pub edits: &'a Edits,
     pub defaults: &'a ContainerDefaults,
 }
 
@@ -80,7 +84,10 @@ pub fn cgroup_path(id: &str, parent: &str) -> String {
 pub fn generate(input: &SpecInput<'_>) -> Result<Spec> {
     let definition = input.definition;
     let host = &definition.host_config;
-    let devices = devices::all(host)?;
+    edits::check(input.edits)?;
+    let mut devices = devices::all(host)?;
+    let owner = (input.user.uid, input.user.gid);
+    edits::add_devices(input.edits, owner, &mut devices)?;
     let capabilities = caps::effective(
         &input.host.capabilities,
         host.privileged,
@@ -115,7 +122,10 @@ pub fn generate(input: &SpecInput<'_>) -> Result<Spec> {
             .build(),
     )?));
     spec.set_mounts(Some(mounts::all(input)?));
-    spec.set_process(Some(process::init(input, &capabilities, &security)?));
+    let mut process = process::init(input, &capabilities, &security)?;
+    edits::change_process(input.edits, &mut process);
+    spec.set_process(Some(process));
+    spec.set_hooks(edits::hooks(input.edits));
     if host.uts_mode != "host" {
         spec.set_hostname(Some(definition.config.hostname.clone()).filter(|h| !h.is_empty()));
         spec.set_domainname(Some(definition.config.domainname.clone()).filter(|d| !d.is_empty()));

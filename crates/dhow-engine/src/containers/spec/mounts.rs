@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use dhow_api::HostConfig;
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use super::{SharedIpc, Sources, SpecInput, built};
+use super::{SharedIpc, Sources, SpecInput, built, edits};
 use crate::containers::definition::{Definition, MountKind, MountRecord};
 use crate::error::Result;
 use crate::networks::EtcFiles;
@@ -36,6 +36,10 @@ pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
     wanted.sort_by_key(|m| depth(m.destination()));
 
     let mut mounts = defaults(host, input.shared.ipc)?;
+    if !input.edits.mounts.is_empty() {
+        edits::add_mounts(input.edits, &mut mounts)?;
+        mounts.sort_by_key(|m| depth(m.destination()));
+    }
     mounts.retain(|m| {
         let place = m.destination();
         !wanted.iter().any(|w| {

@@ -51,6 +51,7 @@ fn spec(config: &str, host: &str, cgroup_version: u8) -> Value {
             images: &Default::default(),
         },
         shared: Shared::default(),
+        edits: &Default::default(),
         defaults: &ContainerDefaults::default(),
     })
     .unwrap();
