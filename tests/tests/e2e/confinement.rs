@@ -84,6 +84,84 @@ fn no_new_privileges() {
 }
 
 #[test]
+fn security_options() {
+    let host = TestHost::start();
+    // Whether any of the control groups' mounts can be written to.
+    let writable = |flags: &str| {
+        let mounts = host.sh(&format!("docker run --rm {flags} busybox cat /proc/mounts"));
+        let mounts = mounts.ok();
+        let cgroups: Vec<bool> = mounts
+            .lines()
+            .filter(|line| line.contains(" /sys/fs/cgroup"))
+            .map(|line| {
+                line.split(' ')
+                    .nth(3)
+                    .unwrap()
+                    .split(',')
+                    .any(|o| o == "rw")
+            })
+            .collect();
+        assert!(!cgroups.is_empty(), "{mounts}");
+        assert!(cgroups.iter().all(|rw| *rw == cgroups[0]), "{mounts}");
+        cgroups[0]
+    };
+    for (flags, expected) in [
+        ("", false),
+        ("--privileged", true),
+        ("--security-opt writable-cgroups=true", true),
+        ("--security-opt writable-cgroups=0", false),
+        ("--privileged --security-opt writable-cgroups=false", false),
+    ] {
+        assert_eq!(writable(flags), expected, "{flags}");
+    }
+    host.sh("docker run --rm --security-opt writable-cgroups=1 busybox sh -c 'd=/sys/fs/cgroup; test -d $d/memory && d=$d/memory; mkdir $d/new && rmdir $d/new'").ok();
+    assert_eq!(
+        status(&host, "--security-opt no-new-privileges=T", "NoNewPrivs"),
+        "1"
+    );
+    assert_eq!(
+        status(
+            &host,
+            "--security-opt no-new-privileges:false",
+            "NoNewPrivs"
+        ),
+        "0"
+    );
+    host.sh("docker run --rm --security-opt systempaths=unconfined busybox sh -c 'echo 7 >/proc/sys/kernel/shm_rmid_forced || true; grep -c kcore /proc/mounts'")
+        .fails(1);
+    let create = |options: &[&str]| {
+        let body = serde_json::json!({"Image": "busybox", "HostConfig": {"SecurityOpt": options}});
+        host.api("POST", "/containers/create", Some(&body))
+    };
+    for (options, why) in [
+        (&["x=y"][..], "invalid --security-opt 2: \\\"x=y\\\""),
+        (
+            &["seccomp=builtin", "writable"],
+            "invalid --security-opt 1: \\\"writable\\\"",
+        ),
+        (&["writable-cgroups=maybe"], "invalid --security-opt 2"),
+        (&["no-new-privileges=2"], "invalid --security-opt 2"),
+    ] {
+        let refused = create(options);
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(refused.body.contains(why), "{refused:?}");
+    }
+    for options in [
+        &["label=type:x", "label:disable", "disable"][..],
+        &["apparmor=", "seccomp="],
+        &["writable-cgroups", "no-new-privileges"],
+    ] {
+        assert_eq!(create(options).status, 201, "{options:?}");
+    }
+    host.sh("docker create --name shown --pid host busybox true")
+        .ok();
+    assert_eq!(
+        host.inspect("shown")["HostConfig"]["SecurityOpt"],
+        serde_json::json!(["label=disable"])
+    );
+}
+
+#[test]
 fn masked_and_read_only_paths() {
     let host = TestHost::start();
     let out = host

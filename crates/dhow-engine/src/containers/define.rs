@@ -181,6 +181,15 @@ impl Containers {
                 own.push(default.clone());
             }
         }
+        // What Docker's inspect shows; there is no SELinux here.
+        let shared = host.ipc_mode == "host" || host.pid_mode == "host" || host.privileged;
+        let options = host.security_opt.get_or_insert_default();
+        if shared && !options.iter().any(|o| o.split('=').next() == Some("label")) {
+            options.push("label=disable".to_owned());
+        }
+        if options.is_empty() {
+            host.security_opt = None;
+        }
         let unmasked = host.privileged
             || host
                 .security_opt

@@ -111,6 +111,24 @@ impl Containers {
         user::resolve(user, group_add, &read("/etc/passwd")?, &read("/etc/group")?)
     }
 
+    /// Loads the profile of containers again where somebody has taken it away: none is to run without it unseen.
+    pub(super) async fn ensure_profile(&self, definition: &Definition) -> Result<()> {
+        let host = &definition.host_config;
+        let security = spec::security::parse(host)?;
+        let facts = &self.inner.host;
+        if !spec::process::has_default_profile(facts, &security, host.privileged) {
+            return Ok(());
+        }
+        blocking(dhow_runtime::apparmor::load_default)
+            .await?
+            .map_err(|e| {
+                EngineError::Internal(format!(
+                    "AppArmor enabled on system but the {} profile could not be loaded: {e}",
+                    dhow_runtime::apparmor::DEFAULT_PROFILE
+                ))
+            })
+    }
+
     /// What the devices bring with them that a container asks for by name or by what they can do.
     pub(super) async fn device_edits(&self, definition: &Definition) -> Result<Edits> {
         let requests = &definition.host_config.resources.device_requests;

@@ -215,6 +215,7 @@ impl Containers {
         self.check_subpaths(&definition).await?;
         self.ensure_init_layer(container).await?;
         let Partners { shared, joined } = self.partners(&definition).await?;
+        self.ensure_profile(&definition).await?;
         let edits = self.device_edits(&definition).await?;
         let mut request = self.start_request(container, &definition, &sandbox, shared, &edits)?;
         logging::look_up(container.id.as_str(), &mut request.log).await;

@@ -121,7 +121,8 @@ pub fn generate(input: &SpecInput<'_>) -> Result<Spec> {
             .readonly(host.readonly_rootfs)
             .build(),
     )?));
-    spec.set_mounts(Some(mounts::all(input)?));
+    let writable_cgroups = security.writable_cgroups(host.privileged);
+    spec.set_mounts(Some(mounts::all(input, writable_cgroups)?));
     let mut process = process::init(input, &capabilities, &security)?;
     edits::change_process(input.edits, &mut process);
     spec.set_process(Some(process));

@@ -14,7 +14,7 @@ use crate::networks::EtcFiles;
 /// `ShmSize` where none is asked for.
 pub const DEFAULT_SHM_SIZE: i64 = 64 << 20;
 
-pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
+pub fn all(input: &SpecInput<'_>, writable_cgroups: bool) -> Result<Vec<Mount>> {
     let host = &input.definition.host_config;
     let mut wanted = Vec::new();
     let mode = if host.readonly_rootfs { "ro" } else { "rw" };
@@ -35,7 +35,7 @@ pub fn all(input: &SpecInput<'_>) -> Result<Vec<Mount>> {
     // Stable: of two at the same depth the later one is mounted later.
     wanted.sort_by_key(|m| depth(m.destination()));
 
-    let mut mounts = defaults(host, input.shared.ipc)?;
+    let mut mounts = defaults(host, input.shared.ipc, writable_cgroups)?;
     if !input.edits.mounts.is_empty() {
         edits::add_mounts(input.edits, &mut mounts)?;
         mounts.sort_by_key(|m| depth(m.destination()));
@@ -99,7 +99,8 @@ fn depth(path: &Path) -> usize {
     path.components().count()
 }
 
-fn defaults(host: &HostConfig, ipc: SharedIpc) -> Result<Vec<Mount>> {
+fn defaults(host: &HostConfig, ipc: SharedIpc, writable_cgroups: bool) -> Result<Vec<Mount>> {
+    let cgroups = if writable_cgroups { "rw" } else { "ro" };
     let sys = if host.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
@@ -132,7 +133,7 @@ fn defaults(host: &HostConfig, ipc: SharedIpc) -> Result<Vec<Mount>> {
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            &[sys, "nosuid", "noexec", "nodev"],
+            &[cgroups, "nosuid", "noexec", "nodev"],
         )?,
         mount(
             "/dev/mqueue",

@@ -50,6 +50,17 @@ pub fn init(
     Ok(process)
 }
 
+const UNCONFINED: &str = "unconfined";
+
+/// Whether a container is to have the profile that the daemon loads.
+pub fn has_default_profile(facts: &HostFacts, security: &Security, privileged: bool) -> bool {
+    facts.apparmor
+        && match &security.apparmor {
+            Some(profile) => profile == apparmor::DEFAULT_PROFILE,
+            None => !privileged,
+        }
+}
+
 /// The AppArmor profile of a container's processes, its own and those of execs, if they have one.
 pub fn apparmor_profile(
     facts: &HostFacts,
@@ -60,9 +71,9 @@ pub fn apparmor_profile(
         return None;
     }
     match security.apparmor.as_deref() {
-        Some("unconfined") => None,
+        // Also where the daemon itself is confined.
         Some(profile) => Some(profile.to_owned()),
-        None if privileged => None,
+        None if privileged => Some(UNCONFINED.to_owned()),
         None => Some(apparmor::DEFAULT_PROFILE.to_owned())
             .filter(|profile| apparmor::is_loaded(profile)),
     }

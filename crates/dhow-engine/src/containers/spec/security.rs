@@ -1,4 +1,5 @@
-//! `HostConfig.SecurityOpt`: seccomp, AppArmor, no-new-privileges, and which paths are masked.
+//! `HostConfig.SecurityOpt`: seccomp, AppArmor, no-new-privileges, and which paths are masked or can be written to
+//! (moby `daemon/daemon_unix.go`).
 
 use dhow_api::HostConfig;
 use oci_spec::runtime::{Capability, LinuxSeccomp};
@@ -14,6 +15,7 @@ pub struct Security {
     /// `None` for the default.
     pub apparmor: Option<String>,
     no_new_privileges: Option<bool>,
+    writable_cgroups: Option<bool>,
     unmasked: bool,
 }
 
@@ -71,6 +73,10 @@ pub fn parse(host: &HostConfig) -> Result<Security> {
                 security.no_new_privileges = Some(true);
                 continue;
             }
+            "writable-cgroups" => {
+                security.writable_cgroups = Some(true);
+                continue;
+            }
             "disable" => continue,
             "systempaths=unconfined" => {
                 security.unmasked = true;
@@ -86,27 +92,39 @@ pub fn parse(host: &HostConfig) -> Result<Security> {
                 EngineError::invalid(format!("invalid --security-opt 1: \"{option}\""))
             })?;
         match key {
+            // Of SELinux, which does nothing here.
             "label" => {}
-            "apparmor" => security.apparmor = Some(value.to_owned()),
+            // Without a value it is the default again.
+            "apparmor" => {
+                security.apparmor = Some(value.to_owned()).filter(|value| !value.is_empty());
+            }
             "seccomp" => {
                 security.seccomp = match value {
+                    "" => Seccomp::Default,
                     "unconfined" => Seccomp::Unconfined,
-                    "builtin" | "default" => Seccomp::Builtin,
+                    "builtin" => Seccomp::Builtin,
                     profile => Seccomp::Profile(Box::new(Profile::parse(profile)?)),
                 }
             }
             "no-new-privileges" => {
-                security.no_new_privileges = match value {
-                    "true" | "1" => Some(true),
-                    "false" | "0" => Some(false),
-                    _ => return Err(invalid()),
-                }
+                security.no_new_privileges = Some(switch(value).ok_or_else(invalid)?);
             }
-            "writable-cgroups" => {}
+            "writable-cgroups" => {
+                security.writable_cgroups = Some(switch(value).ok_or_else(invalid)?);
+            }
             _ => return Err(invalid()),
         }
     }
     Ok(security)
+}
+
+/// As Go's strconv.ParseBool.
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 /// Refuses a profile that could not be used.
@@ -130,6 +148,11 @@ impl Security {
 
     pub fn no_new_privileges(&self) -> bool {
         self.no_new_privileges.unwrap_or(false)
+    }
+
+    /// Whether the control groups' filesystem can be written to.
+    pub fn writable_cgroups(&self, privileged: bool) -> bool {
+        self.writable_cgroups.unwrap_or(privileged)
     }
 
     pub fn seccomp(
@@ -167,5 +190,64 @@ impl Security {
 
     fn is_unmasked(&self, host: &HostConfig) -> bool {
         host.privileged || self.unmasked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(options: &[&str]) -> Result<Security> {
+        let options = options.iter().map(|o| o.to_string()).collect();
+        parse(&HostConfig {
+            security_opt: Some(options),
+            ..HostConfig::default()
+        })
+    }
+
+    #[test]
+    fn switches_are_read_as_go_does() {
+        for (text, on) in [
+            ("true", true),
+            ("T", true),
+            ("1", true),
+            ("False", false),
+            ("f", false),
+        ] {
+            let security = of(&[
+                &format!("no-new-privileges={text}"),
+                &format!("writable-cgroups:{text}"),
+            ]);
+            let security = security.unwrap();
+            assert_eq!(security.no_new_privileges, Some(on), "{text}");
+            assert_eq!(security.writable_cgroups(!on), on, "{text}");
+        }
+        assert!(of(&["writable-cgroups"]).unwrap().writable_cgroups(false));
+        assert!(of(&[]).unwrap().writable_cgroups(true));
+        for bad in [
+            "no-new-privileges=yes",
+            "writable-cgroups=",
+            "writable-cgroups=TrUe",
+            "x=y",
+        ] {
+            let refused = of(&[bad]).unwrap_err().to_string();
+            assert_eq!(refused, format!("invalid --security-opt 2: {bad:?}"));
+        }
+        let refused = of(&["writable"]).unwrap_err().to_string();
+        assert_eq!(refused, "invalid --security-opt 1: \"writable\"");
+    }
+
+    #[test]
+    fn what_has_no_value_is_the_default_again() {
+        let security = of(&[
+            "apparmor=unconfined",
+            "apparmor=",
+            "seccomp=unconfined",
+            "seccomp=",
+        ]);
+        let security = security.unwrap();
+        assert_eq!(security.apparmor, None);
+        assert!(matches!(security.seccomp, Seccomp::Default));
+        of(&["label=disable", "label:type:x", "disable"]).unwrap();
     }
 }

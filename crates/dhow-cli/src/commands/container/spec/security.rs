@@ -24,10 +24,13 @@ fn one(option: &str) -> Result<String, Refusal> {
     let split = option.split_once('=').or_else(|| option.split_once(':'));
     let Some((name, value)) = split else {
         return match option {
-            "no-new-privileges" => Ok(option.to_owned()),
+            "no-new-privileges" | "writable-cgroups" => Ok(option.to_owned()),
             _ => Err(format!("Invalid --security-opt: {option:?}")),
         };
     };
+    if value.is_empty() {
+        return Err(format!("Invalid --security-opt: {option:?}"));
+    }
     if name != "seccomp" || matches!(value, "unconfined" | "builtin") {
         return Ok(option.to_owned());
     }
