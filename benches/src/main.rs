@@ -1,6 +1,7 @@
 //! `dhow-bench NAME`: Dhow beside the newest peer and, where there is one, a floor, all measured in one run on one
 //! machine. `cargo xtask bench NAME` builds all that it needs and runs it.
 
+mod api;
 mod density;
 mod exec;
 mod hosts;
@@ -15,6 +16,9 @@ use anyhow::{Result, bail};
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_default();
+    if name == "api" {
+        return api::bench(args);
+    }
     let count = args.next().map(|n| n.parse()).transpose()?;
     match name.as_str() {
         "run" => run::bench(count.unwrap_or(40)),
