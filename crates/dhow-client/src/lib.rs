@@ -20,6 +20,7 @@ mod hijack;
 mod host;
 mod images;
 mod json_stream;
+mod networks;
 mod snapshots;
 mod ssh;
 mod system;

@@ -1,6 +1,6 @@
-//! Calls on volumes and networks.
+//! Calls on volumes.
 
-use dhow_api::{Filters, Network, Volume, VolumeCreateRequest, VolumeList, VolumePruneReport};
+use dhow_api::{Filters, Volume, VolumeCreateRequest, VolumeList, VolumePruneReport};
 
 use serde::de::DeserializeOwned;
 
@@ -37,25 +37,6 @@ impl Client {
     pub async fn volume_prune(&self, filters: &Filters) -> Result<VolumePruneReport> {
         self.post("/volumes/prune")
             .query_some("filters", filters_text(filters))
-            .read()
-            .await
-    }
-
-    pub async fn network_list(&self, filters: &Filters) -> Result<Vec<Network>> {
-        self.get("/networks")
-            .query_some("filters", filters_text(filters))
-            .read()
-            .await
-    }
-
-    /// What inspect says, as whatever the caller reads it.
-    pub async fn network_inspect_raw<T: DeserializeOwned>(
-        &self,
-        name: &str,
-        verbose: bool,
-    ) -> Result<T> {
-        self.get(format!("/networks/{}", segment(name)))
-            .flag("verbose", verbose)
             .read()
             .await
     }
