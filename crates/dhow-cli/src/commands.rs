@@ -222,12 +222,9 @@ mod tests {
             }
             let (mut long, mut short) = (HashSet::new(), HashSet::new());
             for flag in command.flags() {
-                assert!(
-                    long.insert(flag.long),
-                    "{}: --{}",
-                    command.paths[0],
-                    flag.long
-                );
+                for name in [flag.long].iter().chain(flag.older) {
+                    assert!(long.insert(*name), "{}: --{name}", command.paths[0]);
+                }
                 if let Some(letter) = flag.short {
                     assert!(short.insert(letter), "{}: -{letter}", command.paths[0]);
                 }

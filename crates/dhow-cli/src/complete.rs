@@ -231,6 +231,7 @@ mod tests {
             ("run --restart un", &["unless-stopped"]),
             ("run -it --pull ", &["always", "missing", "never"]),
             ("run --network ", &["Networks"]),
+            ("run --net ", &["Networks"]),
             ("run ", &["Images"]),
             ("run -v /a:/b --rm ", &["Images"]),
             ("run busybox --he", &[]),

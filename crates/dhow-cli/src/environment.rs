@@ -51,8 +51,12 @@ pub fn read_labels(files: &[&str], labels: &[&str]) -> Result<BTreeMap<String, S
     }
     for label in labels {
         let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        if name.is_empty() {
+        let bare = name.trim_start();
+        if bare.is_empty() {
             return Err(format!("invalid label '{label}': empty name"));
+        }
+        if bare.contains(char::is_whitespace) {
+            return Err(format!("label '{bare}' contains whitespaces"));
         }
         all.insert(name.to_owned(), value.to_owned());
     }
@@ -148,7 +152,12 @@ mod tests {
         let labels = read_labels(&[], &["a=1", "b", "a=2"]).unwrap();
         assert_eq!(labels["a"], "2");
         assert_eq!(labels["b"], "");
-        assert!(read_labels(&[], &["=x"]).is_err());
+        for (bad, why) in [
+            ("=x", "invalid label '=x': empty name"),
+            ("a b=x", "label 'a b' contains whitespaces"),
+        ] {
+            assert_eq!(read_labels(&[], &[bad]), Err(why.to_owned()));
+        }
         assert_eq!(
             read_labels(&["/no/such/file"], &[]),
             Err("open /no/such/file: no such file or directory".into())

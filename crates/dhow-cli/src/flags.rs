@@ -106,6 +106,8 @@ pub struct Flag {
     pub short: Option<char>,
     pub kind: Kind,
     pub help: &'static str,
+    /// Names that it had, which older scripts give and help does not show.
+    pub older: &'static [&'static str],
     /// What help says the default is; empty for the value that is no value.
     pub default: &'static str,
     /// Why a value does not fit, beyond what its kind says.
@@ -119,6 +121,7 @@ impl Flag {
             short: None,
             kind,
             help,
+            older: &[],
             default: "",
             check: |_| Ok(()),
         }
@@ -131,6 +134,11 @@ impl Flag {
 
     pub const fn short(mut self, short: char) -> Flag {
         self.short = Some(short);
+        self
+    }
+
+    pub const fn older(mut self, names: &'static [&'static str]) -> Flag {
+        self.older = names;
         self
     }
 
@@ -151,6 +159,7 @@ impl Flag {
         let arg = Arg::new(self.long)
             .long(self.long)
             .help(self.help)
+            .aliases(self.older.iter().copied())
             .value_parser(ValueParser::string());
         let arg = match self.short {
             Some(short) => arg.short(short),

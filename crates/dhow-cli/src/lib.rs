@@ -10,6 +10,7 @@ mod complete;
 mod config;
 mod contexts;
 mod credentials;
+mod csv;
 mod environment;
 mod error;
 mod flags;

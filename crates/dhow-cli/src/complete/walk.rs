@@ -118,7 +118,8 @@ impl Walk {
     }
 
     pub fn flag(&self, long: &str) -> Option<Flag> {
-        self.flags().find(|flag| flag.long == long)
+        self.flags()
+            .find(|flag| flag.long == long || flag.older.contains(&long))
     }
 
     /// The last value that a flag was given.

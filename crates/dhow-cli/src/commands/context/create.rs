@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use dhow_client::{Host, TlsOptions};
 
-use crate::commands::container::spec::mounts::fields;
 use crate::contexts::{CA, CERT, DEFAULT, ENDPOINT, KEY, Metadata, Store, TlsMaterial, check_name};
+use crate::csv::fields;
 use crate::error::{Result, message, system_text};
 use crate::flags::{Args, Flag, Kind, parse_bool};
 use crate::session::Session;

@@ -68,7 +68,7 @@ pub fn gpus(text: &str) -> Result<DeviceRequest, Refusal> {
             format!("invalid count ({number}): value must be either \"all\" or an integer")
         }),
     };
-    for field in super::mounts::fields(text)? {
+    for field in crate::csv::fields(text)? {
         match field.split_once('=') {
             None => request.count = count(&field)?,
             Some(("count", value)) => request.count = count(value)?,

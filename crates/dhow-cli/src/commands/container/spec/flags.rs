@@ -71,7 +71,7 @@ pub const CONTAINER: &[Flag] = &[
     )
     .checked(|text| devices::throttles(&[text], false).map(drop)),
     Flag::new("dns", Kind::List, "Use a DNS server of one's own"),
-    Flag::new("dns-option", Kind::List, "Set a DNS option"),
+    Flag::new("dns-option", Kind::List, "Set a DNS option").older(&["dns-opt"]),
     Flag::new("dns-search", Kind::List, "Set a DNS search domain"),
     Flag::new("domainname", Kind::String, "Domain name of the container"),
     Flag::new(
@@ -146,7 +146,7 @@ pub const CONTAINER: &[Flag] = &[
         .short('l')
         .checked(|text| environment::read_labels(&[], &[text]).map(drop)),
     Flag::new("label-file", Kind::List, "Read labels from a file"),
-    Flag::new("link", Kind::List, "Add a link to another container"),
+    Flag::new("link", Kind::List, "Add a link to another container").checked(networks::check_link),
     Flag::new(
         "link-local-ip",
         Kind::List,
@@ -171,13 +171,19 @@ pub const CONTAINER: &[Flag] = &[
     )
     .checked(|text| mounts::mount(text).map(drop)),
     Flag::new("name", Kind::String, "Name of the container"),
-    Flag::new("network", Kind::List, "Network to connect the container to")
-        .checked(|text| networks::endpoint(text).map(drop)),
+    Flag::new(
+        "network",
+        Kind::List,
+        "Network to connect the container to, or more of them (name=,alias=,ip=,...)",
+    )
+    .older(&["net"])
+    .checked(|text| networks::check(text)),
     Flag::new(
         "network-alias",
         Kind::List,
         "Further name of the container in its network",
-    ),
+    )
+    .older(&["net-alias"]),
     Flag::new(
         "no-healthcheck",
         Kind::Bool,

@@ -4,45 +4,9 @@ use std::collections::BTreeMap;
 
 use dhow_api::{BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 
+use crate::csv::fields;
 use crate::error::Refusal;
 use crate::format::units;
-
-/// Splits at commas, but for those within double quotes.
-pub fn fields(text: &str) -> Result<Vec<String>, Refusal> {
-    let mut all = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let at_start = all.last().is_some_and(String::is_empty);
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                push(&mut all, '"');
-            }
-            '"' if quoted => quoted = false,
-            '"' if at_start => quoted = true,
-            '"' => {
-                return Err(format!(
-                    "parse error on {text:?}: bare \" in non-quoted-field"
-                ));
-            }
-            ',' if !quoted => all.push(String::new()),
-            c => push(&mut all, c),
-        }
-    }
-    if quoted {
-        return Err(format!(
-            "parse error on {text:?}: extraneous or missing \" in quoted-field"
-        ));
-    }
-    Ok(all)
-}
-
-fn push(all: &mut [String], c: char) {
-    if let Some(last) = all.last_mut() {
-        last.push(c);
-    }
-}
 
 fn boolean(key: &str, value: Option<&str>) -> Result<bool, Refusal> {
     match value {
