@@ -38,6 +38,7 @@ mod logs;
 mod modes;
 mod network;
 mod networks;
+mod networks_chaos;
 mod pull_push;
 mod records;
 mod refusals;

@@ -326,3 +326,116 @@ fn networks_outlast_the_daemon() {
         .ok();
     assert!(!host.sh("ip -o link").stdout.contains("br-"));
 }
+
+/// Whether a container finds an address under a name.
+fn finds(host: &TestHost, from: &str, name: &str, ip: &str) -> bool {
+    let found = host.sh(&format!("docker exec {from} ping -c 1 -W 5 {name}"));
+    found.code == 0 && found.stdout.contains(&format!("({ip})"))
+}
+
+#[test]
+fn names_are_found_on_ones_own_networks() {
+    let host = TestHost::start();
+    host.sh("docker network create red && docker network create blue && docker network create --internal inner")
+        .ok();
+    host.sh("docker run -d --name db --network red --network-alias database --hostname store busybox sleep 1000")
+        .ok();
+    let id = host
+        .sh("docker run -d --name web --network red busybox sleep 1000")
+        .ok();
+    let ip = address(&host, "db", "red");
+    for name in ["db", "DB", "database", "store", "db.red"] {
+        assert!(finds(&host, "web", name, &ip), "{name}");
+    }
+    assert!(finds(&host, "db", &id[..12], &address(&host, "web", "red")));
+    let conf = host.sh("docker exec web cat /etc/resolv.conf").ok();
+    assert!(
+        conf.contains("nameserver 127.0.0.11\n") && conf.contains("ndots:0"),
+        "{conf}"
+    );
+    let back = host.sh(&format!("docker exec web nslookup {ip}")).stdout;
+    assert!(back.contains("name = db.red"), "{back}");
+
+    // One of the default network, which is told none, is told those of the others that it joins.
+    host.sh("docker run -d --name late busybox sleep 1000").ok();
+    assert!(!finds(&host, "late", "db", &ip));
+    host.sh("docker network connect --alias latest red late")
+        .ok();
+    assert!(finds(&host, "late", "db", &ip));
+    assert!(finds(
+        &host,
+        "web",
+        "latest",
+        &address(&host, "late", "red")
+    ));
+    host.sh("docker network disconnect red late").ok();
+    assert!(!finds(&host, "web", "latest", ""));
+
+    // Names of one's own for others.
+    host.sh("docker run -d --name linked --network red --link db:data busybox sleep 1000")
+        .ok();
+    assert!(finds(&host, "linked", "data", &ip));
+    assert!(!finds(&host, "web", "data", &ip));
+
+    host.sh("docker rename db base").ok();
+    assert!(finds(&host, "web", "base", &ip));
+    assert!(!finds(&host, "web", "db", &ip));
+    host.sh("docker rm -f base").ok();
+    assert!(!finds(&host, "web", "base", &ip));
+}
+
+/// What serves port 53 itself is not in the way, nor is the name server in its.
+#[test]
+fn a_container_may_have_a_name_server_of_its_own() {
+    let host = TestHost::start();
+    host.sh("docker network create red").ok();
+    host.sh("docker run -d --name db --network red busybox sleep 1000")
+        .ok();
+    host.sh("docker run -d --name named --network red busybox sh -c 'nc -l -p 53 -e echo ahoy & exec nc -u -l -p 53'")
+        .ok();
+    assert!(finds(&host, "named", "db", &address(&host, "db", "red")));
+    let named = address(&host, "named", "red");
+    eventually("its own server answers", || {
+        let said = host
+            .sh(&format!("docker exec db nc -w 5 {named} 53 </dev/null"))
+            .stdout;
+        said.contains("ahoy").then_some(())
+    });
+}
+
+#[test]
+fn what_is_asked_while_no_daemon_runs_is_answered_by_the_next() {
+    let mut host = TestHost::start();
+    if host.engine == Engine::Dockerd {
+        return;
+    }
+    host.sh("docker network create red").ok();
+    host.sh("docker run -d --name db --network red busybox sleep 1000")
+        .ok();
+    let ip = address(&host, "db", "red");
+    // It asks again and again, and writes down what it has found.
+    host.sh("docker run -d --name web --network red busybox sh -c 'while true; do echo asks; nslookup db >/dev/null && echo found || echo lost; usleep 20000; done'")
+        .ok();
+    let said = |host: &TestHost, word: &str| {
+        let log = host.data_root().join("containers");
+        let lines = host
+            .sh(&format!("cat {}/*/*-json.log", log.display()))
+            .stdout;
+        lines.matches(word).count()
+    };
+    eventually("names are found", || {
+        (said(&host, "found") > 2).then_some(())
+    });
+    host.kill_daemon();
+    let asked = said(&host, "asks");
+    eventually("it asks while no daemon runs", || {
+        (said(&host, "asks") > asked).then_some(())
+    });
+    host.start_daemon();
+    let found = said(&host, "found");
+    eventually("names are found again", || {
+        (said(&host, "found") > found + 2).then_some(())
+    });
+    assert_eq!(said(&host, "lost"), 0);
+    assert!(finds(&host, "web", "db", &ip));
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 
 use dhow_api::{
@@ -46,12 +47,11 @@ fn flag(options: &BTreeMap<String, String>, name: &str, default: bool) -> Result
     }
 }
 
-/// The bridge's name; only one that we have named is removed with its network.
-fn bridge_name(record: &StoredNetwork) -> (String, bool) {
+fn bridge_name(record: &StoredNetwork) -> String {
     match record.options.get(BRIDGE_NAME).filter(|n| !n.is_empty()) {
-        Some(name) => (name.clone(), false),
+        Some(name) => name.clone(),
         // A network's id is 64 digits.
-        None => (format!("br-{}", &record.id[..12]), true),
+        None => format!("br-{}", &record.id[..12]),
     }
 }
 
@@ -94,7 +94,7 @@ pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> 
         )));
     }
     Ok(NetConfig {
-        bridge: bridge_name(record).0,
+        bridge: bridge_name(record),
         bridge_ip: Some(bridge_ip),
         fixed_cidr: range,
         mtu,
@@ -136,22 +136,27 @@ impl Networks {
         if !record.config_only {
             self.settle_subnet(&mut record).await?;
         }
-        let net = match record.config_only {
+        let config = match record.config_only {
             true => None,
             false => {
                 let config = net_config(&self.inner.config, &record)?;
                 self.check_bridge(&config)?;
-                Some(self.inner.net.add(config).await?)
+                record.bridge_was_there = Path::new("/sys/class/net").join(&config.bridge).exists();
+                Some(config)
             }
         };
-        if let Err(e) = records::insert(&self.inner.store, &record).await {
-            if let Some(net) = net
-                && let Err(e) = net.remove(bridge_name(&record).1).await
-            {
-                tracing::warn!(network = record.name, error = %e, "a bridge without a network stays");
-            }
-            return Err(e);
-        }
+        // What a crash leaves is a record whose bridge the next daemon makes, and never a bridge that nobody knows.
+        records::insert(&self.inner.store, &record).await?;
+        let net = match config {
+            None => None,
+            Some(config) => match self.inner.net.add(config).await {
+                Ok(net) => Some(net),
+                Err(e) => {
+                    records::delete(&self.inner.store, &record.id).await?;
+                    return Err(e.into());
+                }
+            },
+        };
         let id = record.id.clone();
         let made = Arc::new(Made { record, net });
         self.made().insert(id.clone(), made.clone());
@@ -298,14 +303,17 @@ impl Networks {
                 members.join(", ")
             )));
         }
-        if let Err(e) = records::delete(&self.inner.store, id).await {
+        let removed = match &made.net {
+            Some(net) => net.remove(!made.record.bridge_was_there).await,
+            None => Ok(()),
+        };
+        let removed = match removed {
+            Ok(()) => records::delete(&self.inner.store, id).await,
+            Err(e) => Err(e.into()),
+        };
+        if let Err(e) = removed {
             self.made().insert(id.clone(), made.clone());
             return Err(e);
-        }
-        if let Some(net) = &made.net
-            && let Err(e) = net.remove(bridge_name(&made.record).1).await
-        {
-            tracing::warn!(network = name, error = %e, "the network is removed, its bridge is not");
         }
         self.tell_made(made, "destroy");
         Ok(())

@@ -29,6 +29,9 @@ pub struct StoredNetwork {
     /// Settled: with subnet and gateway.
     pub ipam: Vec<IpamConfig>,
     pub options: BTreeMap<String, String>,
+    /// The bridge is somebody else's, and stays when the network goes.
+    #[serde(default)]
+    pub bridge_was_there: bool,
     pub labels: BTreeMap<String, String>,
 }
 
