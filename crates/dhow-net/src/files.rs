@@ -256,6 +256,11 @@ pub fn host_resolv_conf() -> io::Result<String> {
     Ok(text)
 }
 
+/// The servers that a resolver configuration names, as they are written there.
+pub(crate) fn servers(text: &str) -> Vec<String> {
+    Resolv::parse(text).servers
+}
+
 fn read_or_empty(path: &str) -> io::Result<String> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -78,7 +78,7 @@ impl Asked {
         Ok(asked)
     }
 
-    /// The name in lower case without the final dot; `None` if it is one that no text means.
+    /// The name in lower case without the final dot; `None` if it is the root's, or one that no text means.
     pub fn name(&self) -> Option<String> {
         let mut name = String::with_capacity(LONGEST_NAME);
         for label in self.query.name().iter() {
@@ -92,7 +92,7 @@ impl Asked {
             name.push_str(label);
         }
         name.make_ascii_lowercase();
-        Some(name)
+        (!name.is_empty()).then_some(name)
     }
 
     /// The largest message that the client takes.

@@ -13,6 +13,7 @@ mod answer;
 mod asked;
 mod cache;
 mod forward;
+mod host;
 mod server;
 mod sockets;
 mod upstream;
@@ -21,6 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 pub use self::forward::Forwarding;
+pub use self::host::HostServers;
 pub use self::server::Server;
 pub use self::sockets::{Sockets, open_sockets};
 
