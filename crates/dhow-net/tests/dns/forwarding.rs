@@ -125,7 +125,7 @@ fn name_of(text: &str) -> hickory_proto::rr::Name {
 fn a_slow_server_holds_up_nobody_else() {
     on_a_host(|world| async move {
         let book = Book::of(&[("web", &["172.20.0.2"])]);
-        let _server = World::start(&world.world, FIRST, |q, _| {
+        let server = World::start(&world.world, FIRST, |q, _| {
             let slow = q.queries[0].name().to_ascii().starts_with("slow");
             (!slow).then(|| with_a(&q, outside(), 0))
         });
@@ -149,6 +149,8 @@ fn a_slow_server_holds_up_nobody_else() {
         let fast = query("fast.example", RecordType::A);
         let answer = ask_over(&mut stream, &fast).await;
         assert_eq!(addresses(&answer), ["203.0.113.7"]);
+        let asked = server.times_asked();
+        assert!((500..=1024 + 1).contains(&asked), "{asked}");
     });
 }
 
