@@ -219,15 +219,6 @@ pub fn resolv_conf_of_server(host: &str, dns: &DnsOptions<'_>, server: IpAddr) -
     conf.render()
 }
 
-/// The servers that the host itself asks. One with a zone is left out.
-pub fn host_servers() -> io::Result<Vec<IpAddr>> {
-    let servers = Resolv::parse(&read_or_empty(RESOLV_CONF)?).servers;
-    Ok(servers
-        .iter()
-        .filter_map(|server| server.parse().ok())
-        .collect())
-}
-
 /// `/etc/resolv.conf` of a container in the host's network namespace: the host's, but for what the user wants instead.
 pub fn resolv_conf_of_host(host: &str, dns: &DnsOptions<'_>) -> String {
     if dns.servers.is_empty() && dns.search.is_empty() && dns.options.is_empty() {

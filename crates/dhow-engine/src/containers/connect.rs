@@ -111,6 +111,9 @@ impl Containers {
             return Ok(());
         };
         let sockets = networks.name_sockets(netns).await?;
+        if let Err(e) = hold(container, &sockets).await {
+            tracing::warn!(container = %container.id, error = %e, "names that it asks for while no daemon runs are lost");
+        }
         self.serve_names(container, pid, sockets);
         let (definition, name) = (container.definition(), container.name());
         let wishes = definition.wishes(&container.id, &name);
@@ -269,6 +272,16 @@ impl Containers {
         container.view().definition = Arc::new(definition);
         Ok(())
     }
+}
+
+/// Has the shim hold a name server's sockets as well.
+async fn hold(container: &Container, sockets: &Sockets) -> Result<()> {
+    let failed = || EngineError::io("handing a name server's sockets over");
+    let shim = container.shim()?;
+    let mut held = shim.held().await.map_err(failed())?;
+    let own = sockets.try_clone().map_err(failed())?;
+    held.extend([own.udp, own.tcp]);
+    shim.hold(&held).await.map_err(failed())
 }
 
 /// The network namespace of a running container.

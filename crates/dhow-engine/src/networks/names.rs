@@ -9,8 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use dhow_net::dns::{AskedFrom, Forwarding, Names, Server, Sockets, Upstream, Upstreams};
-use dhow_net::files;
+use dhow_net::dns::{
+    AskedFrom, Forwarding, HostServers, Names, Server, Sockets, Upstream, Upstreams,
+};
 
 use super::{BRIDGE, EndpointRecord, Networks, Wishes};
 use crate::error::Result;
@@ -21,6 +22,7 @@ use crate::id::ContainerId;
 pub(super) struct NameServers {
     servers: Mutex<HashMap<ContainerId, Server>>,
     forwarding: Forwarding,
+    of_host: Arc<HostServers>,
 }
 
 impl NameServers {
@@ -109,12 +111,16 @@ impl Networks {
         let chosen: Vec<Upstream> = dns
             .servers
             .iter()
-            .map(|ip| upstream(*ip, AskedFrom::Sandbox))
+            .map(|ip| Upstream {
+                address: SocketAddr::new(*ip, dhow_net::dns::PORT),
+                from: AskedFrom::Sandbox,
+            })
             .collect();
+        let of_host = self.inner.name_servers.of_host.clone();
         let upstreams = move || Upstreams {
             servers: match chosen.is_empty() {
                 false => chosen.clone(),
-                true => of_host(),
+                true => of_host.now(),
             },
             single_labels,
             ..Upstreams::default()
@@ -140,20 +146,4 @@ impl Networks {
     pub(super) fn end_names(&self, container: &ContainerId) {
         self.inner.name_servers.lock().remove(container);
     }
-}
-
-fn upstream(ip: IpAddr, from: AskedFrom) -> Upstream {
-    Upstream {
-        address: SocketAddr::new(ip, dhow_net::dns::PORT),
-        from,
-    }
-}
-
-/// The host's own, as they are now. A file that can't be read names none.
-fn of_host() -> Vec<Upstream> {
-    let servers = files::host_servers().unwrap_or_default();
-    servers
-        .into_iter()
-        .map(|ip| upstream(ip, AskedFrom::Host))
-        .collect()
 }
