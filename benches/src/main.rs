@@ -7,6 +7,7 @@ mod exec;
 mod hosts;
 mod idle;
 mod measure;
+mod network;
 mod pull;
 mod registry;
 mod run;
@@ -26,6 +27,7 @@ fn main() -> Result<()> {
         "density" => density::bench(count.unwrap_or(300)),
         "pull" => pull::bench(count.unwrap_or(3)),
         "idle" => idle::bench(count.unwrap_or(30)),
+        "network" => network::bench(count.unwrap_or(200)),
         "registry" => registry::run(),
         other => bail!("there is no benchmark `{other}`"),
     }

@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 use crate::command::{release_dir, run as run_command};
 use crate::test;
 
-const NAMES: &[&str] = &["run", "density", "pull", "idle", "exec", "registry", "api"];
+const NAMES: &[&str] = &[
+    "run", "density", "pull", "idle", "exec", "network", "registry", "api",
+];
 
 pub fn run(args: &[String]) -> Result<()> {
     let Some(name) = args.first() else {

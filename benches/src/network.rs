@@ -1,0 +1,193 @@
+//! Networks of one's own: what they cost to make, a start on one, joining another, a stack of services by Compose, and many
+//! containers on one network that find each other by name.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use dhow_tests::engine::peer;
+use dhow_tests::{Engine, Random, TestHost, eventually};
+
+use crate::hosts::{ENGINES, name, start};
+use crate::measure::{Samples, Table, command, ms, ratio, request, time};
+
+/// Networks that are made and removed again.
+const NETWORKS: usize = 100;
+const CLIENTS: usize = 8;
+/// Whom each of some containers on the full network asks.
+const ASKED: usize = 10;
+
+/// What is measured of one engine, in the order of the table.
+type Figures = Vec<(String, f64)>;
+
+/// `count` containers are on the full network.
+pub fn bench(count: usize) -> Result<()> {
+    println!(
+        "{NETWORKS} networks; a stack of ten services; {count} containers on one network by {CLIENTS} clients (dhow); milliseconds"
+    );
+    let mut columns: Vec<Figures> = Vec::new();
+    for engine in ENGINES {
+        let host = start(engine);
+        let mut figures = Figures::new();
+        runs(&host, &mut figures)?;
+        networks(&host, &mut figures)?;
+        joining(&host, &mut figures)?;
+        compose(&host, &mut figures)?;
+        many(&host, count, &mut figures)?;
+        columns.push(figures);
+    }
+    let mut table = Table::new(&["", name(ENGINES[0]), name(ENGINES[1]), "ratio"]);
+    for (peer, ours) in columns[0].iter().zip(&columns[1]) {
+        table.row([
+            peer.0.clone(),
+            ms(peer.1),
+            ms(ours.1),
+            ratio(ours.1, peer.1),
+        ]);
+    }
+    table.print();
+    Ok(())
+}
+
+fn runs(host: &TestHost, figures: &mut Figures) -> Result<()> {
+    host.sh("docker network create own").ok();
+    for network in ["bridge", "own"] {
+        let words = [
+            "dhow",
+            "run",
+            "--rm",
+            "--network",
+            network,
+            "busybox",
+            "true",
+        ];
+        command(host, &words)?;
+        let mut samples = Samples::default();
+        for _ in 0..40 {
+            samples.add(command(host, &words)?);
+        }
+        figures.push((format!("run --rm on {network}"), samples.median()));
+    }
+    host.sh("docker network rm own").ok();
+    Ok(())
+}
+
+fn networks(host: &TestHost, figures: &mut Figures) -> Result<()> {
+    let many = match host.engine {
+        Engine::Dhow => NETWORKS,
+        // Its pools have no more.
+        Engine::Dockerd => 25,
+    };
+    let (mut made, mut removed) = (Samples::default(), Samples::default());
+    for number in 0..many {
+        let body = format!(r#"{{"Name":"n{number}"}}"#);
+        made.add_ms(request(host, "POST", "/networks/create", Some(&body))?.0);
+    }
+    for number in 0..many {
+        removed.add_ms(request(host, "DELETE", &format!("/networks/n{number}"), None)?.0);
+    }
+    figures.push(("network create".to_owned(), made.median()));
+    figures.push(("network rm".to_owned(), removed.median()));
+    Ok(())
+}
+
+fn joining(host: &TestHost, figures: &mut Figures) -> Result<()> {
+    host.sh("docker network create own && docker run -d --name box busybox sleep 100000")
+        .ok();
+    let (mut joined, mut left) = (Samples::default(), Samples::default());
+    let body = Some(r#"{"Container":"box"}"#);
+    for _ in 0..40 {
+        joined.add_ms(request(host, "POST", "/networks/own/connect", body)?.0);
+        left.add_ms(request(host, "POST", "/networks/own/disconnect", body)?.0);
+    }
+    host.sh("docker rm -f box && docker network rm own").ok();
+    figures.push(("connect, while it runs".to_owned(), joined.median()));
+    figures.push(("disconnect".to_owned(), left.median()));
+    Ok(())
+}
+
+fn compose(host: &TestHost, figures: &mut Figures) -> Result<()> {
+    let mut stack = String::from("name: stack\nservices:\n");
+    for number in 0..10 {
+        stack += &format!(
+            "  s{number}: {{ image: busybox, command: sleep 100000, stop_signal: SIGKILL }}\n"
+        );
+    }
+    std::fs::write(host.path("compose.yaml"), stack)?;
+    let compose = peer("docker-compose").display().to_string();
+    let mut rounds = [(); 3].map(|()| Samples::default());
+    for _ in 0..3 {
+        for (samples, words) in rounds.iter_mut().zip([
+            &["up", "-d", "--quiet-pull"][..],
+            &["up", "-d"],
+            &["down", "-t", "0"],
+        ]) {
+            let mut line = vec![compose.as_str()];
+            line.extend(words);
+            samples.add(command(host, &line)?);
+        }
+    }
+    for (what, samples) in ["up", "up, with nothing to do", "down"].iter().zip(rounds) {
+        figures.push((format!("compose {what}"), samples.median()));
+    }
+    Ok(())
+}
+
+/// All of them started at once, then asking for each other.
+fn many(host: &TestHost, count: usize, figures: &mut Figures) -> Result<()> {
+    host.sh("docker network create full").ok();
+    let (starting, ()) = time(|| {
+        std::thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                scope.spawn(move || {
+                    for number in (client..count).step_by(CLIENTS) {
+                        let name = format!("c{number}");
+                        let words = [
+                            "dhow",
+                            "run",
+                            "-d",
+                            "--network",
+                            "full",
+                            "--name",
+                            &name,
+                            "busybox",
+                            "sleep",
+                            "100000",
+                        ];
+                        command(host, &words).expect("a container starts");
+                    }
+                });
+            }
+        });
+    });
+    figures.push((
+        format!("each of {count} starts on one network"),
+        starting.as_secs_f64() * 1e3 / count as f64,
+    ));
+    let mut random = Random::seeded();
+    let (mut reached, mut asked) = (0, 0);
+    let mut looking = Samples::default();
+    for _ in 0..ASKED {
+        let from = random.below(count as u64);
+        let targets: Vec<String> = (0..ASKED)
+            .map(|_| format!("c{}", random.below(count as u64)))
+            .collect();
+        asked += targets.len();
+        for target in &targets {
+            let from = format!("c{from}");
+            let words = ["dhow", "exec", &from, "ping", "-c", "1", "-W", "5", target];
+            looking.add(command(host, &words)?);
+            reached += 1;
+        }
+    }
+    ensure!(reached == asked, "{reached} of {asked} were reached");
+    figures.push(("exec: ping another by name".to_owned(), looking.median()));
+    host.sh_within(
+        Duration::from_secs(300),
+        &format!("dhow ps -aq | xargs -P {CLIENTS} -n 10 dhow rm -f >/dev/null"),
+    )
+    .ok();
+    eventually("the network is free", || {
+        (host.sh("docker network rm full").code == 0).then_some(())
+    });
+    Ok(())
+}
