@@ -177,7 +177,7 @@ pub const CONTAINER: &[Flag] = &[
         "Network to connect the container to, or more of them (name=,alias=,ip=,...)",
     )
     .older(&["net"])
-    .checked(|text| networks::check(text)),
+    .checked(networks::check),
     Flag::new(
         "network-alias",
         Kind::List,
