@@ -30,9 +30,9 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
             Error::Exit(_) | Error::Status { .. } => error,
             Error::Client(error) => {
                 let text = error.to_string();
-                failed(program, status_of(&text), &text)
+                failed(program, "run", status_of(&text), &text)
             }
-            error => failed(program, NOT_RUN, &error.to_string()),
+            error => failed(program, "run", NOT_RUN, &error.to_string()),
         })
 }
 
@@ -48,16 +48,20 @@ fn status_of(text: &str) -> u8 {
     }
 }
 
-fn failed(program: &str, code: u8, text: &str) -> Error {
+fn failed(program: &str, command: &str, code: u8, text: &str) -> Error {
     Error::Status {
         code,
-        message: format!("{program}: {text}\n\nRun '{program} run --help' for more information"),
+        message: format!(
+            "{program}: {text}\n\nRun '{program} {command} --help' for more information"
+        ),
     }
 }
 
 async fn start_to_end(session: &Session, args: &Args) -> Result<()> {
     check_pull(args)?;
     let mut definition = define(session, args)?;
+    // Said before anybody is asked for an image of that name.
+    reference_of(&definition.request.config.image)?;
     let config = &mut definition.request.config;
     let detach = args.is_set("detach");
     if detach {
@@ -148,8 +152,11 @@ async fn ended(wait: WaitHandle) -> Result<()> {
 }
 
 pub async fn create(session: &Session, args: &Args) -> Result<()> {
-    check_pull(args)?;
-    let definition = define(session, args)?;
+    // What the flags say is as wrong as with `run`; the rest is said as it is.
+    let refused = |error: Error| failed(&session.program, "create", NOT_RUN, &error.to_string());
+    check_pull(args).map_err(refused)?;
+    let definition = define(session, args).map_err(refused)?;
+    reference_of(&definition.request.config.image)?;
     let client = session.client().await?;
     let id = create_container(session, client, args, &definition).await?;
     Ok(stdio::println(&id)?)
@@ -167,10 +174,7 @@ fn check_pull(args: &Args) -> Result<()> {
 fn define(session: &Session, args: &Args) -> Result<Definition> {
     let host = session.client_as_is()?.host().to_string();
     let proxy = session.config.proxy_environment(&host);
-    let definition = spec::define(args, &proxy).map_err(message)?;
-    // Said before anybody is asked for an image of that name.
-    reference_of(&definition.request.config.image)?;
-    Ok(definition)
+    spec::define(args, &proxy).map_err(message)
 }
 
 /// Creates the container, and pulls its image if that is missing and may be pulled.
