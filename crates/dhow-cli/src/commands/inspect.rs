@@ -7,6 +7,7 @@ use crate::error::{Error, Result, all_done, message};
 use crate::flags::{Args, Flag, Kind};
 use crate::format::json::Json;
 use crate::format::template::Format;
+use crate::format::time::go_time_of;
 use crate::lists::FORMAT_SHORT;
 use crate::session::Session;
 use crate::stdio;
@@ -134,17 +135,15 @@ async fn run(session: &Session, args: &Args, kinds: &[Kinds]) -> Result<()> {
     }
     match &template {
         None => stdio::println(&Json::List(found).pretty())?,
-        Some(format) if args.text("format") == Some("json") => {
-            // In the daemon's order.
-            let _ = format;
-            for json in &found {
-                let text = serde_json::to_string(json).map_err(|e| message(e.to_string()))?;
-                stdio::println(&text)?;
-            }
+        // In the daemon's order.
+        Some(_) if args.text("format") == Some("json") => {
+            let text = serde_json::to_string(&Json::List(found));
+            stdio::println(&text.map_err(|e| message(e.to_string()))?)?;
         }
         Some(format) => {
             for json in &mut found {
                 fill_in(json);
+                as_go_prints(json, args.text("format").unwrap_or_default());
                 let text = format.execute(&json.to_template()).inspect_err(|_| {
                     // As much as there was of the line, which is nothing.
                     let _ = stdio::println("");
@@ -225,9 +224,48 @@ fn fill_in(json: &mut Json) {
     }
 }
 
+/// What Go's types, which templates see in Docker's client, name or print otherwise than the JSON made of them. A
+/// template that names what only the JSON has sees that.
+fn as_go_prints(json: &mut Json, template: &str) {
+    if template.contains(".ID")
+        && let Some(id) = json.get("Id").cloned()
+    {
+        json.insert_missing("ID", id);
+    }
+    // Of all things only networks have a time that is no text.
+    if json.get("IPAM").is_some()
+        && !template.contains(".Id")
+        && !template.contains("json")
+        && let Some(Json::String(created)) = json.get_mut("Created")
+    {
+        *created = go_time_of(created);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_print_as_gos_types() {
+        let text = r#"{"Id":"1","Created":"2026-11-29T02:00:00.5Z","IPAM":{}}"#;
+        let mut network: Json = serde_json::from_str(text).unwrap();
+        as_go_prints(&mut network, "{{.ID}} {{.Created}}");
+        assert_eq!(network.get("ID"), network.get("Id"));
+        let text = text.replace("IPAM", "Config");
+        let mut other: Json = serde_json::from_str(&text).unwrap();
+        as_go_prints(&mut other, "{{.Created}}");
+        let created = |json: &Json| match json.get("Created") {
+            Some(Json::String(created)) => created.clone(),
+            _ => String::new(),
+        };
+        assert_eq!(created(&other), "2026-11-29T02:00:00.5Z");
+        assert!(
+            created(&network).contains(":00.5 +"),
+            "{}",
+            created(&network)
+        );
+    }
 
     #[test]
     fn fields_that_templates_expect_are_filled_in() {
