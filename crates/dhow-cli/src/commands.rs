@@ -175,7 +175,12 @@ pub const COMMANDS: &[Command] = commands! {
     ["history", "image history"], [], "[OPTIONS] IMAGE", "Show how an image was made", Arity::Exactly(1), false, [image::history::HISTORY], image::history::run;
     ["image inspect"], [], "[OPTIONS] IMAGE [IMAGE...]", "Show all about one or more images", ONE, false, [inspect::IMAGE], inspect::image;
     ["image prune"], [], "[OPTIONS]", "Remove unused images", Arity::None, false, [image::prune::PRUNE], image::prune::run;
-    ["network ls"], ["network list"], "[OPTIONS]", "List networks", Arity::None, false, [network::LS], network::ls;
+    ["network create"], [], "[OPTIONS] NETWORK", "Create a network", Arity::Exactly(1), false, [network::create::CREATE], network::create::run;
+    ["network connect"], [], "[OPTIONS] NETWORK CONTAINER", "Connect a container to a network", Arity::Exactly(2), false, [network::endpoint::CONNECT], network::endpoint::connect;
+    ["network disconnect"], [], "[OPTIONS] NETWORK CONTAINER", "Disconnect a container from a network", Arity::Exactly(2), false, [network::endpoint::DISCONNECT], network::endpoint::disconnect;
+    ["network ls"], ["network list"], "[OPTIONS]", "List networks", Arity::None, false, [network::list::LS], network::list::run;
+    ["network rm"], ["network remove"], "NETWORK [NETWORK...]", "Remove one or more networks that no container uses", ONE, false, [network::remove::RM], network::remove::run;
+    ["network prune"], [], "[OPTIONS]", "Remove all networks that no container uses", Arity::None, false, [network::prune::PRUNE], network::prune::run;
     ["network inspect"], [], "[OPTIONS] NETWORK [NETWORK...]", "Show all about one or more networks", ONE, false, [inspect::NETWORK], inspect::network;
     ["volume ls"], ["volume list"], "[OPTIONS]", "List volumes", Arity::None, false, [volume::LS], volume::ls;
     ["volume create"], [], "[OPTIONS] [VOLUME]", "Create a volume", Arity::AtMost(1), false, [volume::CREATE], volume::create;

@@ -60,6 +60,8 @@ fn plain(text: impl Into<String>) -> Candidate {
 enum Names {
     /// Of containers in one of these states, or in any.
     Containers(&'static [&'static str]),
+    /// Of containers that are on the network that was named, or that are not.
+    Members(bool),
     Images,
     Networks,
     Volumes,
@@ -181,7 +183,7 @@ fn find(program: &str, walk: &Walk, names: Names, before: &[String]) -> Option<V
         .build()
         .ok()?;
     let found = runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, names::ask(client, names))
+        tokio::time::timeout(PATIENCE, names::ask(client, names, walk.arguments.first()))
             .await
             .ok()
             .flatten()
@@ -232,6 +234,11 @@ mod tests {
             ("run -it --pull ", &["always", "missing", "never"]),
             ("run --network ", &["Networks"]),
             ("run --net ", &["Networks"]),
+            ("network connect ", &["Networks"]),
+            ("network connect a ", &["Members(false)"]),
+            ("network disconnect -f a ", &["Members(true)"]),
+            ("network disconnect a b ", &[]),
+            ("network create --driver i", &["ipvlan"]),
             ("run ", &["Images"]),
             ("run -v /a:/b --rm ", &["Images"]),
             ("run busybox --he", &[]),

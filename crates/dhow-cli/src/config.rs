@@ -88,6 +88,16 @@ impl ConfigFile {
             .collect()
     }
 
+    /// A member that is a list of strings.
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        let members = self.root.get(name).and_then(Value::as_array);
+        members
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    }
+
     /// The proxy settings for containers of a daemon (`proxies`), as environment variables.
     pub fn proxy_environment(&self, host: &str) -> Vec<(String, String)> {
         let Some(proxies) = self.root.get("proxies").and_then(Value::as_object) else {

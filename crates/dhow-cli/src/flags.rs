@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use dhow_api::duration;
 
+use crate::csv;
 use crate::format::units;
 
 /// What values a flag takes.
@@ -35,6 +36,8 @@ pub enum Kind {
     Map,
     /// `name=value,name=value`, several times.
     Pairs,
+    /// `a,b`, several times.
+    Strings,
 }
 
 impl Kind {
@@ -52,11 +55,15 @@ impl Kind {
             Kind::Filter => "filter",
             Kind::Map => "map",
             Kind::Pairs => "stringToString",
+            Kind::Strings => "strings",
         }
     }
 
     fn is_list(self) -> bool {
-        matches!(self, Kind::List | Kind::Filter | Kind::Map | Kind::Pairs)
+        matches!(
+            self,
+            Kind::List | Kind::Filter | Kind::Map | Kind::Pairs | Kind::Strings
+        )
     }
 
     /// Why a value does not fit.
@@ -85,6 +92,7 @@ impl Kind {
             Kind::Filter if !value.contains('=') => {
                 Err("bad format of filter (expected name=value)".to_owned())
             }
+            Kind::Strings => csv::fields(value).map(drop),
             Kind::String | Kind::List | Kind::Filter | Kind::Map | Kind::Pairs => Ok(()),
         }
     }
@@ -324,6 +332,16 @@ impl Args {
 
     pub fn strings(&self, long: &str) -> Vec<String> {
         self.list(long).into_iter().map(str::to_owned).collect()
+    }
+
+    /// All the parts of a list whose values have commas in them.
+    pub fn parts(&self, long: &str) -> Vec<String> {
+        self.list(long)
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            // The parser has had the kind's check.
+            .flat_map(|text| csv::fields(text).unwrap_or_default())
+            .collect()
     }
 
     /// A list that is null when the flag was not given.

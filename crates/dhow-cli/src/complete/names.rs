@@ -1,8 +1,11 @@
 //! The names of things that there are now.
 
+use std::collections::BTreeMap;
+
 use dhow_api::Filters;
 use dhow_client::Client;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Names;
 use crate::contexts::{DEFAULT, Store};
@@ -16,6 +19,22 @@ struct Thing {
     names: Option<Vec<String>>,
     state: String,
     repo_tags: Option<Vec<String>>,
+    network_settings: Option<Settings>,
+}
+
+impl Thing {
+    fn is_on(&self, network: &str) -> bool {
+        let networks = self.network_settings.as_ref();
+        networks
+            .and_then(|settings| settings.networks.as_ref())
+            .is_some_and(|networks| networks.contains_key(network))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Settings {
+    networks: Option<BTreeMap<String, IgnoredAny>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -29,14 +48,19 @@ fn with_ids() -> bool {
     std::env::var("DOCKER_COMPLETION_SHOW_CONTAINER_IDS").is_ok_and(|value| value == "yes")
 }
 
-pub async fn ask(client: &Client, names: Names) -> Option<Vec<String>> {
+/// `named` is the command's first argument, where it has one.
+pub async fn ask(client: &Client, names: Names, named: Option<&String>) -> Option<Vec<String>> {
     let mut found = match names {
-        Names::Containers(states) => containers(client, states).await?,
+        Names::Containers(states) => containers(client, states, |_| true).await?,
+        Names::Members(members) => {
+            let network = named?;
+            containers(client, &[], |thing| thing.is_on(network) == members).await?
+        }
         Names::Images => images(client).await?,
         Names::Networks => by_name(client.get("/networks").read().await.ok()?),
         Names::Volumes => volumes(client).await?,
         Names::Objects => {
-            let mut all = containers(client, &[]).await?;
+            let mut all = containers(client, &[], |_| true).await?;
             all.extend(images(client).await.unwrap_or_default());
             let networks: Vec<Thing> = client.get("/networks").read().await.unwrap_or_default();
             all.extend(by_name(networks));
@@ -50,7 +74,11 @@ pub async fn ask(client: &Client, names: Names) -> Option<Vec<String>> {
     Some(found)
 }
 
-async fn containers(client: &Client, states: &[&str]) -> Option<Vec<String>> {
+async fn containers(
+    client: &Client,
+    states: &[&str],
+    fits: impl Fn(&Thing) -> bool,
+) -> Option<Vec<String>> {
     let mut filters = Filters::default();
     for state in states {
         filters.add("status", *state);
@@ -63,7 +91,8 @@ async fn containers(client: &Client, states: &[&str]) -> Option<Vec<String>> {
     let ids = with_ids();
     let mut found = Vec::new();
     for thing in list {
-        if !states.is_empty() && !states.contains(&thing.state.as_str()) {
+        let other = !states.is_empty() && !states.contains(&thing.state.as_str());
+        if other || !fits(&thing) {
             continue;
         }
         // Names with a further slash are of links.

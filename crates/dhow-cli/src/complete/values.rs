@@ -36,7 +36,8 @@ pub fn of_argument(walk: &Walk, command: &Command) -> Choices {
         "tag" | "rmi" | "save" | "images" | "image inspect" => Choices::Live(Names::Images),
         "network inspect" | "network rm" => Choices::Live(Names::Networks),
         "network connect" | "network disconnect" if first => Choices::Live(Names::Networks),
-        "network connect" | "network disconnect" => Choices::Live(ANY),
+        "network connect" => Choices::Live(Names::Members(false)),
+        "network disconnect" => Choices::Live(Names::Members(true)),
         "volume inspect" | "volume rm" | "volume update" => Choices::Live(Names::Volumes),
         "context inspect" | "context rm" | "context update" | "context use" => {
             Choices::Live(Names::Contexts)
@@ -76,7 +77,8 @@ pub fn of_flag(walk: &Walk, flag: &Flag) -> Choices {
         "log-level" => fixed(&["debug", "info", "warn", "error", "fatal"]),
         "network" => Choices::Live(Names::Networks),
         "volumes-from" => Choices::Live(ANY),
-        "link" if makes => Choices::Live(RUNNING),
+        "link" if makes || command == "network connect" => Choices::Live(RUNNING),
+        "config-from" => Choices::Live(Names::Networks),
         "restart" => fixed(&["no", "always", "on-failure", "unless-stopped"]),
         "pull" => fixed(&["always", "missing", "never"]),
         "type" if command == "inspect" => fixed(&["container", "image", "network", "volume"]),
@@ -93,6 +95,7 @@ pub fn of_flag(walk: &Walk, flag: &Flag) -> Choices {
         "platform" => fixed(&["linux", "linux/amd64", "linux/arm64"]),
         "format" => fixed(&["json", "table"]),
         "driver" if command == "volume create" => fixed(&["local"]),
+        "driver" if command == "network create" => fixed(&["bridge", "ipvlan", "macvlan"]),
         "device-cgroup-rule" | "hostname" | "name" | "user" | "username" | "password" => nothing(),
         "env" => {
             let mut names: Vec<String> = std::env::vars_os()
@@ -104,7 +107,9 @@ pub fn of_flag(walk: &Walk, flag: &Flag) -> Choices {
         _ => match flag.kind {
             Kind::Bool => fixed(&["true", "false"]),
             // Many of them are files.
-            Kind::String | Kind::List => Choices::Fixed(Vec::new(), Then::Files),
+            Kind::String | Kind::List if !command.starts_with("network ") => {
+                Choices::Fixed(Vec::new(), Then::Files)
+            }
             _ => nothing(),
         },
     }

@@ -59,8 +59,9 @@ impl Listing {
         quiet: bool,
     ) -> &'a str {
         match asked.filter(|text| !text.is_empty()) {
+            // Only a table has a quiet form.
+            Some("table") | None if quiet => self.quiet,
             Some(text) => text,
-            None if quiet => self.quiet,
             None => configured
                 .filter(|text| !text.is_empty())
                 .unwrap_or("table"),
@@ -304,6 +305,7 @@ mod tests {
     fn the_flag_comes_before_the_configuration() {
         assert_eq!(THINGS.pick(Some("x"), Some("y"), true), "x");
         assert_eq!(THINGS.pick(None, Some("y"), true), "{{.ID}}");
+        assert_eq!(THINGS.pick(Some("table"), Some("y"), true), "{{.ID}}");
         assert_eq!(THINGS.pick(Some(""), Some("y"), false), "y");
         assert_eq!(THINGS.pick(None, None, false), "table");
     }

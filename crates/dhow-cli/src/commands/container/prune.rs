@@ -1,11 +1,11 @@
 //! `container prune`.
 
+use dhow_api::Filters;
 use dhow_client::Client;
 
-use crate::commands::prune::{FILTER, FORCE, agreed, report, total};
+use crate::commands::prune::{FILTER, FORCE, agreed, filters, report, total};
 use crate::error::Result;
 use crate::flags::{Args, Flag};
-use crate::lists::filters;
 use crate::session::Session;
 
 pub const PRUNE: &[Flag] = &[FILTER, FORCE];
@@ -14,12 +14,13 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
     if !agreed(args, "WARNING! This will remove all stopped containers.")? {
         return Ok(());
     }
-    total(prune(session.client().await?, args).await?)
+    let filters = filters(session, args);
+    total(prune(session.client().await?, &filters).await?)
 }
 
 /// Removes and says what is not used; the room that makes, in bytes.
-pub async fn prune(client: &Client, args: &Args) -> Result<u64> {
-    let done = client.container_prune(&filters(args)).await?;
+pub async fn prune(client: &Client, filters: &Filters) -> Result<u64> {
+    let done = client.container_prune(filters).await?;
     report(
         "Deleted Containers",
         &done.containers_deleted.unwrap_or_default(),

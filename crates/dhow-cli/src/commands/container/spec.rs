@@ -4,7 +4,7 @@ mod container;
 mod devices;
 pub mod flags;
 pub mod mounts;
-mod networks;
+pub mod networks;
 mod ports;
 mod resources;
 mod security;

@@ -1,11 +1,11 @@
 //! `image prune`.
 
+use dhow_api::Filters;
 use dhow_client::Client;
 
-use crate::commands::prune::{ALL_IMAGES, FILTER, FORCE, agreed, report, total};
+use crate::commands::prune::{ALL_IMAGES, FILTER, FORCE, agreed, filters, report, total};
 use crate::error::Result;
 use crate::flags::{Args, Flag};
-use crate::lists::filters;
 use crate::session::Session;
 
 pub const PRUNE: &[Flag] = &[ALL_IMAGES, FILTER, FORCE];
@@ -20,13 +20,13 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
     if !agreed(args, question)? {
         return Ok(());
     }
-    total(prune(session.client().await?, args).await?)
+    let (filters, all) = (filters(session, args), args.is_set("all"));
+    total(prune(session.client().await?, filters, all).await?)
 }
 
-/// Removes and says what is not used; the room that makes, in bytes.
-pub async fn prune(client: &Client, args: &Args) -> Result<u64> {
-    let mut filters = filters(args);
-    let dangling = if args.is_set("all") { "false" } else { "true" };
+/// Removes and says what is not used, of `all` images or only of untagged ones; the room that makes, in bytes.
+pub async fn prune(client: &Client, mut filters: Filters, all: bool) -> Result<u64> {
+    let dangling = if all { "false" } else { "true" };
     filters.add("dangling", dangling);
     let done = client.image_prune(&filters).await?;
     report("Deleted Images", &deleted(&done))?;

@@ -3,10 +3,9 @@
 use dhow_api::Filters;
 use dhow_client::Client;
 
-use crate::commands::prune::{FILTER, FORCE, agreed, report, total};
+use crate::commands::prune::{FILTER, FORCE, agreed, filters, report, total};
 use crate::error::{Result, message};
 use crate::flags::{Args, Flag, Kind};
-use crate::lists::filters;
 use crate::session::Session;
 
 pub const PRUNE: &[Flag] = &[
@@ -23,7 +22,7 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
             "WARNING! This will remove anonymous local volumes not used by at least one container."
         }
     };
-    let mut filters = filters(args);
+    let mut filters = filters(session, args);
     if all && filters.contains("all") {
         return Err(message(
             "conflicting options: cannot specify both --all and --filter all=1",
