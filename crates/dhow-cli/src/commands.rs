@@ -179,6 +179,7 @@ pub const COMMANDS: &[Command] = commands! {
     ["network connect"], [], "[OPTIONS] NETWORK CONTAINER", "Connect a container to a network", Arity::Exactly(2), false, [network::endpoint::CONNECT], network::endpoint::connect;
     ["network disconnect"], [], "[OPTIONS] NETWORK CONTAINER", "Disconnect a container from a network", Arity::Exactly(2), false, [network::endpoint::DISCONNECT], network::endpoint::disconnect;
     ["network ls"], ["network list"], "[OPTIONS]", "List networks", Arity::None, false, [network::list::LS], network::list::run;
+    ["network graph"], [], "[OPTIONS] [NETWORK...]", "Draw who is on which network, with addresses and published ports", Arity::AtLeast(0), false, [network::graph::GRAPH], network::graph::run;
     ["network rm"], ["network remove"], "NETWORK [NETWORK...]", "Remove one or more networks that no container uses", ONE, false, [network::remove::RM], network::remove::run;
     ["network prune"], [], "[OPTIONS]", "Remove all networks that no container uses", Arity::None, false, [network::prune::PRUNE], network::prune::run;
     ["network inspect"], [], "[OPTIONS] NETWORK [NETWORK...]", "Show all about one or more networks", ONE, false, [inspect::NETWORK], inspect::network;

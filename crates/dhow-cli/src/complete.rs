@@ -239,6 +239,7 @@ mod tests {
             ("network disconnect -f a ", &["Members(true)"]),
             ("network disconnect a b ", &[]),
             ("network create --driver i", &["ipvlan"]),
+            ("network graph --format s", &["svg"]),
             ("run ", &["Images"]),
             ("run -v /a:/b --rm ", &["Images"]),
             ("run busybox --he", &[]),
