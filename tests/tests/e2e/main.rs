@@ -39,6 +39,7 @@ mod modes;
 mod network;
 mod networks;
 mod networks_chaos;
+mod networks_cli;
 mod pull_push;
 mod records;
 mod refusals;
