@@ -78,6 +78,7 @@ impl Containers {
         definition.endpoints.insert(network.clone(), settings);
         let first = networks.settled_name(&definition.host_config.network_mode);
         check_endpoints(&definition.endpoints, &mode, &first)?;
+        networks.check(&network, &definition.endpoints[&network])?;
         if let Some(netns) = namespace(&container)? {
             let name = container.name();
             let before = container.view().life.endpoints.clone();

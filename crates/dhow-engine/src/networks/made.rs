@@ -32,6 +32,9 @@ pub const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
 impl Made {
     pub fn subnet(&self) -> Option<Ipv4Net> {
+        if self.record.config_only {
+            return None;
+        }
         self.record.ipam.first()?.subnet.parse().ok()
     }
 }

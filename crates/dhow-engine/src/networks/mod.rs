@@ -200,13 +200,19 @@ impl Networks {
             .to_owned()
     }
 
-    /// The one of those that are always there that is meant by name, id, or the beginning of an id.
+    /// The one of those that are always there that has this name or id; without either, the one whose id begins so,
+    /// unless a network that was made is meant.
     fn predefined(&self, name: &str) -> Option<&'static str> {
-        let by_name = PREDEFINED.iter().find(|(n, _)| *n == name);
-        let found = by_name.or_else(|| {
+        let whole = PREDEFINED
+            .iter()
+            .find(|(n, _)| *n == name || self.id(n) == name);
+        let found = whole.or_else(|| {
+            if name.is_empty() || self.find_made(name).is_ok() {
+                return None;
+            }
             PREDEFINED
                 .iter()
-                .find(|(n, _)| !name.is_empty() && self.id(n).starts_with(name))
+                .find(|(n, _)| self.id(n).starts_with(name))
         });
         found.map(|(name, _)| *name)
     }

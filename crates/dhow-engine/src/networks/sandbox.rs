@@ -165,6 +165,13 @@ impl Networks {
         })
     }
 
+    /// Whether a container can be on a network with these settings.
+    pub fn check(&self, name: &str, settings: &EndpointSettings) -> Result<()> {
+        let target = self.target(name, settings)?;
+        target.mac()?;
+        target.ip().map(|_| ())
+    }
+
     fn net_of(&self, target: &Target) -> Result<Network> {
         match &target.made {
             None => Ok(self.inner.net.clone()),
