@@ -9,6 +9,7 @@ pub mod container;
 mod create;
 mod define;
 pub mod definition;
+mod departed;
 mod device_requests;
 pub mod health;
 pub mod image_config;
@@ -63,6 +64,7 @@ use crate::storage::Trash;
 use crate::volumes::Volumes;
 
 use container::Container;
+use departed::Departed;
 pub use notice::{Notice, Notices};
 pub use spec::security::check_profile as check_seccomp_profile;
 use table::Table;
@@ -100,6 +102,7 @@ pub struct Settings {
 
 struct Inner {
     table: Table,
+    departed: Departed,
     parts: Parts,
 }
 
@@ -116,6 +119,7 @@ impl Containers {
         Containers {
             inner: Arc::new(Inner {
                 table: Table::default(),
+                departed: Departed::default(),
                 parts,
             }),
         }

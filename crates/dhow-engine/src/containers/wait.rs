@@ -1,9 +1,13 @@
 //! Waiting for a container: registered when the call returns, so that an end that follows at once is not
 //! missed.
 
+use std::time::Instant;
+
 use dhow_api::{WaitExitError, WaitResponse};
+use futures_util::future::Either;
 
 use super::Containers;
+use super::container::Container;
 use crate::error::{EngineError, Result};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,17 +36,33 @@ impl WaitCondition {
 }
 
 impl Containers {
+    /// A container of `--rm` has ended and gone: its exit code is kept for those who come a little late.
+    pub fn note_departure(&self, container: &Container, code: i32) {
+        let departed = &self.inner.departed;
+        departed.note(container.id.clone(), code, Instant::now());
+    }
+
     /// The future holds nothing of the container but what it waits for.
     pub fn wait(
         &self,
         name: &str,
         condition: WaitCondition,
     ) -> Result<impl Future<Output = WaitResponse> + Send + use<>> {
-        let container = self.inner.table.find(name)?;
-        let mut progress = container.watch();
+        let mut progress = match self.inner.table.find(name) {
+            Ok(container) => container.watch(),
+            // Never again will it exit; but what it has come to can be told.
+            Err(missing) if condition != WaitCondition::NextExit => {
+                let code = self.inner.departed.code(name, Instant::now());
+                let answer = WaitResponse {
+                    status_code: i64::from(code.ok_or(missing)?),
+                    error: None,
+                };
+                return Ok(Either::Left(std::future::ready(answer)));
+            }
+            Err(missing) => return Err(missing),
+        };
         let seen = progress.borrow_and_update().exits;
-        drop(container);
-        Ok(async move {
+        Ok(Either::Right(async move {
             // An error means that everything that knew the container is gone, and so is the container.
             let _ = progress
                 .wait_for(|p| match condition {
@@ -59,6 +79,6 @@ impl Containers {
                     .filter(|e| !e.is_empty() && condition == WaitCondition::NotRunning)
                     .map(|message| WaitExitError { message }),
             }
-        })
+        }))
     }
 }

@@ -173,6 +173,7 @@ impl Supervisor {
             }
         };
         if definition.host_config.auto_remove {
+            containers.note_departure(container, record.code);
             self.remove(container.clone());
             return;
         }
