@@ -289,7 +289,7 @@ impl TestHost {
 
     fn wait_for_daemon(&mut self) -> Option<i32> {
         let mut daemon = self.daemon.take().expect("the daemon runs");
-        let ended = within(Duration::from_secs(30), || daemon.try_wait().ok().flatten());
+        let ended = within(Duration::from_secs(60), || daemon.try_wait().ok().flatten());
         let Some(status) = ended else {
             let _ = daemon.kill();
             let _ = daemon.wait();
@@ -521,7 +521,7 @@ impl TestHost {
     fn all_containers(&self) -> BTreeSet<String> {
         let mut ids = processes::containers(&self.data_root());
         let mut curl = self.netns.command("curl");
-        curl.args(["--silent", "--max-time", "5", "--unix-socket"])
+        curl.args(["--silent", "--max-time", "30", "--unix-socket"])
             .arg(self.socket())
             .arg("http://d/v1.44/events?since=1&until=1&filters=%7B%22event%22%3A%5B%22create%22%5D%7D".replace(
                 "until=1",
@@ -565,7 +565,7 @@ impl TestHost {
     #[track_caller]
     pub fn assert_nothing_left(&self) {
         let mut left = Vec::new();
-        within(Duration::from_secs(15), || {
+        within(Duration::from_secs(60), || {
             left = self.footprint().beyond(&self.before);
             left.retain(|line| !self.made_ahead(line));
             left.is_empty().then_some(())
@@ -603,7 +603,7 @@ impl TestHost {
                 self.daemon_log()
             );
             let mut left = Vec::new();
-            within(Duration::from_secs(10), || {
+            within(Duration::from_secs(60), || {
                 left = footprint::processes(&self.netns, self.dir.path(), &containers)
                     .into_iter()
                     .chain(footprint::mounts(self.dir.path()))

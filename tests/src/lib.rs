@@ -28,10 +28,10 @@ pub use terminal::Terminal;
 
 use std::time::{Duration, Instant};
 
-/// Waits until a condition holds. Fails the test after half a minute, a time that says that it never will.
+/// Waits until a condition holds. Fails the test after a minute, a time that says that it never will.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    match within(Duration::from_secs(30), &mut condition) {
+    match within(Duration::from_secs(60), &mut condition) {
         Some(value) => value,
         None => panic!("it never came to this: {what}"),
     }

@@ -39,11 +39,11 @@ c.reload()
 assert c.status == "running" and c.labels["a"] == "b"
 assert c.ports["80/tcp"][0]["HostPort"] == "8080", c.ports
 # docker-py loses what comes with the answer's head, from any daemon: the commands take their time.
-assert c.exec_run("sh -c 'sleep 0.3; echo $X; exit 4'") == (4, b"1\n")
-code, output = c.exec_run("sh -c 'sleep 0.3; echo out; echo err >&2'", demux=True)
+assert c.exec_run("sh -c 'sleep 1; echo $X; exit 4'") == (4, b"1\n")
+code, output = c.exec_run("sh -c 'sleep 1; echo out; echo err >&2'", demux=True)
 assert output == (b"out\n", b"err\n"), output
 # The start says what the client reads: frames, though the process has a terminal.
-made = client.api.exec_create(c.id, "sh -c 'sleep 0.3; echo out'", tty=True)
+made = client.api.exec_create(c.id, "sh -c 'sleep 1; echo out'", tty=True)
 assert client.api.exec_start(made, demux=True) == (b"out\r\n", None)
 client.api._general_configs["detachKeys"] = "ctrl-x"
 made = client.api.exec_create(c.id, "cat", stdin=True, tty=True)
@@ -51,7 +51,7 @@ socket = client.api.exec_start(made, tty=True, socket=True)._sock
 socket.sendall(b"\x18")
 assert socket.recv(100) == b""
 del client.api._general_configs["detachKeys"]
-made = client.api.exec_create(c.id, "sh -c 'sleep 0.3; echo out'")
+made = client.api.exec_create(c.id, "sh -c 'sleep 1; echo out'")
 assert client.api.exec_start(made, tty=True) == b"out\n"
 assert c.top()["Processes"][0][-1] == "sleep 1000"
 assert [x.name for x in client.containers.list(filters={"label": "a=b"})] == ["box"]

@@ -5,7 +5,7 @@ use dhow_tests::{TestHost, eventually};
 /// What a container of its own is answered by an HTTP server.
 fn get_inside(host: &TestHost, address: &str, port: u16) -> String {
     host.sh(&format!(
-        r#"docker run --rm busybox sh -c '{{ printf "GET / HTTP/1.0\r\n\r\n"; sleep 0.5; }} | nc -w 5 {address} {port}'"#
+        "docker run --rm busybox wget -q -O - http://{address}:{port}/"
     ))
     .stdout
 }

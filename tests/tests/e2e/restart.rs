@@ -14,7 +14,7 @@ fn host() -> Option<TestHost> {
 #[test]
 fn no_line_is_lost_over_a_crash() {
     let Some(mut host) = host() else { return };
-    host.sh("docker run -d --name writer busybox sh -c 'i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 17'").ok();
+    host.sh("docker run -d --name writer busybox sh -c 'i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; until [ -e /go ]; do sleep 0.1; done; exit 17'").ok();
     let pid = host.inspect("writer")["State"]["Pid"].clone();
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(500));
@@ -27,6 +27,7 @@ fn no_line_is_lost_over_a_crash() {
             (Some("running"), &pid)
         );
     }
+    host.sh("docker exec writer touch /go").ok();
     assert_eq!(host.wait("writer"), 17);
     let lines: Vec<_> = (1..=60).map(|i| format!("line {i}")).collect();
     assert_eq!(host.sh("docker logs writer").ok(), lines.join("\n"));
@@ -35,13 +36,23 @@ fn no_line_is_lost_over_a_crash() {
 #[test]
 fn an_end_while_no_daemon_runs_is_known_to_the_next() {
     let Some(mut host) = host() else { return };
-    host.sh("docker run -d --name brief busybox sh -c 'sleep 1; echo last words; exit 23'")
-        .ok();
-    host.sh("docker run -d --rm --name brief-rm busybox sh -c 'sleep 1; exit 24'")
-        .ok();
+    let shared = format!("-v {}:/shared", host.path("shared").display());
+    let told = "until [ -e /shared/go ]; do sleep 0.05; done";
+    host.sh(&format!(
+        "docker run -d --name brief {shared} busybox sh -c '{told}; echo last words; exit 23'"
+    ))
+    .ok();
+    host.sh(&format!(
+        "docker run -d --rm --name brief-rm {shared} busybox sh -c '{told}; exit 24'"
+    ))
+    .ok();
     let id = host.sh("docker inspect -f '{{.Id}}' brief-rm").ok();
+    let inits = [host.init("brief"), host.init("brief-rm")];
     host.kill_daemon();
-    std::thread::sleep(Duration::from_secs(2));
+    std::fs::write(host.path("shared/go"), "").unwrap();
+    eventually("both have ended", || {
+        inits.iter().all(|init| init.has_ended()).then_some(())
+    });
     host.start_daemon();
     assert_eq!(host.wait("brief"), 23);
     assert_eq!(host.sh("docker logs brief").ok(), "last words");

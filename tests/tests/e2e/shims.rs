@@ -12,7 +12,7 @@ fn host() -> Option<TestHost> {
 }
 
 /// What reads never take longer than.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(9);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// With a child, which is to end as well.
