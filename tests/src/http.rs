@@ -25,17 +25,30 @@ impl Exchange {
         body: Option<&Value>,
         patience: Duration,
     ) -> io::Result<Exchange> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let body = ("application/json", body.as_bytes());
+        Exchange::begin_with(socket, method, path, body, patience)
+    }
+
+    /// The same with a body of any kind.
+    pub fn begin_with(
+        socket: &Path,
+        method: &str,
+        path: &str,
+        (kind, body): (&str, &[u8]),
+        patience: Duration,
+    ) -> io::Result<Exchange> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(patience * crate::patience()))?;
-        let body = body.map(Value::to_string).unwrap_or_default();
         // Of HTTP/1.0, so that the answer is as long as the connection is open.
         stream.write_all(
             format!(
-                "{method} {path} HTTP/1.0\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                "{method} {path} HTTP/1.0\r\nHost: d\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
                 body.len()
             )
             .as_bytes(),
         )?;
+        stream.write_all(body)?;
         Ok(Exchange {
             stream,
             read: Vec::new(),

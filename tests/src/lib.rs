@@ -59,6 +59,12 @@ pub fn rounds() -> u32 {
         .unwrap_or(200)
 }
 
+/// How long a test goes on that may go on for ever: `DHOW_TEST_SECONDS`, or else what is enough beside others.
+pub fn seconds(usual: u64) -> Duration {
+    let asked = std::env::var("DHOW_TEST_SECONDS").ok();
+    Duration::from_secs(asked.and_then(|n| n.parse().ok()).unwrap_or(usual))
+}
+
 /// How many times as long things may take: a virtual machine without hardware's help is slow.
 pub fn patience() -> u32 {
     std::env::var("DHOW_TEST_PATIENCE")

@@ -11,10 +11,33 @@ use dhow_tests::{Answer, Census, Engine, Random, TestHost, eventually, http, pro
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Victim {
+pub enum Victim {
     Daemon,
     Shim,
     Spawner,
+}
+
+impl Victim {
+    /// Kills one of the kind, if there is one, and says what was killed.
+    pub fn kill(self, host: &mut TestHost, random: &mut Random) -> Option<&'static str> {
+        match self {
+            Victim::Daemon => {
+                host.kill_daemon();
+                std::thread::sleep(Duration::from_millis(random.below(100)));
+                host.start_daemon();
+                Some("daemons")
+            }
+            Victim::Shim => {
+                let shims = processes::shims(&processes::containers(&host.data_root()));
+                random.pick(&shims)?.kill();
+                Some("shims")
+            }
+            Victim::Spawner => {
+                host.spawner_now()?.kill();
+                Some("spawners")
+            }
+        }
+    }
 }
 
 #[test]
@@ -66,31 +89,10 @@ fn survive(victims: &'static [Victim]) {
     let mut killed: BTreeMap<&str, u32> = BTreeMap::new();
     while !workers.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(Duration::from_millis(5 + random.below(200)));
-        let what = match random.pick(victims) {
-            Some(Victim::Daemon) => {
-                host.kill_daemon();
-                std::thread::sleep(Duration::from_millis(random.below(100)));
-                host.start_daemon();
-                "daemons"
-            }
-            Some(Victim::Shim) => {
-                let shims = processes::shims(&processes::containers(&host.data_root()));
-                let Some(shim) = random.pick(&shims) else {
-                    continue;
-                };
-                shim.kill();
-                "shims"
-            }
-            Some(Victim::Spawner) => {
-                let Some(spawner) = host.spawner_now() else {
-                    continue;
-                };
-                spawner.kill();
-                "spawners"
-            }
-            None => return,
-        };
-        *killed.entry(what).or_default() += 1;
+        let victim = random.pick(victims).expect("there is one");
+        if let Some(what) = victim.kill(&mut host, &mut random) {
+            *killed.entry(what).or_default() += 1;
+        }
     }
     println!("killed: {killed:?}");
     let mut facts = Vec::new();

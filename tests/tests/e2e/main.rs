@@ -35,6 +35,7 @@ mod links;
 mod logging_files;
 mod logging_servers;
 mod logs;
+mod mixed_load;
 mod modes;
 mod network;
 mod networks;
