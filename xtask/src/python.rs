@@ -15,6 +15,9 @@ pub const DOCKER_PY: &[&str] = &[
     "pytest-timeout==2.4.0",
 ];
 
+/// What makes requests of the Engine API's description.
+pub const SCHEMATHESIS: &[&str] = &["schemathesis==4.32.5"];
+
 /// The last release whose source package carries the integration tests.
 const DOCKER_PY_SUITE: &str = "6.1.3";
 

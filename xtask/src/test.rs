@@ -12,6 +12,7 @@ use crate::{packages, peers, python};
 pub struct Equipment {
     pub peers: PathBuf,
     pub python: PathBuf,
+    pub schemathesis: PathBuf,
     pub docker_py_suite: PathBuf,
     pub api_descriptions: PathBuf,
     pub binary: PathBuf,
@@ -24,6 +25,7 @@ impl Equipment {
             .env("DHOW_BIN", &self.binary)
             .env("DHOW_PEERS_DIR", &self.peers)
             .env("DHOW_PYTHON", self.python.join("python3"))
+            .env("DHOW_SCHEMATHESIS", self.schemathesis.join("python3"))
             .env("DHOW_DOCKER_PY_SUITE", &self.docker_py_suite)
             .env("DHOW_API_DESCRIPTIONS", &self.api_descriptions);
     }
@@ -35,6 +37,7 @@ pub fn set_up() -> Result<Equipment> {
     Ok(Equipment {
         peers: peers::build(&[])?,
         python: python::venv("docker-py", python::DOCKER_PY)?,
+        schemathesis: python::venv("schemathesis", python::SCHEMATHESIS)?,
         docker_py_suite: python::docker_py_suite()?,
         api_descriptions: peers::api_descriptions()?,
         binary: release_dir()?.join("dhow"),

@@ -15,6 +15,7 @@ mod contract;
 mod cp;
 mod daemon_settings;
 mod devices;
+mod described;
 mod docker_py;
 mod docker_py_suite;
 mod events;

@@ -55,13 +55,18 @@ fn directory() -> PathBuf {
     )
 }
 
+/// The description of a version.
+pub fn published(version: &str) -> PathBuf {
+    directory().join(format!("v{version}.yaml"))
+}
+
 impl Description {
     pub fn of(version: &str) -> Description {
         let draft = Draft {
             closed: version == NEWEST,
             trusted: version != OLDEST,
         };
-        let path = directory().join(format!("v{version}.yaml"));
+        let path = published(version);
         let text = std::fs::read_to_string(&path)
             .unwrap_or_else(|e| panic!("{}: {e}: run `cargo xtask setup`", path.display()));
         let root: Value = serde_saphyr::from_str(&text).expect("the description is YAML");

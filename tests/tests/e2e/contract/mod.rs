@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use dhow_tests::{Answer, Engine, TestHost};
 use serde_json::{Value, json};
 
-use description::{Description, NEWEST, OLDEST};
+use description::{Description, OLDEST};
+pub use description::{NEWEST, published};
 
 /// Calls operations, and remembers which, and what was wrong.
 struct Session {
