@@ -147,10 +147,8 @@ mod tests {
     use super::*;
 
     fn ask(json: &str, vendors: &[&str]) -> std::result::Result<Vec<String>, String> {
-        let devices = Devices {
-            vendors: vendors.iter().map(|v| v.to_string()).collect(),
-            ..Devices::default()
-        };
+        let mut devices = Devices::default();
+        devices.vendors = vendors.iter().map(|v| v.to_string()).collect();
         let request: DeviceRequest = serde_json::from_str(json).unwrap();
         let dirs = [PathBuf::from("/etc/cdi")];
         names(&request, Some(&dirs), &devices).map_err(|e| e.to_string())

@@ -95,6 +95,9 @@ fn nothing_acknowledged_is_lost_under_a_mixed_load() {
     remove_all(&host);
 }
 
+/// What a list's object of this kind is called, if it is of the kind.
+type NameOf = fn(&Kept) -> Option<String>;
+
 /// An archive of one of the images, by a name of the client's own.
 fn archive(host: &TestHost, number: u32) -> Vec<u8> {
     let name = client::archived(number);
@@ -106,7 +109,7 @@ fn archive(host: &TestHost, number: u32) -> Vec<u8> {
 }
 
 fn nothing_else_is_there(host: &TestHost, kept: &[Kept]) {
-    let lists: [(&str, fn(&Kept) -> Option<String>); 3] = [
+    let lists: [(&str, NameOf); 3] = [
         ("docker ps -a --format '{{.Names}}'", Kept::container),
         ("docker volume ls -q", Kept::volume),
         (
