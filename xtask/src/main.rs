@@ -5,6 +5,7 @@ mod apparmor;
 mod bench;
 mod command;
 mod cross;
+mod node;
 mod packages;
 mod peers;
 mod python;

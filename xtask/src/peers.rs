@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cache_dir, on_path, output};
+use crate::command::{cache_dir, on_path, output, root};
 use crate::packages::prepend_to_path;
 use crate::python;
 
@@ -71,11 +71,33 @@ pub const PEERS: &[Peer] = &[
         )
     },
     peer(
+        "dive",
+        "github.com/wagoodman/dive/cmd/dive",
+        "v0.13.2-0.20250516191726-d6c691947f8f",
+    ),
+    peer(
+        "lazydocker",
+        "github.com/jesseduffield/lazydocker",
+        "v0.25.2",
+    ),
+    Peer {
+        // It runs alone in an image: with Go's own resolver nothing of it needs a C library.
+        tags: "netgo,osusergo",
+        ..peer(
+            "ryuk",
+            "github.com/testcontainers/moby-ryuk",
+            "v0.0.0-20260811165811-84f4ff002cee",
+        )
+    },
+    peer(
         "docker-proxy",
         "github.com/moby/moby/v2/cmd/docker-proxy",
         "v2.0.0-beta.24",
     ),
 ];
+
+/// A program of our own among the tests, with Testcontainers for Go as its go.mod says.
+const TESTCONTAINERS: (&str, &str) = ("testcontainers-go", "tests/tests/e2e/clients/go");
 
 /// Whose `docs/` has the descriptions of the Engine API, one a version.
 const API_MODULE: &str = "github.com/moby/moby/api@v1.56.0";
@@ -178,6 +200,21 @@ fn build_one(peer: &Peer, dir: &Path) -> Result<()> {
     output(&mut build)?;
     std::fs::remove_dir_all(&module)?;
     std::fs::write(&stamp, wanted)?;
+    Ok(())
+}
+
+/// Builds what drives the daemon through Testcontainers for Go; Go itself knows whether it is built already.
+pub fn build_testcontainers() -> Result<()> {
+    let (name, source) = TESTCONTAINERS;
+    let binary = dir()?.join(name);
+    output(
+        Command::new("go")
+            .current_dir(root().join(source))
+            .args(["build", "-o"])
+            .arg(binary)
+            .arg(".")
+            .env("GOFLAGS", "-trimpath"),
+    )?;
     Ok(())
 }
 

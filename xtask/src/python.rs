@@ -18,6 +18,9 @@ pub const DOCKER_PY: &[&str] = &[
 /// What makes requests of the Engine API's description.
 pub const SCHEMATHESIS: &[&str] = &["schemathesis==4.32.5"];
 
+/// In an environment of its own: it is not to choose docker-py's version.
+pub const TESTCONTAINERS: &[&str] = &["testcontainers==4.15.0"];
+
 /// The last release whose source package carries the integration tests.
 const DOCKER_PY_SUITE: &str = "6.1.3";
 

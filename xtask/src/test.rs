@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::{cargo, release_dir, root, run as run_command};
-use crate::{packages, peers, python};
+use crate::{node, packages, peers, python};
 
 /// What the end-to-end tests find through the environment.
 pub struct Equipment {
@@ -14,6 +14,8 @@ pub struct Equipment {
     pub python: PathBuf,
     pub schemathesis: PathBuf,
     pub docker_py_suite: PathBuf,
+    pub testcontainers: PathBuf,
+    pub npm: node::Clients,
     pub api_descriptions: PathBuf,
     pub binary: PathBuf,
 }
@@ -21,24 +23,40 @@ pub struct Equipment {
 impl Equipment {
     /// Hands it to a command that runs the tests.
     pub fn apply(&self, command: &mut Command) {
-        command
-            .env("DHOW_BIN", &self.binary)
-            .env("DHOW_PEERS_DIR", &self.peers)
-            .env("DHOW_PYTHON", self.python.join("python3"))
-            .env("DHOW_SCHEMATHESIS", self.schemathesis.join("python3"))
-            .env("DHOW_DOCKER_PY_SUITE", &self.docker_py_suite)
-            .env("DHOW_API_DESCRIPTIONS", &self.api_descriptions);
+        command.envs(self.variables());
+    }
+
+    /// The variables that tell the tests of it.
+    pub fn variables(&self) -> [(&'static str, PathBuf); 9] {
+        [
+            ("DHOW_BIN", self.binary.clone()),
+            ("DHOW_PEERS_DIR", self.peers.clone()),
+            ("DHOW_PYTHON", self.python.join("python3")),
+            ("DHOW_SCHEMATHESIS", self.schemathesis.join("python3")),
+            ("DHOW_DOCKER_PY_SUITE", self.docker_py_suite.clone()),
+            (
+                "DHOW_TESTCONTAINERS_PYTHON",
+                self.testcontainers.join("python3"),
+            ),
+            ("DHOW_NODE", self.npm.node.clone()),
+            ("DHOW_NODE_MODULES", self.npm.modules.clone()),
+            ("DHOW_API_DESCRIPTIONS", self.api_descriptions.clone()),
+        ]
     }
 }
 
 pub fn set_up() -> Result<Equipment> {
     packages::for_tests()?;
     peers::set_up_go()?;
+    let peers = peers::build(&[])?;
+    peers::build_testcontainers()?;
     Ok(Equipment {
-        peers: peers::build(&[])?,
+        peers,
         python: python::venv("docker-py", python::DOCKER_PY)?,
         schemathesis: python::venv("schemathesis", python::SCHEMATHESIS)?,
         docker_py_suite: python::docker_py_suite()?,
+        testcontainers: python::venv("testcontainers", python::TESTCONTAINERS)?,
+        npm: node::clients()?,
         api_descriptions: peers::api_descriptions()?,
         binary: release_dir()?.join("dhow"),
     })

@@ -64,15 +64,9 @@ fn commands<'a>(
     let mut variables =
         "DHOW_TEST_DIR=/run DHOW_TEST_PATIENCE=8 DHOW_TEST_RUNS=30 DHOW_TEST_ROUNDS=10".to_owned();
     if let Some(equipment) = equipment {
-        variables += &format!(
-            " DHOW_BIN={} DHOW_PEERS_DIR={} DHOW_PYTHON={}/python3 DHOW_SCHEMATHESIS={}/python3 DHOW_DOCKER_PY_SUITE={} DHOW_API_DESCRIPTIONS={}",
-            equipment.binary.display(),
-            equipment.peers.display(),
-            equipment.python.display(),
-            equipment.schemathesis.display(),
-            equipment.docker_py_suite.display(),
-            equipment.api_descriptions.display(),
-        );
+        for (name, value) in equipment.variables() {
+            variables += &format!(" {name}={}", value.display());
+        }
     } else {
         // An overlay can't have its upper directory on the guest's root, which is one itself.
         variables += " TMPDIR=/run";

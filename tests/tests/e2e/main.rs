@@ -4,6 +4,7 @@ mod archive;
 mod archive_platforms;
 mod bad_archives;
 mod chaos;
+mod clients;
 mod commands;
 mod commit;
 mod completion;
