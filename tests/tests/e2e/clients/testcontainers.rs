@@ -37,9 +37,9 @@ fn drives(reaper: &str, program: impl FnOnce(&TestHost) -> String) {
     let line = format!("{VARIABLES} {}", program(&host));
     host.sh_within(Duration::from_secs(180), &line).ok();
     let aborted = host.sh(&format!("{line} abort"));
-    assert_eq!(
-        (aborted.code, &*aborted.stdout),
-        (137, "left\n"),
+    // As the shell has it, or the program that the wheel of Node runs it by.
+    assert!(
+        matches!(aborted.code, 137 | 247) && aborted.stdout == "left\n",
         "{aborted:#?}"
     );
     eventually(

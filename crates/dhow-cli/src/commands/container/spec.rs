@@ -1,5 +1,6 @@
 //! A container's definition from the flags of `run` and `create`.
 
+mod capabilities;
 mod container;
 mod devices;
 pub mod flags;

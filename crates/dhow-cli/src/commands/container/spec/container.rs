@@ -3,7 +3,7 @@
 use dhow_api::{ContainerConfig, ContainerCreateRequest, HostConfig};
 
 use super::ports::Ports;
-use super::{mounts, networks, resources, security, volumes};
+use super::{capabilities, mounts, networks, resources, security, volumes};
 use crate::commands::image::asked_platform;
 use crate::environment;
 use crate::error::Refusal;
@@ -72,6 +72,8 @@ pub fn define(args: &Args, proxy: &[(String, String)]) -> Result<Definition, Ref
         stop_timeout: args.int("stop-timeout"),
         ..ContainerConfig::default()
     };
+    let (cap_add, cap_drop) =
+        capabilities::effective(args.some_strings("cap-add"), args.some_strings("cap-drop"));
     let host_config = HostConfig {
         binds: Some(binds).filter(|list| !list.is_empty()),
         container_id_file: args.string("cidfile"),
@@ -85,8 +87,8 @@ pub fn define(args: &Args, proxy: &[(String, String)]) -> Result<Definition, Ref
         volumes_from: args.some_strings("volumes-from"),
         console_size: console_size(),
         annotations: environment::pairs(&args.list("annotation")),
-        cap_add: args.some_strings("cap-add"),
-        cap_drop: args.some_strings("cap-drop"),
+        cap_add,
+        cap_drop,
         cgroupns_mode: args.string("cgroupns"),
         dns: Some(args.strings("dns")),
         dns_options: Some(args.strings("dns-option")),
