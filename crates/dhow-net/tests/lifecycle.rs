@@ -274,6 +274,7 @@ fn a_host_without_a_free_subnet() {
         network.destroy().await;
         run("ip link del dhow0");
         run("ip route add 192.168.0.0/16 via 192.0.2.2");
+        run("ip route add 10.128.0.0/9 via 192.0.2.2");
         let error = Network::open(NetConfig::default(), Vec::new())
             .await
             .err()

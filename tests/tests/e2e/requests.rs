@@ -267,8 +267,8 @@ fn an_engine_that_is_in_no_swarm_and_has_no_plugins() {
         (
             "POST",
             "/networks/create",
-            501,
-            "there are bridge, host and none",
+            400,
+            "EOF while reading request body",
         ),
         ("DELETE", "/info", 404, "page not found"),
         ("PUT", "/containers/json", 404, "page not found"),
