@@ -6,6 +6,7 @@ use dhow_archive::ArchiveError;
 use dhow_distribution::DistributionError;
 use dhow_engine::EngineError;
 use dhow_image::ImageError;
+use dhow_net::Error as NetError;
 use http::StatusCode;
 use rustix::io::Errno;
 
@@ -107,9 +108,31 @@ fn engine_status(e: &EngineError) -> StatusCode {
         E::Image(e) => image_status(e),
         E::Distribution(e) => distribution_status(e),
         E::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        E::Start { .. } | E::NoEnd | E::Io { .. } | E::Internal(_) | E::Store(_) | E::Net(_) => {
+        E::Net(e) => net_status(e),
+        E::Start { .. } | E::NoEnd | E::Io { .. } | E::Internal(_) | E::Store(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
+    }
+}
+
+fn net_status(e: &NetError) -> StatusCode {
+    use NetError as E;
+    match e {
+        E::InvalidBridgeName(_)
+        | E::InvalidBridgeAddress(_)
+        | E::RangeOutsideSubnet { .. }
+        | E::AddressOutsideSubnet { .. }
+        | E::UnusableMac(_) => StatusCode::BAD_REQUEST,
+        E::NotABridge(_)
+        | E::OthersBridge { .. }
+        | E::NoFreeSubnet
+        | E::AddressInUse(_)
+        | E::Exhausted(_)
+        | E::BridgeFull(_)
+        | E::HostNamespace
+        | E::LinkNameTaken(_) => StatusCode::CONFLICT,
+        // Clients know a port that is taken by its words, and by this number.
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

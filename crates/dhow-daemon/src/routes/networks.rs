@@ -53,12 +53,18 @@ async fn create(
     State(state): State<AppState>,
     JsonBody(body): JsonBody<NetworkCreateRequest>,
 ) -> Result<(StatusCode, Json<NetworkCreateResponse>)> {
-    let made = state.engine.networks().create(needed(body)?).await?;
+    let (request, engine) = (needed(body)?, state.engine.clone());
+    let made = state
+        .finish(async move { engine.networks().create(request).await })
+        .await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
 async fn remove(State(state): State<AppState>, Path(id): Path<String>) -> Result<StatusCode> {
-    state.engine.networks().remove(&id).await?;
+    let engine = state.engine.clone();
+    state
+        .finish(async move { engine.networks().remove(&id).await })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -67,13 +73,14 @@ async fn connect(
     Path(id): Path<String>,
     JsonBody(body): JsonBody<NetworkConnectRequest>,
 ) -> Result<()> {
-    let request = needed(body)?;
+    let (request, engine) = (needed(body)?, state.engine.clone());
     let settings = request.endpoint_config.unwrap_or_default();
-    let containers = state.engine.containers();
-    containers
-        .connect(&id, &request.container, settings)
-        .await?;
-    Ok(())
+    state
+        .finish(async move {
+            let containers = engine.containers();
+            containers.connect(&id, &request.container, settings).await
+        })
+        .await
 }
 
 async fn disconnect(
@@ -81,14 +88,20 @@ async fn disconnect(
     Path(id): Path<String>,
     JsonBody(body): JsonBody<NetworkDisconnectRequest>,
 ) -> Result<()> {
-    let request = needed(body)?;
-    let containers = state.engine.containers();
+    let (request, engine) = (needed(body)?, state.engine.clone());
     // Nothing is ever so far lost that force would be needed.
-    containers.disconnect(&id, &request.container).await?;
-    Ok(())
+    state
+        .finish(async move {
+            let containers = engine.containers();
+            containers.disconnect(&id, &request.container).await
+        })
+        .await
 }
 
 async fn prune(State(state): State<AppState>, params: Params) -> Result<Json<NetworksPruneReport>> {
-    let networks = state.engine.networks();
-    Ok(Json(networks.prune(&params.filters()?).await?))
+    let (filters, engine) = (params.filters()?, state.engine.clone());
+    let report = state
+        .finish(async move { engine.networks().prune(&filters).await })
+        .await?;
+    Ok(Json(report))
 }
