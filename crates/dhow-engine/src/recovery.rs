@@ -179,6 +179,7 @@ impl Recovery {
             State::Running(_) | State::Paused(_) | State::Starting(_)
         );
         if is_over {
+            self.give_back_endpoints(container).await;
             if may_run && let Err(e) = self.containers.clear(container).await {
                 tracing::warn!(container = %container.id, error = %e, "what its shim has left can't be cleared away");
             }
@@ -218,13 +219,19 @@ impl Recovery {
         }
     }
 
+    /// Of a container that does not run.
+    async fn give_back_endpoints(&self, container: &Arc<Container>) {
+        let endpoints = std::mem::take(&mut container.view().life.endpoints);
+        if !endpoints.is_empty() {
+            let networks = self.containers.networks();
+            networks.leave(&container.id, &endpoints).await;
+            self.containers.save(container).await;
+        }
+    }
+
     /// A start that came to no process before its daemon ended.
     async fn give_up_start(&self, container: &Arc<Container>) {
-        let endpoints = std::mem::take(&mut container.view().life.endpoints);
-        self.containers
-            .networks()
-            .leave(&container.id, &endpoints)
-            .await;
+        self.give_back_endpoints(container).await;
         self.containers.unmount_volumes(container).await;
         let definition = container.definition();
         let policy = definition.restart_policy().unwrap_or_default();

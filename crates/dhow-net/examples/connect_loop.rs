@@ -67,7 +67,7 @@ async fn measure(count: usize, warm: usize) {
             .time(network.connect(EndpointRequest::default()))
             .await
             .expect("an endpoint");
-        network.disconnect(endpoint.ip).await.expect("its end");
+        network.disconnect(endpoint.ip, "").await.expect("its end");
     }
     // All at once.
     let mut endpoints = Vec::new();
@@ -105,7 +105,7 @@ async fn measure(count: usize, warm: usize) {
     }
     for endpoint in &endpoints {
         disconnect
-            .time(network.disconnect(endpoint.ip))
+            .time(network.disconnect(endpoint.ip, ""))
             .await
             .expect("its end");
     }

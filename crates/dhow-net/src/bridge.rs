@@ -1,6 +1,7 @@
 //! The bridge: made or adopted, with its address, and the host's switches for forwarding.
 //!
-//! Invariant: an existing bridge is never removed, nor loses its ports: containers of an earlier daemon hang on it.
+//! Invariant: an existing bridge is never removed, nor loses its ports: containers of an earlier daemon hang on it. One that is
+//! somebody else's keeps all that it has.
 
 use std::fs;
 use std::io;
@@ -33,7 +34,7 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
     let link = match existing {
         Some(link) if link.kind.as_deref() == Some("bridge") => {
             // Docker leaves a bridge's MTU alone too when it has ports: the smallest of theirs rules.
-            if link.mtu != config.mtu {
+            if link.mtu != config.mtu && !config.foreign {
                 let mut batch = Batch::default();
                 rtnl::set_mtu(&mut batch, link.index, config.mtu);
                 socket
@@ -62,13 +63,17 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
         }
     };
     set_address(socket, config, link.index, address)?;
+    let mtu = match config.foreign && link.mtu > 0 {
+        true => link.mtu,
+        false => config.mtu,
+    };
     let bridge = Bridge {
         index: link.index,
         info: BridgeInfo {
             name: name.clone(),
             subnet: address.trunc(),
             gateway: address.addr(),
-            mtu: config.mtu,
+            mtu,
         },
         port_mode: port_mode(config.icc, bridged_packets_meet_ip_rules()),
     };
@@ -169,6 +174,13 @@ fn set_address(
         .map(|reachable| reachable.net)
         .collect();
     if !own.contains(&address) {
+        if config.foreign && !own.is_empty() {
+            return Err(Error::OthersBridge {
+                bridge: name.clone(),
+                address: own[0],
+                wanted: address,
+            });
+        }
         rtnl::new_address(&mut batch, index, address);
         for stale in own {
             rtnl::delete_address(&mut batch, index, stale);
@@ -202,6 +214,34 @@ fn set_switch(path: &str) -> Result<()> {
         return Ok(());
     }
     fs::write(&path, "1").doing(doing)
+}
+
+/// The IPv4 addresses of a link. `None` if there is no such link.
+pub(crate) fn addresses_of(socket: &mut Socket, name: &str) -> Result<Option<Vec<Ipv4Net>>> {
+    check_name(name)?;
+    let link = rtnl::find_link(socket, name).doing(|| format!("cannot look for link {name}"))?;
+    let Some(link) = link else {
+        return Ok(None);
+    };
+    let all = rtnl::addresses(socket).doing(|| "cannot list addresses".to_owned())?;
+    let own = all.iter().filter(|reachable| reachable.link == link.index);
+    Ok(Some(own.map(|reachable| reachable.net).collect()))
+}
+
+/// Takes an address from a link, if it has it.
+pub(crate) fn take_address(socket: &mut Socket, name: &str, address: Ipv4Net) -> Result<()> {
+    let link = rtnl::find_link(socket, name).doing(|| format!("cannot look for link {name}"))?;
+    let Some(link) = link else {
+        return Ok(());
+    };
+    let mut batch = Batch::default();
+    rtnl::delete_address(&mut batch, link.index, address);
+    match socket.transact(&batch, |_| {}) {
+        Ok(()) => Ok(()),
+        Err(refusal) if errno(&refusal.error) == Some(libc::EADDRNOTAVAIL) => Ok(()),
+        Err(refusal) => Err(io::Error::from(refusal))
+            .doing(|| format!("cannot take the address {address} from link {name}")),
+    }
 }
 
 /// Removes ports of the bridge that belong to no live endpoint: what an earlier daemon had ready, or was killed while making.

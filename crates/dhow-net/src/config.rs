@@ -25,6 +25,8 @@ pub struct NetConfig {
     pub icc: bool,
     /// The host's address that ports are published on when the request names none (`ip`).
     pub publish_ip: Ipv4Addr,
+    /// The bridge is somebody else's: its other addresses, its MTU and its ports are left alone.
+    pub foreign: bool,
     /// Nothing leaves the bridge, nothing comes in from elsewhere, and containers have no way out (`--internal`).
     pub internal: bool,
     /// Addresses of the subnet that no container gets (`--aux-address`).
@@ -85,6 +87,7 @@ impl Default for NetConfig {
             masquerade: true,
             icc: true,
             publish_ip: Ipv4Addr::UNSPECIFIED,
+            foreign: false,
             internal: false,
             reserved: Vec::new(),
             table: "dhow".to_owned(),

@@ -20,6 +20,20 @@ pub enum Error {
     NotABridge(String),
 
     #[error(
+        "bridge {bridge} is there and has the address {address}, not {wanted}: give the network the bridge's subnet and its \
+         address as the gateway, or choose another bridge"
+    )]
+    OthersBridge {
+        bridge: String,
+        address: Ipv4Net,
+        wanted: Ipv4Net,
+    },
+
+    /// A process id that was a container's is a process of the host's by now.
+    #[error("the container has ended: what is in its place is the host's network namespace")]
+    HostNamespace,
+
+    #[error(
         "bridge address {0} leaves no room for containers: give the gateway's address and a prefix of at most 30, as 172.17.0.1/16"
     )]
     InvalidBridgeAddress(Ipv4Net),

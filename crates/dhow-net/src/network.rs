@@ -92,8 +92,13 @@ impl Network {
         blocking(move || open(&config, &live, &others)).await
     }
 
-    /// Makes another network beside this one: its bridge, or one that is there, and its rules.
+    /// Makes another network beside this one: its bridge, or one that is there, and its rules. When it fails, nothing of it is
+    /// left. A future that is dropped leaves what was made so far.
     pub async fn add(&self, config: NetConfig) -> Result<Network> {
+        // What is wrong with the addresses is found before there is a bridge.
+        if let Some(address) = config.bridge_ip {
+            ipam(address.trunc(), address.addr(), &config)?;
+        }
         let made = config.clone();
         let bridge = self
             .inner
@@ -102,22 +107,51 @@ impl Network {
             .await?;
         let rules = rules(&bridge.info, &config);
         let network = another(self, &config, bridge, &[])?;
-        self.ask_firewall(|reply| firewall::Job::AddBridge { rules, reply })
-            .await?;
-        Ok(network)
+        let ruled = self
+            .ask_firewall(|reply| firewall::Job::AddBridge { rules, reply })
+            .await;
+        match ruled {
+            Ok(()) => Ok(network),
+            Err(error) => {
+                if let Err(error) = network.remove(!config.foreign).await {
+                    tracing::warn!(%error, bridge = config.bridge, "a bridge that has no network stays");
+                }
+                Err(error)
+            }
+        }
     }
 
-    /// Removes a network that was added, and its bridge if `with_bridge`. Its endpoints must have gone before.
+    /// Removes a network that was added, and its bridge if `with_bridge`. Its endpoints must have gone before. When it fails,
+    /// the network is as it was.
     pub async fn remove(&self, with_bridge: bool) -> Result<()> {
         let name = self.inner.info.name.clone();
-        let job = firewall::Job::RemoveBridge { name: name.clone() };
-        self.inner.firewall.submit(job);
-        if !with_bridge {
-            return Ok(());
+        if with_bridge {
+            let link = name.clone();
+            self.inner
+                .worker
+                .with_maker(move |maker| maker.remove_link(&link))
+                .await?;
         }
+        // Only now: a bridge without rules would be open to everybody.
         self.inner
-            .worker
-            .with_maker(move |maker| maker.remove_link(&name))
+            .firewall
+            .submit(firewall::Job::RemoveBridge { name });
+        Ok(())
+    }
+
+    /// The IPv4 addresses of a link of the host's, with their prefixes. `None` if there is no such link.
+    pub async fn addresses_of(&self, link: String) -> Result<Option<Vec<Ipv4Net>>> {
+        let worker = &self.inner.worker;
+        worker
+            .with_maker(move |maker| maker.addresses_of(&link))
+            .await
+    }
+
+    /// Takes an address from a link of the host's. One that it hasn't is passed over.
+    pub async fn take_address(&self, link: String, address: Ipv4Net) -> Result<()> {
+        let worker = &self.inner.worker;
+        worker
+            .with_maker(move |maker| maker.take_address(&link, address))
             .await
     }
 
@@ -221,16 +255,21 @@ impl Network {
             .await
     }
 
-    /// Ends an endpoint whose namespace stays: its link goes now.
-    pub async fn part(&self, ip: Ipv4Addr) -> Result<()> {
-        let link = self.entered().get(&ip).map(|e| e.host_link.clone());
-        if let Some(link) = link {
-            self.inner
-                .worker
-                .with_maker(move |maker| maker.remove_link(&link))
-                .await?;
-        }
-        self.disconnect(ip).await
+    /// Ends an endpoint whose namespace stays: its link goes now. One that isn't there, or is another by now, is passed over.
+    pub async fn part(&self, ip: Ipv4Addr, id: &str) -> Result<()> {
+        let link = {
+            let endpoints = self.entered();
+            let own = endpoints.get(&ip).filter(|entered| entered.id == id);
+            own.map(|entered| entered.host_link.clone())
+        };
+        let Some(link) = link else {
+            return Ok(());
+        };
+        self.inner
+            .worker
+            .with_maker(move |maker| maker.remove_link(&link))
+            .await?;
+        self.disconnect(ip, id).await
     }
 
     /// A namespace without any network but its own loopback (`--network none`).
@@ -293,11 +332,19 @@ impl Network {
         .await
     }
 
-    /// Ends an endpoint: its ports and its address are free again. An endpoint that isn't there is passed over.
+    /// Ends an endpoint: its ports and its address are free again. One that isn't there is passed over, and so is another that
+    /// has the address by now: `id` is what it was asked for with.
     ///
     /// The kernel removes the links when the namespace's last holder is gone.
-    pub async fn disconnect(&self, ip: Ipv4Addr) -> Result<()> {
-        let Some(entered) = self.entered().remove(&ip) else {
+    pub async fn disconnect(&self, ip: Ipv4Addr, id: &str) -> Result<()> {
+        let entered = {
+            let mut endpoints = self.entered();
+            match endpoints.get(&ip) {
+                Some(entered) if entered.id == id => endpoints.remove(&ip),
+                _ => None,
+            }
+        };
+        let Some(entered) = entered else {
             return Ok(());
         };
         // The address is free when the ports have gone, or when the caller doesn't wait for that: what is published for the
@@ -452,16 +499,21 @@ fn another(
     })
 }
 
+fn ipam(subnet: Ipv4Net, gateway: Ipv4Addr, config: &NetConfig) -> Result<Ipam> {
+    let mut ipam = Ipam::new(subnet, config.fixed_cidr, gateway)?;
+    for ip in &config.reserved {
+        ipam.claim(*ip)?;
+    }
+    Ok(ipam)
+}
+
 /// Those of a bridge, with what is taken already.
 fn addresses(
     info: &BridgeInfo,
     config: &NetConfig,
     live: &[LiveEndpoint],
 ) -> Result<(Ipam, HashMap<Ipv4Addr, Entered>)> {
-    let mut ipam = Ipam::new(info.subnet, config.fixed_cidr, info.gateway)?;
-    for ip in &config.reserved {
-        ipam.claim(*ip)?;
-    }
+    let mut ipam = ipam(info.subnet, info.gateway, config)?;
     let mut endpoints = HashMap::new();
     for endpoint in live {
         if let Err(error) = ipam.adopt(endpoint.ip) {
@@ -493,6 +545,9 @@ fn rules(info: &BridgeInfo, config: &NetConfig) -> BridgeRules {
 /// The bridge, without the ports of endpoints that are gone.
 fn open_bridge(maker: &mut Maker, config: &NetConfig, live: &[LiveEndpoint]) -> Result<Bridge> {
     let bridge = bridge::ensure(&mut maker.socket, config)?;
+    if config.foreign {
+        return Ok(bridge);
+    }
     let removed = bridge::remove_stale_ports(&mut maker.socket, &bridge, |name| {
         live.iter().any(|endpoint| endpoint.host_link == name)
     })?;

@@ -92,6 +92,12 @@ pub(crate) trait Make {
     /// The networks that the host has a way to, but for its default routes.
     fn reachable(&mut self) -> Result<Vec<Ipv4Net>>;
 
+    /// The IPv4 addresses of a link of the host's. `None` if there is no such link.
+    fn addresses_of(&mut self, link: &str) -> Result<Option<Vec<Ipv4Net>>>;
+
+    /// Takes an address from a link of the host's, if it has it.
+    fn take_address(&mut self, link: &str, address: Ipv4Net) -> Result<()>;
+
     /// Removes a link of the host's, if it is still there.
     fn remove_link(&mut self, name: &str) -> Result<()>;
 }
@@ -150,8 +156,9 @@ impl Maker {
         entered.doing(made)
     }
 
-    /// A socket in a namespace that is there.
+    /// A socket in a namespace that is there, and not the host's.
     fn socket_in(&self, netns: BorrowedFd<'_>) -> Result<Socket> {
+        refuse_same(netns, self.home.as_fd())?;
         let entered = || "cannot enter a container's network namespace".to_owned();
         move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).doing(entered)?;
         let socket = Socket::open(libc::NETLINK_ROUTE, 0);
@@ -346,9 +353,32 @@ impl Make for Maker {
         Ok(reached)
     }
 
+    fn addresses_of(&mut self, link: &str) -> Result<Option<Vec<Ipv4Net>>> {
+        self.mend()?;
+        bridge::addresses_of(&mut self.socket, link)
+    }
+
+    fn take_address(&mut self, link: &str, address: Ipv4Net) -> Result<()> {
+        self.mend()?;
+        bridge::take_address(&mut self.socket, link, address)
+    }
+
     fn remove_link(&mut self, name: &str) -> Result<()> {
         self.mend()?;
         bridge::remove_link(&mut self.socket, name).map(|_| ())
+    }
+}
+
+/// Namespaces are the same when their inodes are: nsfs has one device (namespaces(7)).
+pub(crate) fn refuse_same(netns: BorrowedFd<'_>, home: BorrowedFd<'_>) -> Result<()> {
+    let looked = || "cannot look at a network namespace".to_owned();
+    let identity = |fd| -> Result<(u64, u64)> {
+        let stat = rustix::fs::fstat(fd).doing(looked)?;
+        Ok((stat.st_dev, stat.st_ino))
+    };
+    match identity(netns)? == identity(home)? {
+        true => Err(Error::HostNamespace),
+        false => Ok(()),
     }
 }
 

@@ -530,6 +530,14 @@ mod tests {
             Ok(Vec::new())
         }
 
+        fn addresses_of(&mut self, _: &str) -> Result<Option<Vec<crate::Ipv4Net>>> {
+            Ok(None)
+        }
+
+        fn take_address(&mut self, _: &str, _: crate::Ipv4Net) -> Result<()> {
+            Ok(())
+        }
+
         fn remove_link(&mut self, _: &str) -> Result<()> {
             Ok(())
         }

@@ -92,8 +92,9 @@ fn five_hundred_endpoints() {
         addresses.sort();
         addresses.dedup();
         assert_eq!(addresses.len(), usize::from(COUNT));
-        for (endpoint, _) in &all {
-            network.disconnect(endpoint.ip).await.unwrap();
+        for (number, (endpoint, _)) in all.iter().enumerate() {
+            let id = format!("c{number}-id");
+            network.disconnect(endpoint.ip, &id).await.unwrap();
         }
         let map = run("nft list map ip dhow ports");
         assert!(!map.contains("elements"), "{map}");

@@ -44,7 +44,7 @@ fn a_new_daemon_takes_over() {
             "{error}"
         );
         // And can be freed.
-        network.disconnect(a.ip).await.unwrap();
+        network.disconnect(a.ip, "a-id").await.unwrap();
         assert!(is_silent(&w.world, (HOST, 8080)));
         network.destroy().await;
     });
@@ -217,7 +217,7 @@ fn the_last_address_and_the_next_but_one() {
         );
         // An endpoint's namespace may be held open after its end. Its address goes to another all the same, and to no two.
         let held = all.remove(0);
-        network.disconnect(held.ip).await.unwrap();
+        network.disconnect(held.ip, "").await.unwrap();
         let next = wish(&network, None, None).await.unwrap();
         assert_eq!(next.ip, held.ip);
         serve_tcp(&next.netns, 80);
@@ -301,7 +301,7 @@ fn callers_that_go_away_leave_nothing() {
             let connect = network.connect(EndpointRequest::default());
             let made = tokio::time::timeout(Duration::from_micros(200), connect).await;
             if let Ok(endpoint) = made {
-                network.disconnect(endpoint.unwrap().ip).await.unwrap();
+                network.disconnect(endpoint.unwrap().ip, "").await.unwrap();
             }
         }
         let mut all = Vec::new();

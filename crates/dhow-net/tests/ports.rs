@@ -44,7 +44,7 @@ fn a_port_that_another_container_has() {
         );
         network.publish(b.ip, &[udp(80, 8080)]).await.unwrap();
         // With the first container's end it is free.
-        network.disconnect(a.ip).await.unwrap();
+        network.disconnect(a.ip, "web-id").await.unwrap();
         drop(held);
         let again = [tcp(81, 8080)];
         let _published = given_back(|| network.publish(b.ip, &again)).await;

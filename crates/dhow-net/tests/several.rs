@@ -79,9 +79,13 @@ fn networks_are_apart_and_a_container_may_be_on_two() {
         assert_eq!(published.bindings.len(), 1);
 
         // One parts while its namespace stays; its address is free again.
-        blue.part(both_blue.ip).await.unwrap();
+        // Whoever had the address before is nobody's end.
+        blue.part(both_blue.ip, "other-id").await.unwrap();
+        blue.disconnect(both_blue.ip, "other-id").await.unwrap();
+        assert_eq!(ask_tcp(&b, (both_blue.ip, 80)), Some(b_blue.ip));
+        blue.part(both_blue.ip, "both-id").await.unwrap();
         assert_eq!(ports("br-blue"), std::slice::from_ref(&b_blue.host_link));
-        blue.part(b_blue.ip).await.unwrap();
+        blue.part(b_blue.ip, "b-id").await.unwrap();
         blue.remove(true).await.unwrap();
         assert!(!try_run("ip -o link").contains("br-blue"));
         eventually("its rules are gone", || {
@@ -119,6 +123,99 @@ fn an_internal_network_has_no_way_out_or_in() {
             .join()
             .unwrap();
         assert!(is_silent(&w.world, (a_in.ip, 80)));
+        // Nor by what others have published, whichever network was first.
+        let later = first.add(config("br-later", "10.4.0.1/24")).await.unwrap();
+        let c = first.isolated().await.unwrap();
+        let c_later = join(&later, &c, 0, "c").await;
+        gateway(&first, &c, Some(c_later.gateway)).await;
+        let d = connect(&first, "d").await;
+        for (netns, network, ip, port) in [
+            (c.as_fd(), &later, c_later.ip, 8081),
+            (d.netns.as_fd(), &first, d.ip, 8082),
+        ] {
+            serve_tcp(netns, 80);
+            network.publish(ip, &[tcp(80, port)]).await.unwrap();
+            assert_eq!(ask_tcp(&w.world, (HOST, port)), Some(WORLD));
+            assert!(is_silent(&a, (a_in.gateway, port)), "{port}");
+        }
+        first.destroy().await;
+    });
+}
+
+#[test]
+fn somebody_elses_bridge_keeps_what_it_has() {
+    on_a_host(|_| async move {
+        run("ip link add theirs type bridge");
+        run("ip link set theirs mtu 1400 up");
+        run("ip address add 10.6.0.1/24 dev theirs");
+        run("ip link add veth0123456 type veth peer name other");
+        run("ip link set veth0123456 master theirs");
+        let theirs = |address: &str| NetConfig {
+            foreign: true,
+            ..config("theirs", address)
+        };
+        let first = open(NetConfig::default()).await;
+        let of = async |name: &str| first.addresses_of(name.to_owned()).await.unwrap();
+        assert_eq!(of("nosuch").await, None);
+        let error = first.add(theirs("10.7.0.1/24")).await.err().unwrap();
+        assert!(
+            error.to_string().contains("has the address 10.6.0.1/24"),
+            "{error}"
+        );
+        let network = first.add(theirs("10.6.0.1/24")).await.unwrap();
+        assert_eq!(network.bridge().mtu, 1400);
+        first.close().await;
+        let other = vec![(theirs("10.6.0.1/24"), Vec::new())];
+        let opened = Network::open_with(NetConfig::default(), Vec::new(), other);
+        let (first, others) = opened.await.unwrap();
+        assert_eq!(ports("theirs"), ["veth0123456"]);
+        for network in others {
+            network.unwrap().remove(false).await.unwrap();
+        }
+        let addresses = first.addresses_of("theirs".to_owned()).await.unwrap();
+        assert_eq!(addresses, Some(vec!["10.6.0.1/24".parse().unwrap()]));
+        let ours = "10.6.0.1/24".parse().unwrap();
+        for _ in 0..2 {
+            first.take_address("theirs".to_owned(), ours).await.unwrap();
+        }
+        let addresses = first.addresses_of("theirs".to_owned()).await.unwrap();
+        assert_eq!(addresses, Some(Vec::new()));
+        first.destroy().await;
+    });
+}
+
+#[test]
+fn the_hosts_own_namespace_is_no_containers() {
+    on_a_host(|w| async move {
+        let first = open(NetConfig::default()).await;
+        let before = run("ip route show default");
+        let host = || w.host.try_clone().unwrap();
+        let joined = first.join(host(), 0, EndpointRequest::default()).await;
+        for error in [
+            joined.err().unwrap(),
+            first.set_gateway(host(), Some(WORLD)).await.unwrap_err(),
+            first.name_sockets(host()).await.err().unwrap(),
+        ] {
+            assert!(
+                error.to_string().contains("the container has ended"),
+                "{error}"
+            );
+        }
+        assert_eq!(run("ip route show default"), before);
+        first.destroy().await;
+    });
+}
+
+#[test]
+fn what_cannot_be_is_not_begun() {
+    on_a_host(|_| async move {
+        let first = open(NetConfig::default()).await;
+        let wrong = NetConfig {
+            reserved: vec![Ipv4Addr::new(10, 8, 0, 1)],
+            ..config("br-wrong", "10.8.0.1/24")
+        };
+        assert!(first.add(wrong).await.is_err());
+        assert!(!try_run("ip -o link").contains("br-wrong"));
         first.destroy().await;
     });
 }

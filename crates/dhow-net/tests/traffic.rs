@@ -231,7 +231,7 @@ fn a_udp_sender_that_never_pauses_reaches_the_new_container() {
         sender.set_read_timeout(Some(short)).unwrap();
         assert_eq!(ask_udp(&sender, (HOST, 5353)), None);
         sender.set_read_timeout(pause).unwrap();
-        network.disconnect(a.ip).await.unwrap();
+        network.disconnect(a.ip, "a-id").await.unwrap();
         drop(a);
         let _second = network.publish(b.ip, &[udp(53, 5353)]).await.unwrap();
         assert_eq!(ask_udp(&sender, (HOST, 5353)), Some(WORLD));

@@ -9,17 +9,15 @@ use std::sync::Arc;
 use dhow_api::EndpointSettings;
 use dhow_net::dns::Sockets;
 use dhow_net::files;
-use dhow_runtime::Shim;
 
-use super::container::Container;
+use super::container::{Container, Life};
 use super::define::check_endpoints;
 use super::definition::Definition;
 use super::links::change_file;
 use super::state::State;
 use super::{Containers, records};
-use crate::background::blocking;
 use crate::error::{EngineError, Result};
-use crate::networks::{EndpointRecord, NetworkMode, parse_mac, wants_names};
+use crate::networks::{EndpointRecord, NetworkMode, parse_mac};
 
 impl Containers {
     /// `network` by name or id.
@@ -37,15 +35,13 @@ impl Containers {
         let mode = definition.network_mode();
         match &mode {
             NetworkMode::Host | NetworkMode::Container(_) => {
-                return Err(EngineError::NotPermitted(
-                    "container sharing network namespace with another container or host cannot be connected to any other network"
-                        .to_owned(),
+                return Err(EngineError::invalid(
+                    "container sharing network namespace with another container or host cannot be connected to any other network",
                 ));
             }
             NetworkMode::None => {
-                return Err(EngineError::NotPermitted(
-                    "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-                        .to_owned(),
+                return Err(EngineError::invalid(
+                    "container cannot be connected to multiple networks with one of the networks in private (none) mode",
                 ));
             }
             NetworkMode::Bridge | NetworkMode::Named(_) => {}
@@ -56,7 +52,8 @@ impl Containers {
                 container.id
             )));
         }
-        if definition.endpoints.contains_key(&network) {
+        // Where one that does not run is to be is only said anew.
+        if definition.endpoints.contains_key(&network) && container.state().run().is_some() {
             return Err(EngineError::NotPermitted(format!(
                 "endpoint with name {} already exists in network {network}",
                 container.name()
@@ -79,101 +76,25 @@ impl Containers {
         let first = networks.settled_name(&definition.host_config.network_mode);
         check_endpoints(&definition.endpoints, &mode, &first)?;
         networks.check(&network, &definition.endpoints[&network])?;
-        if let Some(netns) = namespace(&container)? {
-            let name = container.name();
-            let before = container.view().life.endpoints.clone();
-            let wishes = definition.wishes(&container.id, &name);
-            let joined = networks.connect(&wishes, netns, &before, &network).await?;
-            let key = joined.endpoints.last().map(|e| e.network.clone());
-            self.settle_endpoints(&container, before.clone(), joined.endpoints)
-                .await?;
+        let Some(netns) = namespace(&container)? else {
+            return self.redefine(&container, definition).await;
+        };
+        let name = container.name();
+        let before = container.view().life.endpoints.clone();
+        let wishes = definition.wishes(&container.id, &name);
+        let joined = networks.connect(&wishes, netns, &before, &network).await?;
+        let key = joined.endpoints.last().map(|e| e.network.clone());
+        let settled = self
+            .settle(&container, definition, &before, joined.endpoints)
+            .await?;
+        if settled {
+            if !joined.holders.is_empty() {
+                hold_more(&container, joined.holders).await;
+            }
             networks.tell(container.id.as_str(), key.as_deref(), "connect");
-            self.redefine(&container, definition).await?;
-            return self.begin_names(&container, &before).await;
+            self.begin_names(&container, &before).await;
         }
-        self.redefine(&container, definition).await
-    }
-
-    /// A running container is told names from now on, if it is on a network where it is to be and was on none.
-    async fn begin_names(
-        &self,
-        container: &Arc<Container>,
-        before: &[EndpointRecord],
-    ) -> Result<()> {
-        let networks = &self.inner.networks;
-        let now = container.view().life.endpoints.clone();
-        if !wants_names(&now) || networks.serves_names(&container.id) {
-            return Ok(());
-        }
-        let (Some(netns), Some(pid)) = (
-            namespace(container)?,
-            container.state().run().map(|r| r.pid),
-        ) else {
-            return Ok(());
-        };
-        let sockets = networks.name_sockets(netns).await?;
-        if let Err(e) = hold(container, &sockets).await {
-            tracing::warn!(container = %container.id, error = %e, "names that it asks for while no daemon runs are lost");
-        }
-        self.serve_names(container, pid, sockets);
-        let (definition, name) = (container.definition(), container.name());
-        let wishes = definition.wishes(&container.id, &name);
-        let (old, new) = (
-            networks.resolv_conf(&wishes, before)?,
-            networks.resolv_conf(&wishes, &now)?,
-        );
-        let path = container.etc_files().resolv_conf;
-        // What the container has written there itself stays.
-        blocking(move || match std::fs::read_to_string(&path) {
-            Ok(text) if text == old => std::fs::write(&path, new),
-            Ok(_) => Ok(()),
-            Err(e) => Err(e),
-        })
-        .await?
-        .map_err(EngineError::io("its resolv.conf"))
-    }
-
-    /// Answers the names that a running container asks for.
-    pub(super) fn serve_names(&self, container: &Container, pid: u32, sockets: Sockets) {
-        let (definition, name) = (container.definition(), container.name());
-        let wishes = definition.wishes(&container.id, &name);
-        if let Err(e) = self.inner.networks.serve_names(&wishes, pid, sockets) {
-            tracing::error!(container = %container.id, error = %e, "it is told no names");
-        }
-    }
-
-    /// As [`Containers::serve_names`], of a container that an earlier daemon has started. Its shim has the sockets.
-    pub async fn resume_names(&self, container: &Container, shim: &Shim) {
-        if !wants_names(&container.view().life.endpoints) {
-            return;
-        }
-        let held = match shim.held().await {
-            Ok(held) => held,
-            Err(e) => {
-                tracing::debug!(container = %container.id, error = %e, "its shim gives no sockets back");
-                Vec::new()
-            }
-        };
-        let Some(pid) = container.state().run().map(|r| r.pid) else {
-            return;
-        };
-        let sockets = match Sockets::among(held).0 {
-            Some(sockets) => Ok(sockets),
-            None => self.new_name_sockets(container).await,
-        };
-        match sockets {
-            Ok(sockets) => self.serve_names(container, pid, sockets),
-            Err(e) => {
-                tracing::error!(container = %container.id, error = %e, "it is told no names");
-            }
-        }
-    }
-
-    async fn new_name_sockets(&self, container: &Container) -> Result<Sockets> {
-        match namespace(container)? {
-            Some(netns) => self.inner.networks.name_sockets(netns).await,
-            None => Err(container.not_running()),
-        }
+        Ok(())
     }
 
     /// `network` by name or id; of one that is no more by its name.
@@ -199,94 +120,122 @@ impl Containers {
                 container.id
             )));
         }
-        if let Some(netns) = namespace(&container)? {
-            let name = container.name();
-            let before = container.view().life.endpoints.clone();
-            let key = networks.key(&network);
-            if before.iter().any(|e| e.network == key) {
-                let wishes = definition.wishes(&container.id, &name);
-                let left = networks.disconnect(&wishes, netns, &before, &key).await?;
-                self.settle_endpoints(&container, before, left.endpoints)
-                    .await?;
-                networks.tell(container.id.as_str(), [key.as_str()], "disconnect");
+        let before = container.view().life.endpoints.clone();
+        let key = networks.key(&network);
+        let runs_there = before.iter().any(|e| e.network == key);
+        let (true, Some(netns)) = (runs_there, namespace(&container)?) else {
+            return self.redefine(&container, definition).await;
+        };
+        let name = container.name();
+        let wishes = definition.wishes(&container.id, &name);
+        let left = networks.disconnect(&wishes, netns, &before, &key).await;
+        let has_ports = |all: &[EndpointRecord]| all.iter().any(|e| !e.ports.is_empty());
+        let frees = has_ports(&before) && !has_ports(&left);
+        if self.settle(&container, definition, &before, left).await? {
+            if frees {
+                hold_names_alone(&container).await;
             }
+            networks.tell(container.id.as_str(), [key.as_str()], "disconnect");
         }
-        self.redefine(&container, definition).await
+        Ok(())
     }
 
-    /// A running container's places are others from now on.
-    async fn settle_endpoints(
+    /// A running container's places are others from now on, and so is where it is to be. `false` if it has ended meanwhile: then
+    /// only the latter is so.
+    async fn settle(
         &self,
         container: &Arc<Container>,
-        before: Vec<EndpointRecord>,
+        definition: Definition,
+        before: &[EndpointRecord],
         after: Vec<EndpointRecord>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let new: Vec<EndpointRecord> = after
+            .iter()
+            .filter(|e| before.iter().all(|b| b.id != e.id))
+            .cloned()
+            .collect();
         {
             let turn = container.turn().await;
-            let runs = {
-                let mut view = container.view();
-                // What an end has given back is not given again.
+            // What an end has given back is not given again.
+            let life = {
+                let view = container.view();
                 let runs = view.life.state.run().is_some() && view.life.endpoints == before;
-                if runs {
-                    view.life.endpoints.clone_from(&after);
-                }
-                runs
+                runs.then(|| Life {
+                    endpoints: after.clone(),
+                    ..view.lasting()
+                })
             };
-            if !runs {
-                let new: Vec<_> = after
-                    .into_iter()
-                    .filter(|e| before.iter().all(|b| b.id != e.id))
-                    .collect();
+            let Some(life) = life else {
+                drop(turn);
                 self.inner.networks.leave(&container.id, &new).await;
-                return Ok(());
+                self.redefine(container, definition).await?;
+                return Ok(false);
+            };
+            let name = container.name();
+            let store = &self.inner.store;
+            let kept = records::save_whole(store, &container.id, &name, &definition, life).await;
+            if let Err(e) = kept {
+                drop(turn);
+                self.inner.networks.part_all(&container.id, &new).await;
+                return Err(e);
             }
-            turn.save(&self.inner.store).await?;
+            let mut view = container.view();
+            view.life.endpoints.clone_from(&after);
+            view.definition = Arc::new(definition);
         }
         let config = container.definition();
         let names = files::own_names(&config.config.hostname, &config.config.domainname);
-        change_file(container, move |text| {
+        let gone: Vec<_> = before
+            .iter()
+            .filter(|b| after.iter().all(|e| e.id != b.id))
+            .map(|b| b.ip.into())
+            .collect();
+        change_file(container, container.etc_files().hosts, move |text| {
             let mut text = text.to_owned();
-            for endpoint in &before {
-                if after.iter().all(|e| e.ip != endpoint.ip) {
-                    text = files::with_address(&text, endpoint.ip.into(), None);
-                }
+            for address in gone {
+                text = files::with_address(&text, address, None);
             }
-            for endpoint in &after {
-                if before.iter().all(|e| e.ip != endpoint.ip) {
-                    text = files::with_address(&text, endpoint.ip.into(), Some(&names));
-                }
+            for endpoint in new {
+                text = files::with_address(&text, endpoint.ip.into(), Some(&names));
             }
             text
         })
         .await;
-        Ok(())
-    }
-
-    async fn redefine(&self, container: &Arc<Container>, definition: Definition) -> Result<()> {
-        records::save_definition(
-            &self.inner.store,
-            &container.id,
-            &container.name(),
-            &definition,
-        )
-        .await?;
-        container.view().definition = Arc::new(definition);
-        Ok(())
+        Ok(true)
     }
 }
 
-/// Has the shim hold a name server's sockets as well.
-async fn hold(container: &Container, sockets: &Sockets) -> Result<()> {
-    let failed = || EngineError::io("handing a name server's sockets over");
-    let shim = container.shim()?;
-    let mut held = shim.held().await.map_err(failed())?;
-    let own = sockets.try_clone().map_err(failed())?;
-    held.extend([own.udp, own.tcp]);
-    shim.hold(&held).await.map_err(failed())
+/// Has the shim hold further sockets. Without, another program of the host can take the ports.
+pub(super) async fn hold_more(container: &Container, sockets: Vec<OwnedFd>) {
+    let held = async {
+        let shim = container.shim()?;
+        let failed = || EngineError::io("handing sockets over");
+        let mut held = shim.held().await.map_err(failed())?;
+        held.extend(sockets);
+        shim.hold(&held).await.map_err(failed())
+    };
+    if let Err(e) = held.await {
+        tracing::warn!(container = %container.id, error = %e, "its shim does not hold what it is to hold");
+    }
+}
+
+/// Nothing is published any more: others may have the ports.
+async fn hold_names_alone(container: &Container) {
+    let held = async {
+        let shim = container.shim()?;
+        let failed = || EngineError::io("taking sockets back");
+        let held = shim.held().await.map_err(failed())?;
+        let names = Sockets::among(held).0;
+        let names: Vec<OwnedFd> = names.into_iter().flat_map(|s| [s.udp, s.tcp]).collect();
+        shim.hold(&names).await.map_err(failed())
+    };
+    if let Err(e) = held.await {
+        tracing::warn!(container = %container.id, error = %e, "ports that it has no more stay taken until it ends");
+    }
 }
 
 /// The network namespace of a running container.
-fn namespace(container: &Container) -> Result<Option<OwnedFd>> {
+pub(super) fn namespace(container: &Container) -> Result<Option<OwnedFd>> {
     let Some(pid) = container.state().run().map(|r| r.pid) else {
         return Ok(None);
     };

@@ -77,7 +77,11 @@ impl Containers {
         // A container is on the network of its mode, where that is one, and on those with settings.
         let mode = NetworkMode::parse(&host.network_mode);
         let first = match &mode {
-            NetworkMode::Named(name) => self.inner.networks.settled_name(name),
+            NetworkMode::Named(name) => {
+                // The beginning of an id may be another's by the next start.
+                host.network_mode = self.inner.networks.settled_mode(name);
+                self.inner.networks.settled_name(name)
+            }
             _ => host.network_mode.clone(),
         };
         let mut endpoints: BTreeMap<String, EndpointSettings> = networking_config

@@ -129,6 +129,14 @@ impl Definition {
         }
     }
 
+    /// Whether its namespace is one that it has endpoints in.
+    pub fn is_on_networks(&self) -> bool {
+        matches!(
+            self.network_mode(),
+            NetworkMode::Bridge | NetworkMode::Named(_)
+        )
+    }
+
     pub fn network_mode(&self) -> NetworkMode {
         NetworkMode::parse(&self.host_config.network_mode)
     }

@@ -7,23 +7,23 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use dhow_api::HostConfig;
 use dhow_net::files;
 
+use super::Containers;
 use super::container::Container;
 use super::definition::Definition;
-use super::{Containers, records};
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
-use crate::networks::NetworkMode;
+use crate::networks::{BRIDGE, EndpointRecord, NetworkMode};
 
-/// Bytes of a hosts file that is changed.
-const MAX_HOSTS: u64 = 1 << 20;
+/// Bytes of a file in /etc that is changed.
+const MAX_FILE: u64 = 1 << 20;
 
 /// A link as a definition holds it.
 pub(super) fn parse(link: &str) -> Option<(ContainerId, &str)> {
@@ -73,7 +73,12 @@ impl Containers {
         match NetworkMode::parse(&host.network_mode) {
             NetworkMode::Host => return Err(refuse("host type networking")),
             NetworkMode::Container(_) => return Err(refuse("container type network")),
-            _ => {}
+            // There the endpoint's links count.
+            NetworkMode::Named(_) => {
+                host.links = Some(links);
+                return Ok(());
+            }
+            NetworkMode::Bridge | NetworkMode::None => {}
         }
         let mut settled: Vec<String> = Vec::new();
         let mut aliases: HashMap<&str, ContainerId> = HashMap::new();
@@ -118,7 +123,7 @@ impl Containers {
             };
             let (running, address) = {
                 let view = other.view();
-                let address = view.life.endpoints.first().map(|e| e.ip);
+                let address = on_bridge(&view.life.endpoints);
                 (view.life.state.run().is_some(), address)
             };
             if !running {
@@ -136,7 +141,7 @@ impl Containers {
 
     /// A container has begun to run: those that link to it, and run, find it at its address of now.
     pub(super) async fn tell_linked(&self, started: &Container) {
-        let address = started.view().life.endpoints.first().map(|e| e.ip);
+        let address = on_bridge(&started.view().life.endpoints);
         let Some(address) = address else { return };
         for container in self.inner.table.linking() {
             if container.state().run().is_none() {
@@ -193,20 +198,19 @@ impl Containers {
         if links.len() == before {
             return Err(EngineError::NoSuchContainer(path.to_owned()));
         }
-        records::save_definition(
-            &self.inner.store,
-            &container.id,
-            &container.name(),
-            &definition,
-        )
-        .await?;
-        container.view().definition = Arc::new(definition);
+        self.redefine(&container, definition).await?;
         self.inner.table.relink(&container);
         if container.state().run().is_some() {
             change_hosts(&container, alias, None).await;
         }
         Ok(())
     }
+}
+
+/// The address on the default bridge, where links are.
+fn on_bridge(endpoints: &[EndpointRecord]) -> Option<Ipv4Addr> {
+    let endpoint = endpoints.iter().find(|e| e.network == BRIDGE)?;
+    Some(endpoint.ip)
 }
 
 /// What a container is called by one that links to it.
@@ -223,7 +227,7 @@ fn names(other: &Container, alias: &str) -> String {
 /// Changes a link in a running container's hosts file.
 async fn change_hosts(container: &Container, alias: &str, line: Option<(IpAddr, String)>) {
     let alias = alias.to_owned();
-    change_file(container, move |text| {
+    change_file(container, container.etc_files().hosts, move |text| {
         let line = line
             .as_ref()
             .map(|(address, names)| (*address, names.as_str()));
@@ -232,15 +236,18 @@ async fn change_hosts(container: &Container, alias: &str, line: Option<(IpAddr, 
     .await;
 }
 
-/// Changes a running container's hosts file where it stands, for it is mounted; what the container has written there stays.
+/// Changes one of a running container's files in /etc where it stands, for it is mounted; what the container has written there
+/// stays. One that can't be changed is said.
 pub(super) async fn change_file(
     container: &Container,
+    path: PathBuf,
     change: impl FnOnce(&str) -> String + Send + 'static,
 ) {
-    let path = container.etc_files().hosts;
-    let changed = blocking(move || rewrite(&path, change)).await;
-    if let Err(e) = changed.and_then(|changed| changed.map_err(EngineError::io("its hosts file"))) {
-        tracing::warn!(container = %container.id, error = %e, "its hosts file keeps the addresses that it had");
+    let file = path.clone();
+    let changed = blocking(move || rewrite(&file, change)).await;
+    let failed = EngineError::io(path.display());
+    if let Err(e) = changed.and_then(|changed| changed.map_err(failed)) {
+        tracing::warn!(container = %container.id, error = %e, "a file in its /etc stays as it was");
     }
 }
 
@@ -251,11 +258,11 @@ fn rewrite(path: &Path, change: impl FnOnce(&str) -> String) -> io::Result<()> {
     let _change = CHANGES.lock().unwrap_or_else(|e| e.into_inner());
     let mut text = String::new();
     File::open(path)?
-        .take(MAX_HOSTS + 1)
+        .take(MAX_FILE + 1)
         .read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_HOSTS {
+    if text.len() as u64 > MAX_FILE {
         return Err(io::Error::other(format!(
-            "it is larger than {MAX_HOSTS} bytes"
+            "it is larger than {MAX_FILE} bytes"
         )));
     }
     let new = change(&text);

@@ -84,6 +84,16 @@ impl Containers {
             .filter_map(|name| self.inner.images.resolve(name).ok())
             .map(|image| image.id.to_string())
             .collect();
+        // By name, id, or the beginning of an id.
+        let networks: Vec<String> = filters
+            .get("network")
+            .map(|name| self.inner.networks.settled_name(name))
+            .collect();
+        let meant = Meant {
+            exited,
+            ancestors,
+            networks,
+        };
         let everything = options.all
             || options.limit.is_some()
             || filters.contains("status")
@@ -117,7 +127,7 @@ impl Containers {
             })
             .filter(|row| before.is_none_or(|b| row.container.created < b))
             .filter(|row| since.is_none_or(|s| row.container.created > s))
-            .filter(|row| matches(row, filters, &exited, &ancestors))
+            .filter(|row| matches(row, filters, &meant))
             .collect();
         rows.sort_by(|a, b| {
             b.container
@@ -257,7 +267,16 @@ const STATUSES: [&str; 7] = [
     "dead",
 ];
 
-fn matches(row: &Row, filters: &Filters, exited: &[i32], ancestors: &[String]) -> bool {
+/// What filters mean, looked up once.
+struct Meant {
+    exited: Vec<i32>,
+    /// Ids of images.
+    ancestors: Vec<String>,
+    /// Names of networks.
+    networks: Vec<String>,
+}
+
+fn matches(row: &Row, filters: &Filters, meant: &Meant) -> bool {
     let config = &row.definition.config;
     let host = &row.definition.host_config;
     let state = &row.life.state;
@@ -274,16 +293,16 @@ fn matches(row: &Row, filters: &Filters, exited: &[i32], ancestors: &[String]) -
     {
         return false;
     }
-    if !exited.is_empty() {
+    if !meant.exited.is_empty() {
         let code = match state {
             State::Exited(e) | State::Dead(e) => Some(e.exit_code),
             _ => None,
         };
-        if !code.is_some_and(|c| exited.contains(&c)) {
+        if !code.is_some_and(|c| meant.exited.contains(&c)) {
             return false;
         }
     }
-    if filters.contains("ancestor") && !ancestors.contains(&row.definition.image_id) {
+    if filters.contains("ancestor") && !meant.ancestors.contains(&row.definition.image_id) {
         return false;
     }
     let health = row.health.map_or("none", |(status, _)| status.name());
@@ -292,11 +311,14 @@ fn matches(row: &Row, filters: &Filters, exited: &[i32], ancestors: &[String]) -
     {
         return false;
     }
-    let network = match host.network_mode.as_str() {
-        "" | "default" => "bridge",
-        mode => mode,
+    // By name, as they were settled; what has endpoints is on the networks of these.
+    let on = |name: &str| match row.definition.network_mode() {
+        NetworkMode::Host => name == "host",
+        NetworkMode::None => name == "none",
+        NetworkMode::Container(_) => false,
+        NetworkMode::Bridge | NetworkMode::Named(_) => row.definition.endpoints.contains_key(name),
     };
-    any("network", &|n| n == network)
+    (!filters.contains("network") || meant.networks.iter().any(|name| on(name)))
         && any("volume", &|v| {
             row.definition.mounts.iter().any(|m| {
                 m.destination == v

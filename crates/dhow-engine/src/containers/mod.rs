@@ -36,6 +36,7 @@ pub mod start;
 pub mod state;
 pub mod stop;
 mod table;
+mod told_names;
 mod turn;
 mod update;
 mod usage;
@@ -64,6 +65,7 @@ use crate::storage::Trash;
 use crate::volumes::Volumes;
 
 use container::Container;
+use definition::Definition;
 use departed::Departed;
 pub use notice::{Notice, Notices};
 pub use spec::security::check_profile as check_seccomp_profile;
@@ -243,6 +245,19 @@ impl Containers {
 
     pub fn volumes(&self) -> &Volumes {
         &self.inner.volumes
+    }
+
+    /// A container's definition is another from now on. The caller holds its operation lock.
+    async fn redefine(&self, container: &Container, definition: Definition) -> Result<()> {
+        records::save_definition(
+            &self.inner.store,
+            &container.id,
+            &container.name(),
+            &definition,
+        )
+        .await?;
+        container.view().definition = Arc::new(definition);
+        Ok(())
     }
 
     pub fn networks(&self) -> &Networks {

@@ -106,6 +106,28 @@ pub async fn save_definition(
     Ok(())
 }
 
+/// Writes definition and state as one. Whoever changes a container's state has its turn.
+pub async fn save_whole(
+    store: &Store,
+    id: &ContainerId,
+    name: &str,
+    definition: &Definition,
+    life: Life,
+) -> Result<()> {
+    let (id, name) = (id.clone(), name.to_owned());
+    let text = serde_json::to_string(definition)
+        .map_err(|e| EngineError::Internal(format!("the container's definition: {e}")))?;
+    store
+        .write(Durability::Synced, move |c| {
+            c.execute(
+                "UPDATE engine_containers SET name = ?2, definition = ?3, life = ?4 WHERE id = ?1",
+                params![id.as_str(), name, text, json(&life)?],
+            )
+        })
+        .await?;
+    Ok(())
+}
+
 pub async fn delete_container(
     store: &Store,
     id: &ContainerId,

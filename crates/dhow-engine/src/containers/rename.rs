@@ -42,7 +42,12 @@ impl Containers {
             return Err(e);
         }
         container.view().name = new.into();
-        self.inner.networks.renamed(&container.id, &old, new);
+        let (definition, endpoints) = {
+            let view = container.view();
+            (view.definition.clone(), view.life.endpoints.clone())
+        };
+        let wishes = definition.wishes(&container.id, new);
+        self.inner.networks.renamed(&wishes, &endpoints);
         self.inner.table.release(&old, &container.id);
         self.tell(&container, "rename", &[("oldName", &format!("/{old}"))]);
         Ok(())

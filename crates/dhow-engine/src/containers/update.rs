@@ -8,7 +8,7 @@ use super::Containers;
 use super::definition::{Definition, parse_restart_policy};
 use super::spec::resources;
 use super::state::State;
-use super::{records, validate};
+use super::validate;
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
 
@@ -58,14 +58,7 @@ impl Containers {
                     }
                 })?;
         }
-        records::save_definition(
-            &self.inner.store,
-            &container.id,
-            &container.name(),
-            &definition,
-        )
-        .await?;
-        container.view().definition = std::sync::Arc::new(definition);
+        self.redefine(&container, definition).await?;
         self.tell(&container, "update", &[]);
         Ok(ContainerUpdateResponse {
             warnings: Some(warnings).filter(|w| !w.is_empty()),

@@ -1,9 +1,9 @@
 //! Networks that clients make: what is asked for, checked and settled; the bridge of each; and their removal.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dhow_api::{
     ConfigReference, Filters, NetworkCreateRequest, NetworkCreateResponse, NetworksPruneReport,
@@ -21,6 +21,8 @@ pub struct Made {
     pub record: StoredNetwork,
     /// Its bridge; one that others take their settings from has none, nor one whose bridge can't be had.
     pub net: Option<Network>,
+    /// It was removed: whoever still knows it does not enter it.
+    gone: AtomicBool,
 }
 
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -28,9 +30,21 @@ const ICC: &str = "com.docker.network.bridge.enable_icc";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const MTU: &str = "com.docker.network.driver.mtu";
 const GATEWAY_MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
-pub const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
 impl Made {
+    pub fn new(record: StoredNetwork, net: Option<Network>) -> Made {
+        Made {
+            record,
+            net,
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     pub fn subnet(&self) -> Option<Ipv4Net> {
         if self.record.config_only {
             return None;
@@ -55,6 +69,21 @@ fn bridge_name(record: &StoredNetwork) -> String {
         Some(name) => name.clone(),
         // A network's id is 64 digits.
         None => format!("br-{}", &record.id[..12]),
+    }
+}
+
+/// The host's address that ports are published on where nobody says otherwise.
+pub fn host_binding(record: &StoredNetwork) -> Result<Option<IpAddr>> {
+    match record.options.get(HOST_BINDING).filter(|t| !t.is_empty()) {
+        None => Ok(None),
+        Some(text) => text
+            .parse::<Ipv4Addr>()
+            .map(|ip| Some(ip.into()))
+            .map_err(|_| {
+                EngineError::invalid(format!(
+                    "failed to parse {HOST_BINDING} value: {text:?}: not an IPv4 address"
+                ))
+            }),
     }
 }
 
@@ -89,6 +118,7 @@ pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> 
             _ => return Err(bad("MTU", text)),
         },
     };
+    host_binding(record)?;
     if let Some(mode) = record.options.get(GATEWAY_MODE)
         && !matches!(mode.as_str(), "" | "nat")
     {
@@ -103,6 +133,7 @@ pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> 
         mtu,
         masquerade: flag(&record.options, MASQUERADE, true)?,
         icc: flag(&record.options, ICC, true)?,
+        foreign: record.bridge_was_there,
         internal: record.internal,
         reserved,
         warm: 0,
@@ -144,12 +175,17 @@ impl Networks {
             false => {
                 let config = net_config(&self.inner.config, &record)?;
                 self.check_bridge(&config)?;
-                record.bridge_was_there = Path::new("/sys/class/net").join(&config.bridge).exists();
-                Some(config)
+                let there = self.inner.net.addresses_of(config.bridge.clone()).await?;
+                record.bridge_was_there = there.is_some();
+                record.bridge_was_bare = there.is_some_and(|addresses| addresses.is_empty());
+                Some(NetConfig {
+                    foreign: record.bridge_was_there,
+                    ..config
+                })
             }
         };
         // What a crash leaves is a record whose bridge the next daemon makes, and never a bridge that nobody knows.
-        records::insert(&self.inner.store, &record).await?;
+        records::put(&self.inner.store, &record).await?;
         let net = match config {
             None => None,
             Some(config) => match self.inner.net.add(config).await {
@@ -161,7 +197,7 @@ impl Networks {
             },
         };
         let id = record.id.clone();
-        let made = Arc::new(Made { record, net });
+        let made = Arc::new(Made::new(record, net));
         self.made().insert(id.clone(), made.clone());
         self.tell_made(&made, "create");
         Ok(NetworkCreateResponse {
@@ -292,12 +328,10 @@ impl Networks {
                 "configuration network {name} is in use by network {dependent}"
             )));
         }
-        // Nobody enters any more: who has entered is seen.
-        self.made().remove(id);
-        let members = self.inner.members.of(id);
-        if !members.is_empty() || self.entering(id) {
-            self.made().insert(id.clone(), made.clone());
+        let members = &self.inner.members;
+        let Some(_closed) = self.inner.doors.close(id, || members.is_empty(id)) else {
             let members: Vec<String> = members
+                .of(id)
                 .iter()
                 .map(|m| format!("name:{:?} id:{:?}", m.name, &m.endpoint.id[..12]))
                 .collect();
@@ -305,49 +339,73 @@ impl Networks {
                 "error while removing network: network {name} has active endpoints ({})",
                 members.join(", ")
             )));
+        };
+        if let Some(net) = &made.net {
+            self.remove_bridge(made, net).await?;
         }
-        let removed = match &made.net {
-            Some(net) => net.remove(!made.record.bridge_was_there).await,
-            None => Ok(()),
-        };
-        let removed = match removed {
-            Ok(()) => records::delete(&self.inner.store, id).await,
-            Err(e) => Err(e.into()),
-        };
-        if let Err(e) = removed {
-            self.made().insert(id.clone(), made.clone());
+        if let Err(e) = records::delete(&self.inner.store, id).await {
+            // It is still there, then, and so is its bridge again.
+            let config = net_config(&self.inner.config, &made.record)?;
+            let net = match made.net.is_some() {
+                true => Some(self.inner.net.add(config).await?),
+                false => None,
+            };
+            let again = Arc::new(Made::new(made.record.clone(), net));
+            self.made().insert(id.clone(), again);
             return Err(e);
         }
+        made.gone.store(true, Ordering::Release);
+        self.made().remove(id);
         self.tell_made(made, "destroy");
+        Ok(())
+    }
+
+    async fn remove_bridge(&self, made: &Made, net: &Network) -> Result<()> {
+        let record = &made.record;
+        net.remove(!record.bridge_was_there).await?;
+        if record.bridge_was_bare {
+            let bridge = net.bridge();
+            let address = Ipv4Net::new(bridge.gateway, bridge.subnet.prefix_len());
+            if let Ok(address) = address {
+                self.inner.net.take_address(bridge.name, address).await?;
+            }
+        }
         Ok(())
     }
 
     pub async fn prune(&self, filters: &Filters) -> Result<NetworksPruneReport> {
         filters.validate(&["label", "label!", "until"])?;
+        if filters.get("until").count() > 1 {
+            return Err(EngineError::invalid("more than one until filter specified"));
+        }
         let until = match filters.get("until").next() {
             None => None,
             Some(text) => Some(until::parse(text)?),
         };
-        let Ok(_turn) = self.inner.making.try_lock() else {
+        let Ok(_one) = self.inner.pruning.try_lock() else {
             return Err(EngineError::Refused(
                 "a prune operation is already running".to_owned(),
             ));
         };
+        let _turn = self.inner.making.lock().await;
         let all: Vec<Arc<Made>> = self.made().values().cloned().collect();
         let mut deleted = Vec::new();
         for made in all {
             let record = &made.record;
-            if until.is_some_and(|until| record.created >= until)
+            if record.config_only
+                || until.is_some_and(|until| record.created >= until)
                 || !filters.labels_match("label", &record.labels)
                 || excluded(filters, &record.labels)
             {
                 continue;
             }
-            // One that is in use is left alone.
             match self.remove_made(&made).await {
                 Ok(()) => deleted.push(record.name.clone()),
+                // One that is in use is left alone.
                 Err(EngineError::NotPermitted(_)) => {}
-                Err(e) => return Err(e),
+                Err(e) => {
+                    tracing::warn!(network = record.name, error = %e, "it was not pruned");
+                }
             }
         }
         let actor = dhow_api::Actor {

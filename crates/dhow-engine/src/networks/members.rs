@@ -1,7 +1,7 @@
 //! Who is on which network while it runs, and under what names: what keeps a network from being removed, and what
 //! its containers are told when they ask for each other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard};
 
@@ -65,8 +65,8 @@ impl Segment {
 struct Table {
     /// By the networks' keys.
     segments: HashMap<String, Segment>,
-    /// The networks that each container is on.
-    on: HashMap<ContainerId, BTreeSet<String>>,
+    /// The networks that each container is on, in the order in which it came to them: the first is its mode's.
+    on: HashMap<ContainerId, Vec<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +83,9 @@ impl Members {
         let mut table = self.lock();
         let network = member.endpoint.network.clone();
         let on = table.on.entry(member.container.clone()).or_default();
-        on.insert(network.clone());
+        if !on.contains(&network) {
+            on.push(network.clone());
+        }
         table.segments.entry(network).or_default().enter(member);
     }
 
@@ -96,24 +98,9 @@ impl Members {
             }
         }
         if let Some(on) = table.on.get_mut(container) {
-            on.remove(network);
+            on.retain(|key| key != network);
             if on.is_empty() {
                 table.on.remove(container);
-            }
-        }
-    }
-
-    /// A container has another name.
-    pub fn rename(&self, container: &ContainerId, old: &str, new: &str) {
-        for segment in self.lock().segments.values_mut() {
-            if let Some(mut member) = segment.members.get(container).cloned() {
-                new.clone_into(&mut member.name);
-                for name in &mut member.names {
-                    if name == old {
-                        new.clone_into(name);
-                    }
-                }
-                segment.enter(member);
             }
         }
     }

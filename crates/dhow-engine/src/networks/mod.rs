@@ -4,6 +4,7 @@
 //! A network's key is its id, but for the three, whose key is their name: their ids are made of the data-root's, and
 //! endpoints are told apart before that is known.
 
+mod doors;
 pub mod endpoint;
 mod files;
 mod ipam;
@@ -36,6 +37,7 @@ pub use names::wanted as wants_names;
 pub use sandbox::Sandbox;
 pub use show::Attached;
 
+use doors::Doors;
 use made::Made;
 use members::{Member, Members};
 use names::NameServers;
@@ -68,8 +70,9 @@ struct Inner {
     making: tokio::sync::Mutex<()>,
     members: Members,
     name_servers: NameServers,
-    /// How many are on their way into a network, by its key.
-    entering: Mutex<HashMap<String, usize>>,
+    doors: Doors,
+    /// Held while networks are pruned.
+    pruning: tokio::sync::Mutex<()>,
 }
 
 /// What a container's definition says of networks.
@@ -160,7 +163,7 @@ impl Networks {
         }
         let made = stored.into_iter().map(|record| {
             let net = bridges.remove(&record.id);
-            (record.id.clone(), Arc::new(Made { record, net }))
+            (record.id.clone(), Arc::new(Made::new(record, net)))
         });
         let networks = Networks {
             inner: Arc::new(Inner {
@@ -175,7 +178,8 @@ impl Networks {
                 making: tokio::sync::Mutex::new(()),
                 members: Members::default(),
                 name_servers: NameServers::default(),
-                entering: Mutex::default(),
+                doors: Doors::default(),
+                pruning: tokio::sync::Mutex::new(()),
             }),
         };
         for one in live {
@@ -267,6 +271,14 @@ impl Networks {
         }
     }
 
+    /// A network as a definition is to name it: as it was named, but for the beginning of an id.
+    pub fn settled_mode(&self, name: &str) -> String {
+        match self.find_made(name) {
+            Ok(made) if made.record.name != name => made.record.id.clone(),
+            _ => name.to_owned(),
+        }
+    }
+
     /// The name that a network has, by name, id, or the beginning of an id; as it is where there is none.
     pub fn settled_name(&self, name: &str) -> String {
         if let Some(name) = self.predefined(name) {
@@ -305,9 +317,11 @@ impl Networks {
         });
     }
 
-    /// A container has another name.
-    pub fn renamed(&self, container: &ContainerId, old: &str, new: &str) {
-        self.inner.members.rename(container, old, new);
+    /// A container has another name, the wishes'.
+    pub fn renamed(&self, wishes: &Wishes<'_>, endpoints: &[EndpointRecord]) {
+        for endpoint in endpoints {
+            self.enter_member(wishes, endpoint);
+        }
     }
 
     /// Tells that a container has come to networks, or left them, by their keys.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dhow_net::dns::{
@@ -14,7 +15,7 @@ use dhow_net::dns::{
 };
 
 use super::{BRIDGE, EndpointRecord, Networks, Wishes};
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 
 /// Those that are served, by the container.
@@ -41,17 +42,12 @@ impl Names for SandboxNames {
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
         let members = &self.networks.inner.members;
         let on = members.networks_of(&self.container);
-        let mut found = Vec::new();
-        for key in &on {
-            found.extend(
-                members
-                    .addresses(key, &self.container, name)
-                    .into_iter()
-                    .flatten(),
-            );
-        }
-        if !found.is_empty() {
-            return Some(found);
+        // The first network that knows the name decides: nobody on another can take a part of what is meant for it.
+        let found = on
+            .iter()
+            .find_map(|key| members.addresses(key, &self.container, name));
+        if found.is_some() {
+            return found;
         }
         // Also as `name.network`.
         on.iter().find_map(|key| {
@@ -125,7 +121,18 @@ impl Networks {
             single_labels,
             ..Upstreams::default()
         };
-        let namespace = move || Ok(File::open(format!("/proc/{pid}/ns/net"))?.into());
+        let path = format!("/proc/{pid}/ns/net");
+        let inode = std::fs::metadata(&path)
+            .map_err(EngineError::io(&path))?
+            .ino();
+        let namespace = move || {
+            let file = File::open(&path)?;
+            // The process may have ended, and another have its number.
+            match file.metadata()?.ino() == inode {
+                true => Ok(file.into()),
+                false => Err(std::io::ErrorKind::NotFound.into()),
+            }
+        };
         let servers = &self.inner.name_servers;
         let server = Server::start(
             sockets,
@@ -143,7 +150,8 @@ impl Networks {
         self.inner.name_servers.lock().contains_key(container)
     }
 
-    pub(super) fn end_names(&self, container: &ContainerId) {
+    /// Ends what [`Networks::serve_names`] began.
+    pub fn end_names(&self, container: &ContainerId) {
         self.inner.name_servers.lock().remove(container);
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use dhow_api::IpamConfig;
-use dhow_store::rusqlite::{self, params};
-use dhow_store::{Durability, Store, Unreadable, set_aside};
+use dhow_store::{Durability, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{EngineError, Result};
-use crate::storage::schema::OWNER;
+use crate::error::Result;
+use crate::storage::Rows;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredNetwork {
@@ -32,67 +31,27 @@ pub struct StoredNetwork {
     /// The bridge is somebody else's, and stays when the network goes.
     #[serde(default)]
     pub bridge_was_there: bool,
+    /// It had no address before: the one that it has is the network's, and goes with it.
+    #[serde(default)]
+    pub bridge_was_bare: bool,
     pub labels: BTreeMap<String, String>,
 }
 
-const TABLE: &str = "engine_networks";
+const ROWS: Rows = Rows {
+    table: "engine_networks",
+    key: "id",
+};
 
-pub async fn insert(store: &Store, network: &StoredNetwork) -> Result<()> {
-    let id = network.id.clone();
-    let record = serde_json::to_string(network)
-        .map_err(|e| EngineError::Internal(format!("the record of network {id}: {e}")))?;
-    store
-        .write(Durability::Synced, move |c| {
-            c.execute(
-                "INSERT INTO engine_networks VALUES (?1, ?2)",
-                params![id, record],
-            )
-        })
-        .await?;
-    Ok(())
+pub async fn put(store: &Store, network: &StoredNetwork) -> Result<()> {
+    ROWS.put(store, &network.id, network, Durability::Synced)
+        .await
 }
 
 pub async fn delete(store: &Store, id: &str) -> Result<()> {
-    let id = id.to_owned();
-    store
-        .write(Durability::Synced, move |c| {
-            c.execute("DELETE FROM engine_networks WHERE id = ?1", [id])
-        })
-        .await?;
-    Ok(())
+    ROWS.delete(store, id).await
 }
 
 /// All networks. A record that can't be read is set aside.
 pub async fn all(store: &Store) -> Result<Vec<StoredNetwork>> {
-    let stored = store
-        .write(Durability::Synced, |c| {
-            let mut statement = c.prepare("SELECT id, record FROM engine_networks")?;
-            let rows: Vec<_> = statement
-                .query_map([], |r| {
-                    let record = r.get::<_, String>(1).map_err(|e| e.to_string());
-                    Ok((r.get_ref(0)?.as_bytes()?.to_vec(), record))
-                })?
-                .collect::<rusqlite::Result<_>>()?;
-            let mut stored = Vec::with_capacity(rows.len());
-            for (id, record) in rows {
-                let read = record.and_then(|text| {
-                    serde_json::from_str::<StoredNetwork>(&text).map_err(|e| e.to_string())
-                });
-                match read {
-                    Ok(network) => stored.push(network),
-                    Err(why) => set_aside(
-                        c,
-                        &Unreadable {
-                            owner: OWNER,
-                            table: TABLE,
-                            key: &[("id", &id)],
-                            why: &why,
-                        },
-                    )?,
-                }
-            }
-            Ok(stored)
-        })
-        .await?;
-    Ok(stored)
+    ROWS.all(store).await
 }

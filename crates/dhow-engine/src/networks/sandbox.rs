@@ -11,8 +11,9 @@ use dhow_api::EndpointSettings;
 use dhow_net::dns::Sockets;
 use dhow_net::{EndpointRequest, MacAddr, Network};
 
+use super::doors::Entering;
 use super::endpoint::{EndpointRecord, PublishedPort, parse_mac};
-use super::made::{HOST_BINDING, Made};
+use super::made::{Made, host_binding};
 use super::{BRIDGE, NetworkMode, Networks, Wishes, names, ports};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
@@ -36,30 +37,14 @@ struct Target {
     settings: EndpointSettings,
     /// `None` is the default network.
     made: Option<Arc<Made>>,
-    _entering: Entering,
+    _entering: Option<Entering>,
 }
 
-/// Somebody is on the way into a network.
-struct Entering {
-    networks: Networks,
-    key: String,
-}
-
-impl Drop for Entering {
-    fn drop(&mut self) {
-        let mut entering = self.networks.entering_counts();
-        if let Some(count) = entering.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                entering.remove(&self.key);
-            }
-        }
-    }
-}
-
-/// What a running container has of the networks after one was added or taken away.
+/// What a running container has of the networks after one was added.
 pub struct Joined {
     pub endpoints: Vec<EndpointRecord>,
+    /// Sockets for the shim to hold beside those that it holds.
+    pub holders: Vec<OwnedFd>,
 }
 
 impl Target {
@@ -107,20 +92,6 @@ impl Target {
 }
 
 impl Networks {
-    fn entering_counts(
-        &self,
-    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, usize>> {
-        self.inner
-            .entering
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// Whether somebody is on the way into the network.
-    pub(super) fn entering(&self, key: &str) -> bool {
-        self.entering_counts().contains_key(key)
-    }
-
     /// A network that a container is to be on, by name or id.
     fn target(&self, name: &str, settings: &EndpointSettings) -> Result<Target> {
         let found = match self.predefined(name) {
@@ -133,17 +104,9 @@ impl Networks {
             None => Some(self.find_made(name)?),
         };
         let key = found.as_ref().map_or(BRIDGE, |m| m.record.id.as_str());
-        let entering = {
-            // A network that goes is gone from the map before it is looked at who enters.
-            let made = self.made();
-            if key != BRIDGE && !made.contains_key(key) {
-                return Err(EngineError::NoSuchNetwork(name.to_owned()));
-            }
-            *self.entering_counts().entry(key.to_owned()).or_default() += 1;
-            Entering {
-                networks: self.clone(),
-                key: key.to_owned(),
-            }
+        let entering = match &found {
+            None => None,
+            Some(made) => Some(self.inner.doors.enter(made)?),
         };
         if let Some(made) = &found
             && made.record.config_only
@@ -302,12 +265,14 @@ impl Networks {
         record: &mut EndpointRecord,
         mut requests: Vec<dhow_net::PortRequest>,
     ) -> Result<Vec<OwnedFd>> {
-        let options = target.made.as_ref().map(|m| &m.record.options);
-        if let Some(ip) = options.and_then(|o| o.get(HOST_BINDING))
-            && let Ok(ip) = ip.parse()
+        if let Some(ip) = target
+            .made
+            .as_ref()
+            .map(|m| host_binding(&m.record))
+            .transpose()?
         {
             for request in &mut requests {
-                request.host_ip.get_or_insert(ip);
+                request.host_ip = request.host_ip.or(ip);
             }
         }
         match self.net_of(target)?.publish(record.ip, &requests).await {
@@ -345,19 +310,12 @@ impl Networks {
         })
     }
 
-    /// Gives endpoints back. Works on those that are gone already.
+    /// Gives endpoints back, with what is published of them. Works on those that are gone already.
     pub async fn leave(&self, container: &ContainerId, endpoints: &[EndpointRecord]) {
         for endpoint in endpoints {
-            let Some(net) = self.net_by_key(&endpoint.network) else {
-                continue;
-            };
-            let bindings = endpoint.bindings();
-            if !bindings.is_empty()
-                && let Err(e) = net.unpublish(endpoint.ip, &bindings).await
+            if let Some(net) = self.net_by_key(&endpoint.network)
+                && let Err(e) = net.disconnect(endpoint.ip, &endpoint.id).await
             {
-                tracing::error!(ip = %endpoint.ip, error = %e, "its ports stay published");
-            }
-            if let Err(e) = net.disconnect(endpoint.ip).await {
                 tracing::error!(ip = %endpoint.ip, error = %e, "its address is not free again");
             }
             // The network can be removed from now on.
@@ -388,7 +346,10 @@ impl Networks {
         let mut all = endpoints.to_vec();
         all.push(record);
         match self.turn_way_out(wishes, &netns, &mut all).await {
-            Ok(()) => Ok(Joined { endpoints: all }),
+            Ok(holders) => Ok(Joined {
+                endpoints: all,
+                holders,
+            }),
             Err(e) => {
                 if let Some(last) = all.pop() {
                     self.part(wishes.id, &last).await;
@@ -398,68 +359,63 @@ impl Networks {
         }
     }
 
-    /// Takes a running container from a network, by its key.
+    /// Takes a running container from a network, by its key, and gives what it has then. What can't be turned to another way
+    /// out is said: the endpoint is gone.
     pub async fn disconnect(
         &self,
         wishes: &Wishes<'_>,
         netns: OwnedFd,
         endpoints: &[EndpointRecord],
         key: &str,
-    ) -> Result<Joined> {
+    ) -> Vec<EndpointRecord> {
         let (gone, mut rest): (Vec<_>, Vec<_>) =
             endpoints.iter().cloned().partition(|e| e.network == key);
         for endpoint in gone {
             // Its ports go with the way out, where there is another.
-            let heir = rest.first().map(|e| (e.network.clone(), e.ip));
-            if !endpoint.ports.is_empty() && heir.is_some() {
-                self.move_ports(endpoint.clone(), &mut rest).await?;
-                let without = EndpointRecord {
-                    ports: Vec::new(),
-                    ..endpoint
-                };
-                self.part(wishes.id, &without).await;
-            } else {
-                self.part(wishes.id, &endpoint).await;
+            if !endpoint.ports.is_empty()
+                && let Some(heir) = rest.first_mut()
+                && let Some(net) = self.net_by_key(&heir.network)
+            {
+                match net.take_ports(endpoint.ip, heir.ip).await {
+                    Ok(()) => heir.ports.clone_from(&endpoint.ports),
+                    Err(e) => {
+                        tracing::warn!(container = wishes.name, error = %e, "its ports are no longer published");
+                    }
+                }
             }
+            self.part(wishes.id, &endpoint).await;
         }
-        self.turn_way_out(wishes, &netns, &mut rest).await?;
-        Ok(Joined { endpoints: rest })
+        if let Err(e) = self.turn_way_out(wishes, &netns, &mut rest).await {
+            tracing::warn!(container = wishes.name, error = %e, "its way out is not as it should be");
+        }
+        rest
     }
 
-    async fn move_ports(&self, from: EndpointRecord, to: &mut [EndpointRecord]) -> Result<()> {
-        let Some(heir) = to.first_mut() else {
-            return Ok(());
-        };
-        if let Some(net) = self.net_by_key(&heir.network) {
-            net.take_ports(from.ip, heir.ip).await?;
-            heir.ports = from.ports;
+    /// Takes endpoints that nobody was told of from a namespace that stays.
+    pub async fn part_all(&self, container: &ContainerId, endpoints: &[EndpointRecord]) {
+        for endpoint in endpoints {
+            self.part(container, endpoint).await;
         }
-        Ok(())
     }
 
     /// Takes an endpoint from a namespace that stays.
     async fn part(&self, container: &ContainerId, endpoint: &EndpointRecord) {
-        if let Some(net) = self.net_by_key(&endpoint.network) {
-            let bindings = endpoint.bindings();
-            if !bindings.is_empty()
-                && let Err(e) = net.unpublish(endpoint.ip, &bindings).await
-            {
-                tracing::error!(ip = %endpoint.ip, error = %e, "its ports stay published");
-            }
-            if let Err(e) = net.part(endpoint.ip).await {
-                tracing::error!(ip = %endpoint.ip, error = %e, "its link stays");
-            }
+        if let Some(net) = self.net_by_key(&endpoint.network)
+            && let Err(e) = net.part(endpoint.ip, &endpoint.id).await
+        {
+            tracing::error!(ip = %endpoint.ip, error = %e, "its link stays");
         }
         self.inner.members.leave(&endpoint.network, container);
     }
 
-    /// Sets the way out of a running container, and has its ports follow.
+    /// Sets the way out of a running container, and has its ports follow, or published if they are not: then there are sockets
+    /// for the shim to hold.
     async fn turn_way_out(
         &self,
         wishes: &Wishes<'_>,
         netns: &OwnedFd,
         endpoints: &mut [EndpointRecord],
-    ) -> Result<()> {
+    ) -> Result<Vec<OwnedFd>> {
         let mut targets = Vec::with_capacity(endpoints.len());
         for endpoint in endpoints.iter() {
             let name = self
@@ -473,16 +429,26 @@ impl Networks {
         let way_out = way_out(&targets);
         let gateway = way_out.map(|at| endpoints[at].gateway);
         self.inner.net.set_gateway(clone(netns)?, gateway).await?;
-        let Some(at) = way_out else { return Ok(()) };
-        let publisher = endpoints.iter().position(|e| !e.ports.is_empty());
-        if let Some(from) = publisher.filter(|from| *from != at) {
-            let Some(net) = self.net_by_key(&endpoints[at].network) else {
-                return Ok(());
-            };
-            net.take_ports(endpoints[from].ip, endpoints[at].ip).await?;
-            endpoints[at].ports = std::mem::take(&mut endpoints[from].ports);
+        let Some(at) = way_out else {
+            return Ok(Vec::new());
+        };
+        match endpoints.iter().position(|e| !e.ports.is_empty()) {
+            Some(from) if from == at => Ok(Vec::new()),
+            Some(from) => {
+                let net = self.net_of(&targets[at])?;
+                net.take_ports(endpoints[from].ip, endpoints[at].ip).await?;
+                endpoints[at].ports = std::mem::take(&mut endpoints[from].ports);
+                Ok(Vec::new())
+            }
+            None => {
+                let requests = ports::requests(wishes.config, wishes.host)?;
+                if requests.is_empty() {
+                    return Ok(Vec::new());
+                }
+                self.publish_ports(wishes, &targets[at], &mut endpoints[at], requests)
+                    .await
+            }
         }
-        Ok(())
     }
 }
 

@@ -150,7 +150,7 @@ impl Networks {
             if name != BRIDGE {
                 settings.dns_names = Some(wishes.names(settings));
             }
-            if running && let Ok(made) = self.find_made(name) {
+            if let Ok(made) = self.find_made(name) {
                 settings.network_id.clone_from(&made.record.id);
             }
         }

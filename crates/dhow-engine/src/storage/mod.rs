@@ -2,8 +2,10 @@
 //! store's schema and facts, and the trash.
 
 mod lock;
+mod rows;
 pub mod schema;
 mod trash;
 
 pub use lock::DataRootLock;
+pub use rows::Rows;
 pub use trash::Trash;

@@ -153,17 +153,18 @@ impl Supervisor {
             at: record.finished_at,
             restart: wants,
         };
-        let after = {
+        let (after, late) = {
             let turn = container.turn().await;
-            if definition.host_config.auto_remove {
+            // Whoever connects it to a network needs its turn, and sees from now on that it has ended.
+            let late = std::mem::take(&mut container.view().life.endpoints);
+            let after = if definition.host_config.auto_remove {
                 // What is removed now has nothing to be stored; until it is, its exit record counts.
                 turn.transition(exit)
             } else {
                 turn.settle(containers.store(), exit).await
-            }
+            };
+            (after, late)
         };
-        // Whoever connected it to a network meanwhile sees from now on that it has ended.
-        let late = std::mem::take(&mut container.view().life.endpoints);
         containers.networks().leave(&container.id, &late).await;
         let after = match after {
             Ok(after) => after,

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dhow_store::rusqlite::{self, params};
-use dhow_store::{Durability, Store, Unreadable, set_aside};
+use dhow_store::{Durability, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{EngineError, Result};
-use crate::storage::schema::OWNER;
+use crate::error::Result;
+use crate::storage::Rows;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredVolume {
@@ -19,75 +18,25 @@ pub struct StoredVolume {
     pub anonymous: bool,
 }
 
+const ROWS: Rows = Rows {
+    table: "engine_volumes",
+    key: "name",
+};
+
 pub async fn put(store: &Store, volume: &StoredVolume, durability: Durability) -> Result<()> {
-    let name = volume.name.clone();
-    let record = serde_json::to_string(volume)
-        .map_err(|e| EngineError::Internal(format!("the record of volume {name}: {e}")))?;
-    store
-        .write(durability, move |c| {
-            c.execute(
-                "INSERT OR REPLACE INTO engine_volumes VALUES (?1, ?2)",
-                params![name, record],
-            )
-        })
-        .await?;
-    Ok(())
+    ROWS.put(store, &volume.name, volume, durability).await
 }
 
 pub async fn delete(store: &Store, name: &str) -> Result<()> {
-    let name = name.to_owned();
-    store
-        .write(Durability::Synced, move |c| {
-            c.execute("DELETE FROM engine_volumes WHERE name = ?1", [name])
-        })
-        .await?;
-    Ok(())
+    ROWS.delete(store, name).await
 }
-
-const TABLE: &str = "engine_volumes";
 
 /// All volumes. A record that can't be read is set aside.
 pub async fn all(store: &Store) -> Result<Vec<StoredVolume>> {
-    let stored = store
-        .write(Durability::Synced, |c| {
-            let mut statement = c.prepare("SELECT name, record FROM engine_volumes")?;
-            let rows: Vec<_> = statement
-                .query_map([], |r| {
-                    let record = r.get::<_, String>(1).map_err(|e| e.to_string());
-                    Ok((r.get_ref(0)?.as_bytes()?.to_vec(), record))
-                })?
-                .collect::<rusqlite::Result<_>>()?;
-            let mut stored = Vec::with_capacity(rows.len());
-            for (name, record) in rows {
-                let read = record.and_then(|text| {
-                    serde_json::from_str::<StoredVolume>(&text).map_err(|e| e.to_string())
-                });
-                match read {
-                    Ok(volume) => stored.push(volume),
-                    Err(why) => set_aside(
-                        c,
-                        &Unreadable {
-                            owner: OWNER,
-                            table: TABLE,
-                            key: &[("name", &name)],
-                            why: &why,
-                        },
-                    )?,
-                }
-            }
-            Ok(stored)
-        })
-        .await?;
-    Ok(stored)
+    ROWS.all(store).await
 }
 
 /// Whether this volume's record was set aside: what it holds must be kept.
 pub async fn is_aside(store: &Store, name: &str) -> Result<bool> {
-    let name = name.to_owned();
-    let aside = store
-        .write(Durability::Process, move |c| {
-            dhow_store::is_aside(c, TABLE, &[("name", name.as_bytes())])
-        })
-        .await?;
-    Ok(aside)
+    ROWS.is_aside(store, name).await
 }

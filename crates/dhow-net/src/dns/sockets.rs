@@ -18,6 +18,7 @@ use crate::error::{Doing, Result};
 use crate::netlink::{Batch, Socket, errno};
 use crate::nft::rule::Rule;
 use crate::nft::wire::{Hook, Transaction};
+use crate::sandbox::refuse_same;
 
 /// The table in the sandbox's namespace.
 const TABLE: &str = "dhow-dns";
@@ -87,6 +88,7 @@ fn port_at_ours(fd: &OwnedFd, kind: SocketType) -> Option<u16> {
 pub fn open_sockets(netns: BorrowedFd<'_>) -> Result<Sockets> {
     let home = File::open("/proc/thread-self/ns/net")
         .doing(|| "cannot open the network namespace".to_owned())?;
+    refuse_same(netns, home.as_fd())?;
     let network = Some(LinkNameSpaceType::Network);
     move_into_link_name_space(netns, network)
         .doing(|| "cannot enter a container's network namespace".to_owned())?;

@@ -158,6 +158,8 @@ const CHAIN_OUTPUT: &str = "nat-output";
 const CHAIN_POSTROUTING: &str = "nat-postrouting";
 const CHAIN_FORWARD: &str = "filter-forward";
 const CHAIN_PUBLISHED: &str = "published";
+/// What internal bridges forbid, ahead of all that others allow.
+const CHAIN_INTERNAL: &str = "internal";
 
 fn add_chains(transaction: &mut Transaction) {
     // nft(8), "standard priority names".
@@ -166,6 +168,7 @@ fn add_chains(transaction: &mut Transaction) {
     const FILTER: i32 = 0;
     const SOURCE: i32 = 100;
     transaction.add_chain(CHAIN_PUBLISHED);
+    transaction.add_chain(CHAIN_INTERNAL);
     for (name, kind, hook, priority) in [
         (CHAIN_RAW, "filter", Hook::Prerouting, RAW),
         (CHAIN_PREROUTING, "nat", Hook::Prerouting, DESTINATION),
@@ -220,6 +223,7 @@ fn common_rules() -> Vec<(&'static str, Rule)> {
             CHAIN_FORWARD,
             Rule::new().established_or_related().decide(Verdict::Accept),
         ),
+        (CHAIN_FORWARD, Rule::new().jump(CHAIN_INTERNAL)),
     ]
 }
 
@@ -230,20 +234,18 @@ fn bridge_rules(bridge: &BridgeRules) -> Vec<(&'static str, Rule)> {
     } else {
         Verdict::Drop
     };
+    let chain = match bridge.internal {
+        true => CHAIN_INTERNAL,
+        false => CHAIN_FORWARD,
+    };
     // Seen only where bridged packets are handed to the IP hooks (br_netfilter).
     let bridged = (
-        CHAIN_FORWARD,
+        chain,
         Rule::new().leaves_by(name).arrives_by(name).decide(between),
     );
-    let onto = (
-        CHAIN_FORWARD,
-        Rule::new().leaves_by(name).decide(Verdict::Drop),
-    );
+    let onto = (chain, Rule::new().leaves_by(name).decide(Verdict::Drop));
     if bridge.internal {
-        let off = (
-            CHAIN_FORWARD,
-            Rule::new().arrives_by(name).decide(Verdict::Drop),
-        );
+        let off = (chain, Rule::new().arrives_by(name).decide(Verdict::Drop));
         return vec![bridged, onto, off];
     }
     let mut rules = vec![
