@@ -27,6 +27,9 @@ use crate::protocol::{Rootfs, StartError, StartRequest};
 /// How long one may take that has no timeout of its own. A start as a whole has a minute.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// As long at most after the end, while a daemon waits for what is left to be cleared away.
+const LAST_PATIENCE: Duration = Duration::from_secs(8);
+
 /// Bytes of each of its outputs that an error shows.
 const MAX_SHOWN: usize = 4 << 10;
 
@@ -67,6 +70,17 @@ impl Moment {
             Moment::StartContainer => "created",
             Moment::Poststart => "running",
             Moment::Poststop => "stopped",
+        }
+    }
+
+    fn patience(self, hook: &Hook) -> Duration {
+        let own = hook
+            .timeout()
+            .and_then(|seconds| u64::try_from(seconds).ok());
+        let patience = own.map_or(PATIENCE, Duration::from_secs);
+        match self {
+            Moment::Poststop => patience.min(LAST_PATIENCE),
+            _ => patience,
         }
     }
 
@@ -126,7 +140,7 @@ pub(crate) fn run(
     })
     .map_err(failed("writing the container's state for its hooks"))?;
     for (number, hook) in hooks.iter().enumerate() {
-        run_one(hook, &state).map_err(|why| {
+        run_one(hook, &state, moment.patience(hook)).map_err(|why| {
             StartError::Other(format!(
                 "error running {} hook #{number}: {why}",
                 moment.name()
@@ -159,7 +173,7 @@ pub(crate) fn write_bundle(request: &StartRequest) -> Result<(), StartError> {
         .map_err(what())
 }
 
-fn run_one(hook: &Hook, state: &[u8]) -> Result<(), String> {
+fn run_one(hook: &Hook, state: &[u8], patience: Duration) -> Result<(), String> {
     let words = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
             format!("{}: no such file or directory", hook.path().display())
@@ -182,10 +196,6 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<(), String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(words)?;
-    let patience = match hook.timeout() {
-        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
-        None => PATIENCE,
-    };
     let mut said = Said::default();
     let ended = said.follow(&mut child, Instant::now() + patience);
     if !matches!(ended, Ok(true)) {
@@ -290,35 +300,36 @@ fn take(from: &mut impl Read, kept: &mut Vec<u8>) -> bool {
 mod tests {
     use super::*;
 
-    fn shell(script: &str, timeout: Option<i64>) -> Hook {
+    fn shell(script: &str) -> Hook {
         let mut hook = Hook::default();
         hook.set_path("/bin/sh".into())
-            .set_args(Some(["hook", "-c", script].map(str::to_owned).to_vec()))
-            .set_timeout(timeout);
+            .set_args(Some(["hook", "-c", script].map(str::to_owned).to_vec()));
         hook
+    }
+
+    fn run_one(hook: &Hook, state: &[u8]) -> Result<(), String> {
+        super::run_one(hook, state, Duration::from_secs(60))
     }
 
     #[test]
     fn what_a_hook_does_is_told() {
         let state = vec![b'x'; 200_000];
-        assert_eq!(
-            run_one(&shell("test $(wc -c) = 200000", None), &state),
-            Ok(())
-        );
+        assert_eq!(run_one(&shell("test $(wc -c) = 200000"), &state), Ok(()));
         // It need not read, and what it leaves behind is not waited for.
-        assert_eq!(run_one(&shell("sleep 100 & exit 0", None), &state), Ok(()));
-        let failed = run_one(&shell("echo out; echo err >&2; exit 3", None), b"{}");
+        assert_eq!(run_one(&shell("sleep 100 & exit 0"), &state), Ok(()));
+        let failed = run_one(&shell("echo out; echo err >&2; exit 3"), b"{}");
         assert_eq!(
             failed,
             Err("exit status 3, stdout: out\n, stderr: err\n".to_owned())
         );
-        let killed = run_one(&shell("kill -9 $$", None), b"{}");
+        let killed = run_one(&shell("kill -9 $$"), b"{}");
         assert!(killed.unwrap_err().starts_with("signal 9"));
-        let slow = run_one(&shell("exec sleep 100", Some(1)), b"{}").unwrap_err();
+        let slow = super::run_one(&shell("exec sleep 100"), b"{}", Duration::from_secs(1));
+        let slow = slow.unwrap_err();
         assert!(slow.contains("did not end within 1 seconds"), "{slow}");
-        let loud = run_one(&shell("head -c 10000000 /dev/zero; exit 1", None), b"{}");
+        let loud = run_one(&shell("head -c 10000000 /dev/zero; exit 1"), b"{}");
         assert!(loud.unwrap_err().len() < 3 * MAX_SHOWN);
-        let mut missing = shell("", None);
+        let mut missing = shell("");
         missing.set_path("/no/such/hook".into());
         assert_eq!(
             run_one(&missing, b"{}"),

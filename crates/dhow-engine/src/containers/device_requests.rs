@@ -148,7 +148,9 @@ mod tests {
 
     fn ask(json: &str, vendors: &[&str]) -> std::result::Result<Vec<String>, String> {
         let mut devices = Devices::default();
-        devices.vendors = vendors.iter().map(|v| v.to_string()).collect();
+        devices
+            .vendors
+            .extend(vendors.iter().map(|v| v.to_string()));
         let request: DeviceRequest = serde_json::from_str(json).unwrap();
         let dirs = [PathBuf::from("/etc/cdi")];
         names(&request, Some(&dirs), &devices).map_err(|e| e.to_string())

@@ -3,9 +3,10 @@
 
 use std::io;
 
-use super::{MAX_UNTOLD, Shim, now, socket};
+use super::{MAX_UNTOLD, Shim, now, socket, start};
+use crate::hooks::Moment;
 use crate::protocol::{Event, ExitRecord};
-use crate::{hooks, record, sys};
+use crate::{record, sys};
 
 impl Shim {
     pub(super) fn reap(&mut self) -> io::Result<()> {
@@ -108,7 +109,7 @@ impl Shim {
         self.mount_namespace = None;
         if let Some(request) = self.poststop.take() {
             // What one of them can't do keeps neither the others nor the end (runtime.md, "Lifecycle").
-            let _ = hooks::run(&request, hooks::Moment::Poststop, None);
+            let _ = start::run_hooks(&request, Moment::Poststop, None);
         }
         if let Some(cgroup) = self.cgroup.take() {
             // What does not end within its time stays, and the cgroup with it, for the daemon to find.

@@ -14,6 +14,7 @@ mod launch;
 mod launches;
 mod log;
 mod memory;
+mod pids;
 mod poller;
 pub(crate) mod signals;
 pub(crate) mod socket;

@@ -16,7 +16,7 @@ use rustix::net::RecvFlags;
 
 use super::launch::{self, Child, Ends, Launched, Reports};
 use super::log::Log;
-use super::{Process, Shim, now, signals, socket};
+use super::{Process, Shim, now, pids, signals, socket};
 use crate::cgroup::Cgroup;
 use crate::hooks::{self, Moment};
 use crate::init::namespaces::Others;
@@ -209,11 +209,11 @@ impl Attempt<'_> {
         phases.end("log and socket");
 
         let launched = reports.follow(child, PATIENCE, || {
-            hooks::run(request, Moment::Prestart, Some(pid))?;
-            hooks::run(request, Moment::CreateRuntime, Some(pid))
+            run_hooks(request, Moment::Prestart, Some(pid))?;
+            run_hooks(request, Moment::CreateRuntime, Some(pid))
         })?;
         let started_at = now();
-        hooks::run(request, Moment::Poststart, Some(pid))?;
+        run_hooks(request, Moment::Poststart, Some(pid))?;
         phases.end("init");
         let Launched {
             terminal,
@@ -273,7 +273,7 @@ impl Attempt<'_> {
         if let Some(child) = &self.child {
             child.end();
             // Others may have run. The error that is reported is the one that came first.
-            let _ = hooks::run(self.request, Moment::Poststop, None);
+            let _ = run_hooks(self.request, Moment::Poststop, None);
         }
         if let Some(cgroup) = &self.cgroup {
             // A leftover is found again by the daemon's recovery, and by the next start.
@@ -326,6 +326,18 @@ fn check_daemon(daemon: &OwnedFd) -> Result<(), StartError> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Outside of the container.
+pub(super) fn run_hooks(
+    request: &StartRequest,
+    moment: Moment,
+    pid: Option<i32>,
+) -> Result<(), StartError> {
+    if !hooks::any(&request.spec, moment) {
+        return Ok(());
+    }
+    pids::outside(|| hooks::run(request, moment, pid)).map_err(failed("preparing for hooks"))?
 }
 
 fn apply_limits(
