@@ -269,6 +269,8 @@ impl Shim {
         if self.trim.is_some_and(|due| Instant::now() >= due) {
             self.trim = None;
             crate::memory::trim();
+            // A shim waits, and is one of many: what it has run of the program to come here is in the page cache.
+            crate::memory::release_program();
         }
     }
 
