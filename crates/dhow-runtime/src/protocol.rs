@@ -4,6 +4,7 @@
 
 mod log;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use self::log::{
@@ -224,6 +225,10 @@ pub(crate) enum Command {
     Hold,
     /// Asks for duplicates of what is kept open. Shims before this one don't know it.
     Held,
+    /// What the name of the log's server means now. Shims before this one don't know it.
+    LogAddresses {
+        addresses: Vec<SocketAddr>,
+    },
     Release,
 }
 
@@ -241,6 +246,8 @@ pub(crate) enum Event {
     /// The container has run out of memory. Shims before this one don't tell, and daemons before this one
     /// pass over it.
     OutOfMemory,
+    /// The log's server is away, and may be at another address when it is looked for again. As with the last one.
+    LogServerAway,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

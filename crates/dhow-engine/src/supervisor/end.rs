@@ -70,6 +70,7 @@ impl Supervisor {
     /// may run out of memory.
     async fn told_by(&self, container: &Arc<Container>, shim: &Shim) -> Option<ExitRecord> {
         let (mut exit, mut ooms) = (shim.exit(), shim.ooms());
+        let mut away = shim.servers_away();
         ooms.mark_changed();
         let mut before = 0;
         loop {
@@ -82,6 +83,13 @@ impl Supervisor {
                         container.view().oom_told = true;
                         self.containers.tell(container, "oom", &[]);
                     }
+                }
+                Ok(()) = away.changed() => {
+                    let (containers, container, shim) =
+                        (self.containers.clone(), container.clone(), shim.clone());
+                    self.background.spawn(async move {
+                        containers.look_up_log_server(&container, &shim).await;
+                    });
                 }
                 record = exit.wait_for(Option::is_some) => {
                     return record.ok().and_then(|r| r.clone());

@@ -34,6 +34,8 @@ pub(super) struct State {
     pub exits: Exits,
     /// How often the container has run out of memory.
     pub ooms: watch::Sender<u64>,
+    /// How often the log's server was found to be away.
+    pub servers_away: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -48,6 +50,7 @@ impl Shared {
                 pending: HashMap::new(),
                 exits: Exits::new(),
                 ooms: watch::Sender::new(0),
+                servers_away: watch::Sender::new(0),
             }),
         })
     }
@@ -162,6 +165,9 @@ pub(super) async fn read_events(shared: Arc<Shared>) {
                 }
             }
             Ok(Event::Exited { target, record }) => shared.state().exits.ended(target, record),
+            Ok(Event::LogServerAway) => {
+                shared.state().servers_away.send_modify(|times| *times += 1);
+            }
             Ok(Event::OutOfMemory) => shared.state().ooms.send_modify(|times| *times += 1),
             Err(error) => {
                 tracing::warn!(%error, "a shim sent a message that this daemon does not know");

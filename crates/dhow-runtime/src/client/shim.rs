@@ -3,6 +3,7 @@
 //! Every call takes [`PATIENCE`] at most, an exec [`EXEC_PATIENCE`]; the error is then `TimedOut`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -103,6 +104,11 @@ impl Shim {
     /// How often the container has run out of memory, as far as this connection was told.
     pub fn ooms(&self) -> watch::Receiver<u64> {
         self.handle.shared.state().ooms.subscribe()
+    }
+
+    /// How often the log's server was found to be away, as far as this connection was told.
+    pub fn servers_away(&self) -> watch::Receiver<u64> {
+        self.handle.shared.state().servers_away.subscribe()
     }
 
     /// Whether a process is known to have ended, as of now: what the shim has said so far has been taken in.
@@ -223,6 +229,12 @@ impl Shim {
             Err(Failure::Os(libc::ENOSYS)) => Ok(Vec::new()),
             Err(failure) => Err(failure.into_io()),
         }
+    }
+
+    /// What the name of the log's server means now. ENOSYS from a shim that is too old for this.
+    pub async fn set_log_addresses(&self, addresses: Vec<SocketAddr>) -> io::Result<()> {
+        self.done(Command::LogAddresses { addresses }, Vec::new())
+            .await
     }
 
     /// The exit record has been taken over: the shim may end, and has cleared away its container's remains when this has

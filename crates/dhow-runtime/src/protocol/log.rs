@@ -1,6 +1,6 @@
 //! What becomes of a container's output: the file that is kept of it, and the server that it goes to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,25 @@ pub enum LogAddress {
         host: Host,
         files: TlsFiles,
     },
+}
+
+impl LogAddress {
+    /// The host, unless it is this one.
+    pub fn host_mut(&mut self) -> Option<&mut Host> {
+        match self {
+            LogAddress::Udp(host) | LogAddress::Tcp(host) | LogAddress::Tls { host, .. } => {
+                Some(host)
+            }
+            LogAddress::Here(_) | LogAddress::Datagrams(_) | LogAddress::Stream(_) => None,
+        }
+    }
+}
+
+impl Host {
+    /// Whether it has to be looked up.
+    pub fn has_name(&self) -> bool {
+        self.name.parse::<IpAddr>().is_err()
+    }
 }
 
 /// A host by its name and by what that means; whoever knows no name has no addresses.

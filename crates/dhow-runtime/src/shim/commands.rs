@@ -39,6 +39,12 @@ impl Shim {
                 Ok(()) => return None,
                 Err(error) => Err(Failure::Os(error.raw_os_error().unwrap_or(libc::EIO))),
             },
+            Command::LogAddresses { addresses } => {
+                self.with(0, |process, _, _| {
+                    process.streams.set_log_addresses(addresses)
+                });
+                Ok(())
+            }
             Command::Release => self.release(),
         };
         Some(done.map(|()| Reply::Done))

@@ -37,8 +37,8 @@ use crate::cgroup::Cgroup;
 use crate::hooks;
 use crate::packet::{self, Incoming};
 use crate::protocol::{
-    Command, ExitRecord, Failure, NotUnderstood, Reply, Request, StartRequest, Started, Target,
-    VERSION,
+    Command, Event, ExitRecord, Failure, NotUnderstood, Reply, Request, StartRequest, Started,
+    Target, VERSION,
 };
 use crate::title;
 
@@ -252,6 +252,7 @@ impl Shim {
             }
             self.tend_launches();
             self.tend_log();
+            self.tell_lost_server();
             self.forget_execs();
             self.trim_when_due();
             if self.init_ended() && self.connections.is_empty() {
@@ -281,6 +282,18 @@ impl Shim {
     fn tend_log(&mut self) {
         if self.log_deadline().is_some_and(|due| Instant::now() >= due) {
             self.with(0, |p, poller, _| p.streams.tend(poller));
+        }
+    }
+
+    /// A daemon looks up what its name means by now.
+    fn tell_lost_server(&mut self) {
+        let process = self.processes.get_mut(&0);
+        if !process.is_some_and(|process| process.streams.take_lost_server()) {
+            return;
+        }
+        let tokens: Vec<u64> = self.connections.keys().copied().collect();
+        for token in tokens {
+            self.use_connection(token, |connection| connection.send(&Event::LogServerAway));
         }
     }
 

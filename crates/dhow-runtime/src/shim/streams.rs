@@ -6,6 +6,7 @@
 //! else happens to it never reaches the container.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -162,6 +163,18 @@ impl Streams {
     pub fn tend(&mut self, poller: &mut Poller) {
         self.tend_server(poller);
         self.update(poller);
+    }
+
+    /// Where the log's server is from the next attempt on.
+    pub fn set_log_addresses(&mut self, addresses: Vec<SocketAddr>) {
+        if let Some(server) = self.server() {
+            server.set_addresses(addresses);
+        }
+    }
+
+    /// Whether the log's server, which has a name, was lost since this was last asked.
+    pub fn take_lost_server(&mut self) -> bool {
+        self.server().is_some_and(Server::take_lost)
     }
 
     fn server(&mut self) -> Option<&mut Server> {

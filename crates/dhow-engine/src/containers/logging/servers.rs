@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dhow_distribution::Names;
+use dhow_runtime::Shim;
 use dhow_runtime::protocol::{
     Host, LogAddress, LogDialect, LogServer, LogSink, SyslogFormat, TlsFiles,
 };
 
 use super::attributes::{self, Subject};
 use super::options::Options;
+use crate::containers::Containers;
+use crate::containers::container::Container;
 use crate::error::{EngineError, Result};
 
 /// The options of `syslog` beside those of every driver that sends.
@@ -168,34 +171,56 @@ impl ServerSettings {
     }
 }
 
-/// Finds the addresses of a server that is given by name. One that is not known is away until the container's
-/// next start: that is said in the daemon's log, and the container runs.
+/// Finds the addresses of a server that is given by name. One that is not known is away until it is: that is said in
+/// the daemon's log, and the container runs.
 pub async fn look_up(container: &str, sink: &mut LogSink) {
-    let Some(LogServer {
-        address: LogAddress::Udp(host) | LogAddress::Tcp(host) | LogAddress::Tls { host, .. },
-        ..
-    }) = &mut sink.server
-    else {
+    let server = sink.server.as_mut();
+    let Some(host) = server.and_then(|server| server.address.host_mut()) else {
         return;
     };
-    let names = Names::default();
-    let found = match tokio::time::timeout(LOOKUP_PATIENCE, names.lookup(&host.name)).await {
-        Ok(found) => found.map_err(|e| e.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
-    };
-    match found {
-        Ok(found) => {
-            host.addresses = found
-                .into_iter()
-                .map(|ip| SocketAddr::new(ip, host.port))
-                .collect();
-        }
+    match addresses(host).await {
+        Ok(found) => host.addresses = found,
         Err(reason) => tracing::warn!(
             container,
             server = host.name,
             reason,
             "the log server's name is not known: what the container says is kept here only"
         ),
+    }
+}
+
+/// What its name means now.
+async fn addresses(host: &Host) -> std::result::Result<Vec<SocketAddr>, String> {
+    let names = Names::default();
+    match tokio::time::timeout(LOOKUP_PATIENCE, names.lookup(&host.name)).await {
+        Ok(Ok(found)) => Ok(found
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, host.port))
+            .collect()),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
+impl Containers {
+    /// Tells a shim that has lost its log's server where that is now.
+    pub async fn look_up_log_server(&self, container: &Container, shim: &Shim) {
+        let definition = container.definition();
+        let settings = super::LogSettings::read(&definition.host_config.log_config);
+        let server = settings.ok().and_then(|settings| settings.server);
+        let Some(host) = server.and_then(|mut server| server.address.host_mut().cloned()) else {
+            return;
+        };
+        let told = match addresses(&host).await {
+            Ok(found) => shim.set_log_addresses(found).await,
+            Err(reason) => {
+                tracing::debug!(container = %container.id, server = host.name, reason, "the log server's name is not known");
+                return;
+            }
+        };
+        if let Err(e) = told {
+            tracing::debug!(container = %container.id, error = %e, "its shim can't be told where its log's server is");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod wire;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -74,6 +75,8 @@ pub(crate) struct Server {
     stalled: bool,
     /// The end of the patience with it, after the container's end.
     closing: Option<Instant>,
+    /// It was lost, and has a name that may mean another address by now.
+    lost: bool,
 }
 
 enum Dialect {
@@ -132,7 +135,22 @@ impl Server {
             progress: Instant::now(),
             stalled: false,
             closing: None,
+            lost: false,
         }
+    }
+
+    /// Where it is from the next attempt on.
+    pub fn set_addresses(&mut self, addresses: Vec<SocketAddr>) {
+        if let Some(host) = self.address.host_mut()
+            && !addresses.is_empty()
+        {
+            host.addresses = addresses;
+        }
+    }
+
+    /// Whether it was lost since this was last asked, and may be elsewhere.
+    pub fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
     }
 
     /// Takes an entry; it is sent by the next [`Server::pump`].
@@ -348,6 +366,8 @@ impl Server {
         let (first, most) = RETRY;
         let wait = first.saturating_mul(1 << self.failures.min(8)).min(most);
         self.failures += 1;
+        self.lost =
+            self.closing.is_none() && self.address.host_mut().is_some_and(|host| host.has_name());
         self.state = State::Away(Instant::now() + wait);
         if self.closing.is_some() {
             self.give_up();

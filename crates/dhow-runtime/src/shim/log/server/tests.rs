@@ -1,5 +1,6 @@
 //! What waits for a server, and how long a server is waited for.
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 
@@ -118,4 +119,51 @@ fn a_server_that_agrees_on_no_encryption_is_left() {
     server.pump(&mut poller);
     assert!(matches!(server.state, State::Away(_)));
     assert!(server.queued > 0, "what waits goes on waiting");
+}
+
+#[test]
+fn a_server_that_has_moved_is_found_at_its_new_address() {
+    let (old, new) = (free_port(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut poller = Poller::new().unwrap();
+    let mut server = server(LogAddress::Tcp(Host {
+        name: "log.example".into(),
+        port: old.port(),
+        addresses: vec![old],
+    }));
+    server.take(&entry(b"moved"), None);
+    assert!(!server.take_lost());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut told = false;
+    let (mut connection, _) = loop {
+        assert!(Instant::now() < deadline, "it is not looked for there");
+        server.pump(&mut poller);
+        if server.take_lost() && !told {
+            told = true;
+            server.set_addresses(Vec::new());
+            server.set_addresses(vec![new.local_addr().unwrap()]);
+        }
+        let events = poller.wait(server.deadline()).unwrap();
+        for (token, flags) in events {
+            server.ready(&mut poller, token, flags);
+        }
+        new.set_nonblocking(true).unwrap();
+        if let Ok(connection) = new.accept() {
+            break connection;
+        }
+    };
+    connection.set_nonblocking(false).unwrap();
+    server.pump(&mut poller);
+    server.close();
+    server.end(&mut poller);
+    drop(server);
+    let mut text = String::new();
+    connection.read_to_string(&mut text).unwrap();
+    assert!(text.contains("MESSAGE=moved"), "{text}");
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
