@@ -21,7 +21,7 @@ wire! {
         #[serde(skip_serializing_if = "is_default")]
         pub descriptor: Option<Descriptor>,
         #[serde(skip_serializing_if = "is_default")]
-        pub manifests: Option<Vec<Value>>,
+        pub manifests: Option<Vec<ManifestSummary>>,
         pub repo_digests: Vec<String>,
         pub repo_tags: Vec<String>,
         /// Bytes; -1 where it was not counted.
@@ -66,7 +66,81 @@ wire! {
         #[serde(skip_serializing_if = "is_default")]
         pub descriptor: Option<Descriptor>,
         #[serde(skip_serializing_if = "is_default")]
-        pub manifests: Option<Vec<Value>>,
+        pub manifests: Option<Vec<ManifestSummary>>,
+        #[serde(skip_serializing_if = "is_default")]
+        pub identity: Option<ImageIdentity>,
+    }
+
+    /// An entry of the index that an image came by.
+    #[serde(rename_all = "PascalCase")]
+    pub struct ManifestSummary {
+        /// The manifest's digest.
+        #[serde(rename = "ID")]
+        pub id: String,
+        pub descriptor: Descriptor,
+        /// Whether all that it names is here.
+        pub available: bool,
+        pub size: ManifestSize,
+        /// `image`, `attestation` or `unknown`.
+        pub kind: String,
+        #[serde(skip_serializing_if = "is_default")]
+        pub image_data: Option<ManifestImage>,
+        #[serde(skip_serializing_if = "is_default")]
+        pub attestation_data: Option<ManifestAttestation>,
+    }
+
+    /// Bytes of what is here.
+    #[serde(rename_all = "PascalCase")]
+    pub struct ManifestSize {
+        /// As it is in a registry.
+        pub content: i64,
+        /// That, and what it is unpacked.
+        pub total: i64,
+    }
+
+    #[serde(rename_all = "PascalCase")]
+    pub struct ManifestImage {
+        pub platform: ImagePlatform,
+        #[serde(skip_serializing_if = "is_default")]
+        pub identity: Option<ImageIdentity>,
+        pub size: UnpackedSize,
+        /// Ids of the containers that use it.
+        pub containers: Vec<String>,
+    }
+
+    #[serde(rename_all = "PascalCase")]
+    pub struct UnpackedSize {
+        pub unpacked: i64,
+    }
+
+    #[serde(rename_all = "PascalCase")]
+    pub struct ManifestAttestation {
+        /// The digest of the manifest that it is about.
+        #[serde(rename = "For")]
+        pub about: String,
+    }
+
+    /// Where an image is from, as far as the daemon knows by itself.
+    #[serde(rename_all = "PascalCase")]
+    pub struct ImageIdentity {
+        #[serde(skip_serializing_if = "is_default")]
+        pub pull: Vec<PullIdentity>,
+    }
+
+    /// A repository that it was pulled from, or pushed to.
+    #[serde(rename_all = "PascalCase")]
+    pub struct PullIdentity {
+        pub repository: String,
+    }
+
+    /// A statement about an image, in the answer to `GET /images/{name}/attestations`.
+    #[serde(rename_all = "PascalCase")]
+    pub struct AttestationStatement {
+        pub descriptor: Descriptor,
+        pub predicate_type: String,
+        /// Where it is asked for.
+        #[serde(skip_serializing_if = "is_default")]
+        pub statement: Option<Value>,
     }
 
     /// What an image says about the containers made of it.

@@ -137,6 +137,20 @@ impl Client {
             .await
     }
 
+    /// As [`Client::image_list`], with the entries of each image's index.
+    pub async fn image_list_with_manifests(
+        &self,
+        all: bool,
+        filters: &Filters,
+    ) -> Result<Vec<ImageSummary>> {
+        self.get("/images/json")
+            .flag("all", all)
+            .flag("manifests", true)
+            .query_some("filters", filters_text(filters))
+            .read()
+            .await
+    }
+
     pub async fn image_inspect(&self, name: &str) -> Result<ImageInspect> {
         self.get(path(name, "/json")).read().await
     }

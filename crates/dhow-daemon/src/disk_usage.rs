@@ -4,7 +4,7 @@
 use dhow_api::{
     ApiVersion, ContainerSummary, DiskUsage, Filters, ImageSummary, ObjectUsage, Volume,
 };
-use dhow_engine::{Engine, ListOptions};
+use dhow_engine::{Engine, ImageListOptions, ListOptions};
 
 use crate::error::{ApiError, Result};
 use crate::legacy;
@@ -122,7 +122,11 @@ async fn containers(engine: &Engine, version: ApiVersion) -> Result<ObjectUsage<
 
 /// Layers that images share are counted once.
 fn images(engine: &Engine, version: ApiVersion) -> Result<ObjectUsage<ImageSummary>> {
-    let mut items = engine.images().list(&Filters::default(), true)?;
+    let options = ImageListOptions {
+        shared_sizes: true,
+        ..ImageListOptions::default()
+    };
+    let mut items = engine.images().list(&Filters::default(), &options)?;
     for image in &mut items {
         legacy::image_summary(image, version);
     }

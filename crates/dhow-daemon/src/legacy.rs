@@ -44,6 +44,12 @@ pub fn image(mut image: ImageInspect, version: ApiVersion) -> ImageInspect {
         }
         image.virtual_size = image.size;
     }
+    if version < ApiVersion::v1(48) {
+        image.descriptor = None;
+    }
+    if version < ApiVersion::v1(53) {
+        image.identity = None;
+    }
     image
 }
 
@@ -51,6 +57,17 @@ pub fn image(mut image: ImageInspect, version: ApiVersion) -> ImageInspect {
 pub fn image_summary(image: &mut ImageSummary, version: ApiVersion) {
     if version < ApiVersion::v1(44) {
         image.virtual_size = image.size;
+    }
+    if version < ApiVersion::v1(48) {
+        image.descriptor = None;
+    }
+}
+
+/// An image's line of `GET /images/json`, where containers were not counted before 1.51.
+pub fn listed_image(image: &mut ImageSummary, version: ApiVersion) {
+    image_summary(image, version);
+    if version < ApiVersion::v1(51) {
+        image.containers = -1;
     }
 }
 

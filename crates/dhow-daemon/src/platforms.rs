@@ -24,6 +24,22 @@ pub fn asked(params: &Params, api: ApiVersion) -> Result<Vec<Platform>> {
     texts.into_iter().map(parse).collect()
 }
 
+/// The one platform that a parameter asks for, in this version of the API and newer ones.
+pub fn one(params: &Params, name: &str, api: ApiVersion, since: u16) -> Result<Option<Platform>> {
+    match params.text(name) {
+        Some(text) if api >= ApiVersion::v1(since) => parse(text).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// All that `platforms` asks for, since 1.50.
+pub fn to_remove(params: &Params, api: ApiVersion) -> Result<Vec<Platform>> {
+    if api < ApiVersion::v1(50) {
+        return Ok(Vec::new());
+    }
+    params.all("platforms").map(parse).collect()
+}
+
 fn parse(text: &str) -> Result<Platform> {
     let platform: Platform = serde_json::from_str(text)
         .map_err(|e| ApiError::bad(format!("failed to parse platform: {e}")))?;

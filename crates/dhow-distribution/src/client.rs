@@ -206,7 +206,7 @@ impl Client {
         }
     }
 
-    fn endpoints(&self, domain: &str) -> Vec<Endpoint> {
+    pub(crate) fn endpoints(&self, domain: &str) -> Vec<Endpoint> {
         let hub = domain == DEFAULT_DOMAIN;
         let mut endpoints = Vec::new();
         if hub {

@@ -21,6 +21,7 @@ mod progress;
 mod pull;
 mod push;
 mod session;
+mod tags;
 mod tls;
 
 pub use auth::Auth;

@@ -72,13 +72,8 @@ pub(crate) async fn fetch(
 /// Which manifest of an index is for `platform`: the best match, the first among equals.
 pub(crate) fn choose<'i>(index: &'i Index, platform: &Platform) -> Result<&'i Descriptor> {
     let matcher = platform.matcher();
-    let runnable = |d: &&Descriptor| {
-        media_type::is_manifest(&d.media_type)
-            && d.annotations
-                .get("vnd.docker.reference.type")
-                .map(String::as_str)
-                != Some("attestation-manifest")
-    };
+    let runnable =
+        |d: &&Descriptor| media_type::is_manifest(&d.media_type) && !d.is_about_another();
     index
         .manifests
         .iter()

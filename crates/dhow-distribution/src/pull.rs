@@ -19,6 +19,9 @@ use crate::manifests::{self, Fetched};
 use crate::progress::{Progress, Reporter, Throttle};
 use crate::session::Session;
 
+/// So much that is stated about an image is brought here at most.
+const STATEMENTS_MAX: usize = 32;
+
 /// What a pull came to.
 #[derive(Clone, Debug)]
 pub struct Pulled {
@@ -144,6 +147,12 @@ impl Pull {
             let chosen = manifests::choose(index, &wanted)?.clone();
             self.keep(&fetched).await?;
             documents.push(fetched.descriptor.clone());
+            if let Some(about) = index.attestation_of(&chosen.digest)
+                && let Err(error) = self.statements(about).await
+            {
+                // The image is what it is without them.
+                tracing::warn!(%error, "what is stated about an image can't be pulled");
+            }
             let target = chosen.digest.to_string();
             fetched = manifests::fetch(&self.session, &self.path, &target, Some(&chosen.digest))
                 .await
@@ -168,6 +177,40 @@ impl Pull {
         }
         self.layers(&manifest, &config).await?;
         Ok((id, documents))
+    }
+
+    /// Brings here what is stated about the image: a manifest, and the statements that it names. What is too large to
+    /// be one is left out.
+    async fn statements(&self, about: &Descriptor) -> Result<()> {
+        let target = about.digest.to_string();
+        let fetched = manifests::fetch(&self.session, &self.path, &target, Some(&about.digest));
+        let fetched = fetched.await?;
+        self.attach(fetched.bytes, &about.digest).await?;
+        let Document::Manifest(manifest) = fetched.document else {
+            return Ok(());
+        };
+        let attempts = self.client.shared.config.max_attempts;
+        let parts = manifest.layers.iter().chain([&manifest.config]);
+        let small = parts.filter(|part| part.size <= DOCUMENT_MAX);
+        for part in small.take(STATEMENTS_MAX) {
+            let bytes = blobs::fetch(
+                &self.session,
+                &self.path,
+                "statement",
+                part,
+                DOCUMENT_MAX,
+                attempts,
+            )
+            .await?;
+            self.attach(bytes, &part.digest).await?;
+        }
+        Ok(())
+    }
+
+    async fn attach(&self, bytes: Vec<u8>, digest: &Digest) -> Result<()> {
+        let (ingest, algorithm) = (self.ingest.clone(), digest.algorithm());
+        let attached = tokio::task::spawn_blocking(move || ingest.attach(&bytes, algorithm)).await;
+        Ok(joined(attached)??)
     }
 
     /// Puts a document into the content store, byte for byte.

@@ -43,6 +43,23 @@ impl Client {
         auth: Option<Auth>,
         progress: Progress,
     ) -> Result<Pushed> {
+        let reference = reference.clone().with_default_tag();
+        let image = images
+            .resolve(&reference.to_string())
+            .map_err(|_| missing(&reference))?;
+        self.push_image(images, image, &reference, auth, progress)
+            .await
+    }
+
+    /// Pushes an image as `reference`, a name and tag, whatever that is here.
+    pub async fn push_image(
+        &self,
+        images: &Images,
+        image: Arc<Image>,
+        reference: &Reference,
+        auth: Option<Auth>,
+        progress: Progress,
+    ) -> Result<Pushed> {
         let report = Reporter(progress);
         let reference = reference.clone().with_default_tag();
         let Some(tag) = reference.tag().map(str::to_owned) else {
@@ -50,9 +67,6 @@ impl Client {
                 "cannot push a digest reference".into(),
             ));
         };
-        let image = images
-            .resolve(&reference.to_string())
-            .map_err(|_| missing(&reference))?;
         report.message(format!(
             "The push refers to repository [{}]",
             reference.name()

@@ -44,7 +44,7 @@ pub use events::{EventBus, EventFilter, EventSubscription};
 pub use execs::Execs;
 pub use files::{Archive, ExtractOptions, Files, Part};
 pub use host::cdi::{DEFAULT_DIRS as DEVICE_DIRS, Devices};
-pub use images::{CommitRequest, Images, Loading};
+pub use images::{CommitRequest, ImageInspectOptions, ImageListOptions, Images, Loading};
 pub use info::EngineInfo;
 pub use networks::Networks;
 pub use recovery::RecoveryReport;

@@ -26,6 +26,8 @@ pub struct Image {
     pub digests: Vec<Reference>,
     /// The image that it was made of here, if it was. That one may be gone.
     pub parent: Option<Digest>,
+    /// Blobs that are kept as long as it is: what others state about it.
+    pub attached: BTreeSet<Digest>,
     /// When it was last given a name here, in nanoseconds since the epoch; 0 if never.
     pub last_tagged: i64,
 }
@@ -149,6 +151,7 @@ impl Catalog {
             tags: Vec::new(),
             digests: Vec::new(),
             parent: None,
+            attached: BTreeSet::new(),
             last_tagged: 0,
         };
         self.images.insert(id.clone(), Arc::new(image));
@@ -157,6 +160,12 @@ impl Catalog {
     pub fn set_parent(&mut self, id: &Digest, parent: &Digest) {
         if let Some(image) = self.images.get_mut(id) {
             Arc::make_mut(image).parent = Some(parent.clone());
+        }
+    }
+
+    pub fn attach(&mut self, id: &Digest, blobs: impl IntoIterator<Item = Digest>) {
+        if let Some(image) = self.images.get_mut(id) {
+            Arc::make_mut(image).attached.extend(blobs);
         }
     }
 
@@ -211,6 +220,7 @@ impl Catalog {
             live_layers.extend(image.chain.iter().cloned());
             live_blobs.insert(image.id.clone());
             live_blobs.extend(image.documents.iter().map(|d| d.digest.clone()));
+            live_blobs.extend(image.attached.iter().cloned());
         }
         for (chain, layer) in &self.layers {
             if layer.holds == 0 {
@@ -251,6 +261,7 @@ impl Catalog {
         for image in self.images.values() {
             live.insert(image.id.clone());
             live.extend(image.documents.iter().map(|d| d.digest.clone()));
+            live.extend(image.attached.iter().cloned());
         }
         let of_layers = self.layers.values().filter_map(|l| l.value.blob.as_ref());
         live.extend(of_layers.map(|(blob, _)| blob.clone()));

@@ -2,6 +2,7 @@
 //! safe from collection until it is committed or dropped; what a dropped one put in place is removed,
 //! unless somebody else uses it by then.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use dhow_oci::{Algorithm, Descriptor, Digest, ImageConfig, Reference, chain_ids};
@@ -23,6 +24,8 @@ pub struct Ingest {
 struct Holds {
     layers: Vec<Digest>,
     blobs: Vec<Digest>,
+    /// Of the blobs those that are kept with the image, and are not of it.
+    attached: BTreeSet<Digest>,
 }
 
 /// What an ingest came to.
@@ -90,6 +93,13 @@ impl Ingest {
         let _change = inner.change();
         self.place_blob(blob)?;
         Ok(digest)
+    }
+
+    /// Puts what is stated about the image in place, or a part of it; it is kept as long as the image.
+    pub fn attach(&self, bytes: &[u8], algorithm: Algorithm) -> Result<()> {
+        let digest = self.put_document_as(bytes, algorithm)?;
+        self.held().attached.insert(digest);
+        Ok(())
     }
 
     /// Begins to take in a layer's stream.
@@ -197,13 +207,15 @@ impl Ingest {
         let chain = chain_ids(&config.rootfs.diff_ids);
         self.flush_blobs(&chain)?;
         let change = inner.change();
-        let (known, rows) = self.rows(id, &chain, documents)?;
+        let attached = self.held().attached.clone();
+        let (known, rows) = self.rows(id, &chain, documents, &attached)?;
         let new_layers = rows.unsettled.clone();
         let unchanged = known.as_ref().is_some_and(|image| {
             names.iter().all(|n| image.references().any(|r| r == n))
                 && documents
                     .iter()
                     .all(|d| image.documents.iter().any(|k| k.digest == d.digest))
+                && attached.is_subset(&image.attached)
         });
         if let (Some(image), true) = (&known, unchanged) {
             return Ok(Committed {
@@ -215,6 +227,7 @@ impl Ingest {
         let (image_id, name_rows) = (id.to_string(), strings(names));
         let document_rows = documents.to_vec();
         let parent_row = parent.map(Digest::to_string);
+        let attached_rows: Vec<String> = attached.iter().map(Digest::to_string).collect();
         let (unsettled, boot) = (strings(&rows.unsettled), inner.settler.boot.clone());
         inner.store.write_blocking(Durability::Synced, move |c| {
             for (digest, size) in &rows.blobs {
@@ -234,6 +247,10 @@ impl Ingest {
             c.prepare_cached("INSERT OR IGNORE INTO image_images VALUES (?1, 0)")?
                 .execute([&image_id])?;
             images::insert_documents(c, &image_id, &document_rows)?;
+            for digest in &attached_rows {
+                c.prepare_cached("INSERT OR IGNORE INTO image_attached VALUES (?1, ?2)")?
+                    .execute([&image_id, digest])?;
+            }
             if let Some(parent) = &parent_row {
                 c.prepare_cached("INSERT OR REPLACE INTO image_parents VALUES (?1, ?2)")?
                     .execute([&image_id, parent])?;
@@ -253,12 +270,14 @@ impl Ingest {
                 }
             }
         }
-        for digest in documents.iter().map(|d| &d.digest).chain([id]) {
+        let of_documents = documents.iter().map(|d| &d.digest);
+        for digest in of_documents.chain([id]).chain(&attached) {
             if let Some(blob) = catalog.blobs.get_mut(digest) {
                 blob.recorded = true;
             }
         }
         catalog.insert(id, &config, documents);
+        catalog.attach(id, attached);
         if let Some(parent) = parent {
             catalog.set_parent(id, parent);
         }
@@ -303,6 +322,7 @@ impl Ingest {
         id: &Digest,
         chain: &[Digest],
         documents: &[Descriptor],
+        attached: &BTreeSet<Digest>,
     ) -> Result<(Option<Arc<Image>>, Rows)> {
         let catalog = self.images.inner.catalog();
         let missing = |what: &Digest| ImageError::Document {
@@ -310,7 +330,8 @@ impl Ingest {
             reason: format!("{what} is not here"),
         };
         let mut rows = Rows::default();
-        for digest in documents.iter().map(|d| &d.digest).chain([id]) {
+        let of_documents = documents.iter().map(|d| &d.digest);
+        for digest in of_documents.chain([id]).chain(attached) {
             let blob = catalog.blobs.get(digest).ok_or_else(|| missing(digest))?;
             rows.blobs.push((digest.to_string(), blob.value as i64));
         }

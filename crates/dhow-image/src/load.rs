@@ -45,6 +45,12 @@ pub(crate) fn load(images: &Images) -> Result<Recovered> {
     for (image, parent) in records.parents {
         catalog.set_parent(&image, &parent);
     }
+    for (image, blob) in records.attached {
+        // What is gone of it is missed by nobody but who asks for it.
+        if catalog.blobs.contains_key(&blob) {
+            catalog.attach(&image, [blob]);
+        }
+    }
     for (blob, repository) in records.sources {
         catalog.sources.entry(blob).or_default().insert(repository);
     }

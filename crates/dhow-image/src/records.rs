@@ -24,6 +24,8 @@ pub(crate) struct Records {
     pub names: Vec<(Reference, Digest)>,
     /// Images, and those that they were made of.
     pub parents: Vec<(Digest, Digest)>,
+    /// Images, and the blobs that are kept with them.
+    pub attached: Vec<(Digest, Digest)>,
     /// By chain id.
     pub layers: Vec<(Digest, Layer)>,
     /// Sizes in bytes.
@@ -52,6 +54,7 @@ pub(crate) fn read(store: &Store) -> Result<Records> {
         }
         records.names = NAMES.read(c, broken, |r| Ok((parsed(r, 0)?, parsed(r, 1)?)))?;
         records.parents = PARENTS.read(c, broken, |r| Ok((parsed(r, 0)?, parsed(r, 1)?)))?;
+        records.attached = ATTACHED.read(c, broken, |r| Ok((parsed(r, 0)?, parsed(r, 1)?)))?;
         records.layers = LAYERS.read(c, broken, |r| Ok((parsed(r, 0)?, layer(r)?)))?;
         records.blobs = BLOBS.read(c, broken, |r| Ok((parsed(r, 0)?, number(r, 1)? as u64)))?;
         records.sources = SOURCES.read(c, broken, |r| Ok((parsed(r, 0)?, parsed(r, 1)?)))?;
@@ -85,7 +88,12 @@ const fn table(
 }
 
 const IMAGES: Table = Table {
-    below: &["image_documents", "image_names", "image_parents"],
+    below: &[
+        "image_documents",
+        "image_names",
+        "image_parents",
+        "image_attached",
+    ],
     ..table("image_images", &["id"], &["last_tagged"])
 };
 const DOCUMENTS: Table = table(
@@ -95,6 +103,7 @@ const DOCUMENTS: Table = table(
 );
 const NAMES: Table = table("image_names", &["name"], &["image"]);
 const PARENTS: Table = table("image_parents", &["image"], &["parent"]);
+const ATTACHED: Table = table("image_attached", &["image", "digest"], &[]);
 const LAYERS: Table = table(
     "image_layers",
     &["chain"],

@@ -10,7 +10,8 @@ pub(crate) const OWNER: &str = "image";
 /// was pulled by (`name@digest`); `image_layers` the unpacked layers by chain id; `image_blobs` the files
 /// of the content store; `image_sources` the repositories that are known to have a layer's blob;
 /// `image_parents` the images that others were
-/// made of here; `image_unsettled` the layers whose trees no flush has yet put on the disk, and the boot they are of.
+/// made of here; `image_attached` the blobs that are kept as long as an image, and are not of it: what others state
+/// about it; `image_unsettled` the layers whose trees no flush has yet put on the disk, and the boot they are of.
 pub(crate) const SCHEMA: Schema = Schema {
     owner: OWNER,
     steps: &[
@@ -70,6 +71,17 @@ CREATE TABLE image_unsettled (
 CREATE TABLE image_parents (
     image TEXT PRIMARY KEY REFERENCES image_images ON DELETE CASCADE,
     parent TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+",
+        },
+        Step {
+            brings: "what is stated about an image",
+            formerly: None,
+            sql: "
+CREATE TABLE image_attached (
+    image TEXT NOT NULL REFERENCES image_images ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (image, digest)
 ) STRICT, WITHOUT ROWID;
 ",
         },

@@ -1,5 +1,6 @@
 //! Files into and out of containers: what is seen of them, what is refused, and what a container can do about it.
 
+use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
@@ -345,4 +346,45 @@ fn files_that_are_mounted_are_written_in_place() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o644);
+}
+
+#[test]
+fn an_archive_is_compressed_for_who_takes_that() {
+    let host = TestHost::start();
+    host.sh("docker run --name box busybox sh -c 'seq 1 100000 >/numbers; echo 1 >/little'")
+        .ok();
+    let get = |asked: &str, path: &str| {
+        host.sh(&format!(
+            "curl -sf -D head {asked} --unix-socket s 'http://d/containers/box/archive?path={path}' >got"
+        ))
+        .ok();
+        let head = host.sh("tr -d '\\r' <head").ok();
+        let coding = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Encoding: "));
+        coding.map(str::to_owned)
+    };
+    assert_eq!(get("", "/numbers"), None);
+    host.sh("mv got plain").ok();
+    for (asked, coding, unpack) in [
+        ("gzip", Some("gzip"), "gzip -dc got"),
+        (
+            "gzip;q=0.1, deflate",
+            Some("deflate"),
+            "python3 -c 'import sys, zlib; sys.stdout.buffer.write(zlib.decompress(open(\"got\", \"rb\").read(), -15))'",
+        ),
+        ("br, identity", None, "cat got"),
+    ] {
+        let found = get(&format!("-H 'Accept-Encoding: {asked}'"), "/numbers");
+        assert_eq!(found.as_deref(), coding);
+        host.sh(&format!("{unpack} | cmp - plain")).ok();
+        let (got, plain) = (host.path("got"), host.path("plain"));
+        let size = |path| fs::metadata(path).unwrap().len();
+        assert_eq!(size(got) < size(plain) / 4 * 3, coding.is_some());
+    }
+    assert_eq!(
+        get("-H 'Accept-Encoding: gzip'", "/little").as_deref(),
+        Some("gzip")
+    );
+    host.sh("gzip -dc got | tar -tf - | grep -x little").ok();
 }

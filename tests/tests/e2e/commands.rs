@@ -48,8 +48,6 @@ const NO_FLAGS: &[(&str, &[&str])] = &[
         ],
     ),
     ("start", &["checkpoint", "checkpoint-dir"]),
-    ("images", &["tree"]),
-    ("image ls", &["tree"]),
     // Of swarms' cluster volumes.
     ("volume ls", &["cluster"]),
     (

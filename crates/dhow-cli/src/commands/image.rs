@@ -11,6 +11,7 @@ pub mod push;
 pub mod remove;
 pub mod save;
 pub mod tag;
+pub mod tree;
 mod upload;
 
-pub use platform::asked as asked_platform;
+pub use platform::{asked as asked_platform, one as one_platform};

@@ -3,6 +3,7 @@
 use dhow_client::Client;
 use gotmpl::MissingKey;
 
+use super::image;
 use crate::error::{Error, Result, all_done, message};
 use crate::flags::{Args, Flag, Kind};
 use crate::format::json::Json;
@@ -63,16 +64,19 @@ const ALL: [Kinds; 4] = [
     Kinds::Volume,
 ];
 
-async fn fetch(client: &Client, kind: Kinds, name: &str, args: &Args) -> dhow_client::Result<Json> {
+async fn fetch(
+    client: &Client,
+    kind: Kinds,
+    name: &str,
+    args: &Args,
+    platform: Option<&str>,
+) -> dhow_client::Result<Json> {
     match kind {
         Kinds::Container => {
             let size = args.is_set("size");
             client.container_inspect_raw(name, size).await
         }
-        Kinds::Image => {
-            let platform = args.nonempty("platform");
-            client.image_inspect_raw(name, platform).await
-        }
+        Kinds::Image => client.image_inspect_raw(name, platform).await,
         Kinds::Network => {
             let verbose = args.is_set("verbose");
             client.network_inspect_raw(name, verbose).await
@@ -124,11 +128,12 @@ async fn run(session: &Session, args: &Args, kinds: &[Kinds]) -> Result<()> {
         Some("json") => Some(Format::parse("{{json .}}", MissingKey::Error)?),
         Some(text) => Some(Format::parse(text, MissingKey::Error)?),
     };
+    let platform = image::one_platform(args)?;
     let client = session.client().await?;
     let mut found = Vec::new();
     let mut failures: Vec<String> = Vec::new();
     for name in &args.rest {
-        match look(client, name, args, kinds).await {
+        match look(client, name, args, kinds, platform.as_deref()).await {
             Ok(json) => found.push(json),
             Err(error) => failures.push(error.to_string()),
         }
@@ -158,12 +163,18 @@ async fn run(session: &Session, args: &Args, kinds: &[Kinds]) -> Result<()> {
     all_done(failures)
 }
 
-async fn look(client: &Client, name: &str, args: &Args, kinds: &[Kinds]) -> Result<Json> {
+async fn look(
+    client: &Client,
+    name: &str,
+    args: &Args,
+    kinds: &[Kinds],
+    platform: Option<&str>,
+) -> Result<Json> {
     if name.is_empty() {
         return Err(message("invalid id or name: value is empty"));
     }
     for kind in kinds {
-        match fetch(client, *kind, name, args).await {
+        match fetch(client, *kind, name, args, platform).await {
             Ok(json) => return Ok(json),
             Err(error) if kinds.len() > 1 && is_elsewhere(&error) => {}
             Err(error) => return Err(error.into()),

@@ -7,20 +7,30 @@ use dhow_api::{Filters, ImageSummary};
 use dhow_image::Image;
 use dhow_oci::Digest;
 
-use super::Images;
 use super::filter::Filter;
 use super::show::parent;
+use super::{Images, manifests};
 use crate::error::Result;
 
+/// What a list tells beyond what each image is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImageListOptions {
+    /// How much of each image others have, too.
+    pub shared_sizes: bool,
+    /// The entries of its index.
+    pub manifests: bool,
+    /// Where each of these is from.
+    pub identity: bool,
+}
+
 impl Images {
-    /// The images that the filters let through, newest first. What an image shares with others is summed up
-    /// only where that is asked for. Does not block.
-    pub fn list(&self, filters: &Filters, shared_sizes: bool) -> Result<Vec<ImageSummary>> {
+    /// The images that the filters let through, newest first. Does not block, unless manifests are asked for.
+    pub fn list(&self, filters: &Filters, options: &ImageListOptions) -> Result<Vec<ImageSummary>> {
         let store = &self.inner.store;
         let filter = Filter::new(filters, store)?;
         let all = store.list();
         let users = self.users_by_image();
-        let shared = shared_sizes.then(|| Shared::among(&all));
+        let shared = options.shared_sizes.then(|| Shared::among(&all));
         let summary = |image: &Arc<Image>| {
             let id = image.id.to_string();
             ImageSummary {
@@ -28,6 +38,7 @@ impl Images {
                 created: image.config.created_seconds(),
                 id,
                 parent_id: parent(image, store),
+                descriptor: store.target(image).map(manifests::descriptor),
                 labels: image.config.config.labels.clone(),
                 repo_digests: filter.names(&image.digests),
                 repo_tags: filter.names(&image.tags),
@@ -37,7 +48,17 @@ impl Images {
             }
         };
         let shown = all.iter().filter(|image| filter.matches(image));
-        Ok(shown.map(summary).collect())
+        if !options.manifests {
+            return Ok(shown.map(summary).collect());
+        }
+        let containers = self.containers_by_image();
+        let with_manifests = |image: &Arc<Image>| {
+            let mut summary = summary(image);
+            let entries = self.manifests(image, &containers, options.identity)?;
+            summary.manifests = Some(entries);
+            Ok(summary)
+        };
+        shown.map(with_manifests).collect()
     }
 
     /// Bytes that the images' layers take, each counted once. Does not block.

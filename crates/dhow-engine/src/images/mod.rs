@@ -6,6 +6,7 @@ mod commit;
 mod filter;
 mod list;
 mod load;
+mod manifests;
 mod prune;
 mod remove;
 mod save;
@@ -13,7 +14,9 @@ mod show;
 mod tag;
 
 pub use commit::CommitRequest;
+pub use list::ImageListOptions;
 pub use load::Loading;
+pub use show::ImageInspectOptions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,22 +7,54 @@ use dhow_api::{
     RootFs, time,
 };
 use dhow_image::Image;
-use dhow_oci::ImageConfig;
+use dhow_oci::{ImageConfig, Platform};
 
-use super::Images;
+use super::{Images, manifests};
 use crate::error::Result;
 
+/// What is asked of an image beyond what it is.
+#[derive(Clone, Debug, Default)]
+pub struct ImageInspectOptions {
+    /// The entries of its index.
+    pub manifests: bool,
+    /// The image of this platform, of those that came by one index.
+    pub platform: Option<Platform>,
+}
+
 impl Images {
-    /// What there is to say of an image. Does not block.
-    pub fn inspect(&self, name: &str) -> Result<ImageInspect> {
-        let image = self.inner.store.resolve(name)?;
-        Ok(inspect(&image, &self.inner.store))
+    /// What there is to say of an image. Does not block, unless its manifests are asked for.
+    pub fn inspect(&self, name: &str, options: &ImageInspectOptions) -> Result<ImageInspect> {
+        let store = &self.inner.store;
+        let (image, target) = match &options.platform {
+            None => {
+                let image = store.resolve(name)?;
+                let target = store.target(&image);
+                (image, target)
+            }
+            Some(platform) => {
+                let image = store.variant(name, platform)?;
+                let manifest = store.manifest_of(&image);
+                (image, manifest)
+            }
+        };
+        let mut shown = inspect(&image, store);
+        shown.descriptor = target.map(manifests::descriptor);
+        if options.manifests {
+            let users = self.containers_by_image();
+            shown.manifests = Some(self.manifests(&image, &users, false)?);
+        }
+        shown.identity = manifests::identity(&image);
+        Ok(shown)
     }
 
     /// The steps of an image's making, the last first. Does not block.
-    pub fn history(&self, name: &str) -> Result<Vec<HistoryItem>> {
-        let image = self.inner.store.resolve(name)?;
-        Ok(history(&image, &self.inner.store))
+    pub fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryItem>> {
+        let store = &self.inner.store;
+        let image = match platform {
+            None => store.resolve(name)?,
+            Some(platform) => store.variant(name, platform)?,
+        };
+        Ok(history(&image, store))
     }
 }
 

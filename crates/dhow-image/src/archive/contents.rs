@@ -17,6 +17,8 @@ use crate::error::{ImageError, Result};
 
 /// More layers than any file system stacks.
 const MAX_LAYERS: usize = 4096;
+/// So much that is stated about an image is taken at most.
+const STATEMENTS_MAX: usize = 32;
 
 /// One image of an archive, which is to be loaded.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct ArchivedImage {
     pub(super) layers: Vec<ArchivedLayer>,
     /// The manifest that describes it, and an index that leads there.
     pub(super) documents: Vec<(Descriptor, FileId)>,
+    /// What is stated about it.
+    pub(super) attached: Vec<FileId>,
 }
 
 /// A layer as the archive has it.
@@ -172,6 +176,7 @@ impl Archive {
             }
             if let Some(mut image) = self.described(one, manifest_file, &manifest)? {
                 image.documents.push((whole.clone(), file));
+                image.attached = self.attached(index, &one.digest)?;
                 images.push(image);
             }
         }
@@ -182,6 +187,24 @@ impl Archive {
             )));
         }
         Ok(images)
+    }
+
+    /// What the archive has of what is stated about an image: a manifest, and what it names. What is too large to be a
+    /// statement is left out.
+    fn attached(&self, index: &Index, manifest: &Digest) -> Result<Vec<FileId>> {
+        let Some(about) = index.attestation_of(manifest) else {
+            return Ok(Vec::new());
+        };
+        let Some((file, Document::Manifest(statements))) = self.document(about)? else {
+            return Ok(Vec::new());
+        };
+        let parts = statements.layers.iter().chain([&statements.config]);
+        let found = parts.filter_map(|part| self.spool.find_blob(&part.digest));
+        let small = found.filter(|file| self.spool.size(*file) <= dhow_oci::DOCUMENT_MAX);
+        Ok([file]
+            .into_iter()
+            .chain(small.take(STATEMENTS_MAX))
+            .collect())
     }
 
     fn document(&self, descriptor: &Descriptor) -> Result<Option<(FileId, Document)>> {
@@ -310,6 +333,7 @@ impl Archive {
             diff_ids,
             layers,
             documents: Vec::new(),
+            attached: Vec::new(),
         })
     }
 }
@@ -375,10 +399,7 @@ impl Target {
 
 /// Whether an index's entry is an image, and not a statement about one.
 fn is_image(descriptor: &Descriptor) -> bool {
-    media_type::is_manifest(&descriptor.media_type)
-        && !descriptor
-            .annotations
-            .contains_key("vnd.docker.reference.type")
+    media_type::is_manifest(&descriptor.media_type) && !descriptor.is_about_another()
 }
 
 /// The name that an index gives one of its entries; a tag without a repository is none.

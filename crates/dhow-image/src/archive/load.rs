@@ -36,6 +36,11 @@ impl Archive {
                 ingest.put_document_as(&bytes, descriptor.digest.algorithm())?;
                 documents.push(descriptor.clone());
             }
+            for file in &image.attached {
+                let bytes = self.spool.document("attestation", *file)?;
+                let algorithm = self.spool.digest(*file).algorithm();
+                ingest.attach(&bytes, algorithm)?;
+            }
         }
         ingest.commit(&id, &documents, &image.names)
     }

@@ -160,6 +160,9 @@ impl Saving {
             // One platform's image is named by itself.
             Some((descriptor, bytes, _)) if platforms.len() != 1 => {
                 self.put(&descriptor, bytes);
+                for at in &chosen {
+                    self.attached(&family[*at].0);
+                }
                 descriptor
             }
             _ => parts.manifest.clone(),
@@ -185,6 +188,17 @@ impl Saving {
             .collect();
         found.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
         found
+    }
+
+    /// Puts what is stated about an image in, which the index leads to.
+    fn attached(&mut self, image: &Image) {
+        for digest in &image.attached {
+            let size = self.images.blob_size(digest);
+            if let Some(size) = size.filter(|_| self.held.has_blob(digest)) {
+                let content = Content::Blob(digest.clone(), size);
+                self.files.insert(layout::blob_path(digest), content);
+            }
+        }
     }
 
     fn put(&mut self, descriptor: &Descriptor, bytes: Vec<u8>) {

@@ -33,6 +33,10 @@ pub fn images(s: &mut Session) {
     s.get("/images/{name}/json", "/images/busybox/json");
     s.get("/images/{name}/json", "/images/busybox/json?manifests=1");
     s.get("/images/{name}/history", "/images/busybox/history");
+    s.get(
+        "/images/{name}/attestations",
+        "/images/busybox/attestations",
+    );
     s.get("/distribution/{name}/json", "/distribution/busybox/json");
     s.call(
         "POST /images/{name}/tag",

@@ -39,7 +39,7 @@ const LISTING: Listing = Listing {
 const CREATED_BY_WIDTH: usize = 45;
 
 pub async fn run(session: &Session, args: &Args) -> Result<()> {
-    let platform = args.nonempty("platform").map(platform::json);
+    let platform = platform::one(args)?;
     let client = session.client().await?;
     let items = client
         .image_history(&args.rest[0], platform.as_deref())

@@ -2,7 +2,8 @@
 
 use dhow_api::ImageSummary;
 
-use crate::error::Result;
+use super::tree;
+use crate::error::{Result, message};
 use crate::flags::{Args, Flag, Kind};
 use crate::format::table::{Listing, Row};
 use crate::format::{text, time, units};
@@ -18,6 +19,11 @@ pub const IMAGES: &[Flag] = &[
     FORMAT,
     Flag::new("no-trunc", Kind::Bool, "Do not cut long cells"),
     Flag::new("quiet", Kind::Bool, "Show only IDs").short('q'),
+    Flag::new(
+        "tree",
+        Kind::Bool,
+        "Show each image with the platforms that there are of it",
+    ),
 ];
 
 const DEFAULT: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
@@ -48,6 +54,22 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
         filters.add("reference", name.as_str());
     }
     let client = session.client().await?;
+    if args.is_set("tree") {
+        for (flag, shown) in [
+            ("quiet", "--quiet"),
+            ("no-trunc", "--no-trunc"),
+            ("digests", "--show-digest"),
+            ("format", "--format"),
+        ] {
+            if args.is_set(flag) || args.nonempty(flag).is_some() {
+                let refused = format!("{shown} is not yet supported with --tree");
+                return Err(message(refused));
+            }
+        }
+        let all = args.is_set("all");
+        let images = client.image_list_with_manifests(all, &filters).await?;
+        return Ok(stdio::print(&tree::draw(images, all))?);
+    }
     let images = client.image_list(args.is_set("all"), &filters).await?;
     let asked = LISTING.pick(
         args.text("format"),

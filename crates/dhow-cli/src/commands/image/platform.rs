@@ -25,6 +25,11 @@ pub fn json(text: &str) -> String {
     platform.to_string()
 }
 
+/// The API's form of what `--platform` says here, if it does.
+pub fn one(args: &Args) -> Result<Option<String>> {
+    args.nonempty("platform").map(parse).transpose()
+}
+
 /// The API's form of all that `--platform` says here, several times or with commas.
 pub fn several(args: &Args) -> Result<Vec<String>> {
     let texts = args.list("platform");

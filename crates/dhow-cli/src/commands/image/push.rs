@@ -1,5 +1,6 @@
 //! `push`.
 
+use super::platform;
 use super::pull::with_tag_said;
 use crate::credentials;
 use crate::error::{Result, message};
@@ -29,17 +30,13 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
     if typed.digest.is_some() {
         return Err(message("cannot push a digest reference"));
     }
+    let platform = platform::one(args)?;
     let reference = with_tag_said(typed, all, quiet)?;
     let client = session.client().await?;
     let auth = credentials::lookup(&session.config, credentials::registry_of(&reference.name));
     let name = reference.canonical_name();
     let stream = client
-        .image_push(
-            &name,
-            reference.tag.as_deref(),
-            args.nonempty("platform"),
-            &auth,
-        )
+        .image_push(&name, reference.tag.as_deref(), platform.as_deref(), &auth)
         .await?;
     let output = if quiet {
         Output::Nowhere

@@ -24,11 +24,7 @@ pub const RMI: &[Flag] = &[
 pub async fn run(session: &Session, args: &Args) -> Result<()> {
     let client = session.client().await?;
     let force = args.is_set("force");
-    let platforms: Vec<String> = args
-        .list("platform")
-        .into_iter()
-        .map(platform::json)
-        .collect();
+    let platforms = platform::several(args)?;
     let mut failures = Vec::new();
     let mut fatal = false;
     for name in &args.rest {

@@ -10,12 +10,15 @@ use base64::engine::general_purpose::STANDARD;
 use dhow_api::{PATH_STAT_HEADER, PathStat};
 use dhow_engine::{ExtractOptions, Files, Part};
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::mpsc;
 
+use crate::coding::Coding;
 use crate::error::{ApiError, Result};
 use crate::query::Params;
 use crate::routes::AppState;
+
+const TAR: &str = "application/x-tar";
 
 pub fn router() -> Router<AppState> {
     Router::new().route(
@@ -50,10 +53,20 @@ async fn archive(
     State(state): State<AppState>,
     Path(id): Path<String>,
     params: Params,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let archive = state.engine.files().archive(&id, path(&params)?).await?;
     let stat = stat_header(&archive.stat)?;
-    let mut response = state.archive("application/x-tar", archive.stream());
+    let archive = archive.stream();
+    let mut response = match Coding::negotiated(&headers) {
+        None => state.archive(TAR, archive),
+        Some(coding) => {
+            let mut response = state.archive(TAR, coding.stream(archive));
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_ENCODING, coding.header());
+            response
+        }
+    };
     response.headers_mut().insert(PATH_STAT_HEADER, stat);
     Ok(response)
 }

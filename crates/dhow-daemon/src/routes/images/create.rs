@@ -48,22 +48,29 @@ async fn pull(
     auth: Option<dhow_distribution::Auth>,
     stopwatch: Option<Stopwatch>,
 ) -> Result<Response> {
-    let reference = reference.with_default_tag();
     let own = state.clone();
     progress::respond(&state, move |report| async move {
-        own.distribution()
-            .pull(
-                own.engine.images().store(),
-                &reference,
-                platform,
-                auth,
-                report,
-            )
-            .await?;
-        let engine = &own.engine;
-        // As with a peer, a pull is of a reference: that is the event's object.
-        let name = reference.familiar();
-        engine.images().tell("pull", &name, &name);
+        let registry = own.distribution();
+        let images = own.engine.images();
+        // A repository alone means all of its tags.
+        let references = match reference.is_name_only() {
+            false => vec![reference],
+            true => {
+                let tags = registry.tags(&reference, auth.as_ref()).await?;
+                let named = tags.iter().map(|tag| reference.clone().with_tag(tag));
+                named
+                    .collect::<std::result::Result<_, _>>()
+                    .map_err(ImageError::from)?
+            }
+        };
+        for reference in references {
+            let (auth, report) = (auth.clone(), report.clone());
+            let pulled = registry.pull(images.store(), &reference, platform.clone(), auth, report);
+            pulled.await?;
+            // As with a peer, a pull is of a reference: that is the event's object.
+            let name = reference.familiar();
+            images.tell("pull", &name, &name);
+        }
         if let Some(stopwatch) = stopwatch {
             stopwatch.done();
         }

@@ -10,7 +10,10 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
-use dhow_api::{DeleteResponse, ImagePruneReport, ImageSummary};
+use dhow_api::{
+    ApiVersion, AttestationStatement, DeleteResponse, ImageInspect, ImagePruneReport, ImageSummary,
+};
+use dhow_engine::{ImageInspectOptions, ImageListOptions};
 use dhow_image::ImageError;
 use dhow_oci::Reference;
 use http::{HeaderMap, StatusCode};
@@ -19,6 +22,7 @@ use super::{AppState, registry};
 use crate::error::{ApiError, Result};
 use crate::json::Json;
 use crate::legacy;
+use crate::platforms;
 use crate::query::Params;
 use crate::version::Api;
 
@@ -64,10 +68,26 @@ async fn list(
     if let Some(name) = params.text("filter") {
         filters.add("reference", name);
     }
-    let shared_sizes = params.flag("shared-size");
-    let mut images = state.engine.images().list(&filters, shared_sizes)?;
+    let since = |minor| version >= ApiVersion::v1(minor);
+    let options = ImageListOptions {
+        shared_sizes: params.flag("shared-size"),
+        manifests: since(47) && params.flag("manifests"),
+        identity: since(54) && params.flag("identity"),
+    };
+    if options.identity && !options.manifests {
+        return Err(ApiError::bad(
+            "conflicting options: identity requires manifests=1",
+        ));
+    }
+    let mut images = match options.manifests {
+        false => state.engine.images().list(&filters, &options)?,
+        true => {
+            let listed = move |state: &AppState| state.engine.images().list(&filters, &options);
+            blocking(&state, move |state| Ok(listed(state)?)).await?
+        }
+    };
     for image in &mut images {
-        legacy::image_summary(image, version);
+        legacy::listed_image(image, version);
     }
     Ok(Json(images))
 }
@@ -83,24 +103,70 @@ async fn get_one(
     }
     let images = state.engine.images();
     if let Some(name) = path.strip_suffix("/json") {
-        let image = legacy::image(images.inspect(name)?, version);
-        return Ok(Json(image).into_response());
+        let image = inspect(&state, name.to_owned(), version, &params).await?;
+        return Ok(Json(legacy::image(image, version)).into_response());
     }
     if let Some(name) = path.strip_suffix("/history") {
-        return Ok(Json(images.history(name)?).into_response());
+        let platform = platforms::one(&params, "platform", version, 48)?;
+        return Ok(Json(images.history(name, platform.as_ref())?).into_response());
     }
     if let Some(name) = path.strip_suffix("/attestations") {
-        images.inspect(name)?;
-        return Err(ApiError::NotImplemented(
-            "attestations are not kept beside images yet".to_owned(),
-        ));
+        let statements = attestations(&state, name.to_owned(), version, &params).await?;
+        return Ok(Json(statements).into_response());
     }
     Err(ApiError::NoSuchPage)
+}
+
+async fn inspect(
+    state: &AppState,
+    name: String,
+    version: ApiVersion,
+    params: &Params,
+) -> Result<ImageInspect> {
+    let options = ImageInspectOptions {
+        manifests: version >= ApiVersion::v1(48) && params.flag("manifests"),
+        platform: platforms::one(params, "platform", version, 49)?,
+    };
+    if options.manifests && options.platform.is_some() {
+        return Err(ApiError::bad(
+            "conflicting options: manifests and platform options cannot both be set",
+        ));
+    }
+    if !options.manifests {
+        return Ok(state.engine.images().inspect(&name, &options)?);
+    }
+    blocking(state, move |state| {
+        Ok(state.engine.images().inspect(&name, &options)?)
+    })
+    .await
+}
+
+async fn attestations(
+    state: &AppState,
+    name: String,
+    version: ApiVersion,
+    params: &Params,
+) -> Result<Vec<AttestationStatement>> {
+    if params.all("platform").count() > 1 {
+        return Err(ApiError::bad(
+            "only one platform value is currently supported",
+        ));
+    }
+    let platform = platforms::one(params, "platform", version, 0)?;
+    let types = params.all("type").map(|t| t.trim().to_owned());
+    let types: Vec<String> = types.filter(|t| !t.is_empty()).collect();
+    let with_statements = params.flag("statement");
+    blocking(state, move |state| {
+        let images = state.engine.images();
+        Ok(images.attestations(&name, platform.as_ref(), &types, with_statements)?)
+    })
+    .await
 }
 
 async fn post_one(
     State(state): State<AppState>,
     Path(path): Path<String>,
+    Api(version): Api,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response> {
@@ -108,7 +174,7 @@ async fn post_one(
         return Ok(tag(state, name, &params).await?.into_response());
     }
     if let Some(name) = path.strip_suffix("/push") {
-        return push::push(state, name, &params, &headers).await;
+        return push::push(state, name, version, &params, &headers).await;
     }
     Err(ApiError::NoSuchPage)
 }
@@ -128,18 +194,24 @@ async fn tag(state: AppState, name: &str, params: &Params) -> Result<StatusCode>
 async fn remove(
     State(state): State<AppState>,
     Path(name): Path<String>,
+    Api(version): Api,
     params: Params,
 ) -> Result<Json<Vec<DeleteResponse>>> {
     let force = params.flag("force");
+    let platforms = platforms::to_remove(&params, version)?;
     blocking(&state, move |state| {
-        Ok(Json(state.engine.images().remove(&name, force)?))
+        let images = state.engine.images();
+        Ok(Json(match platforms.is_empty() {
+            true => images.remove(&name, force)?,
+            false => images.remove_platforms(&name, &platforms, force)?,
+        }))
     })
     .await
 }
 
 /// What is asked of an image whose name is an operation's, too.
 fn named(name: &'static str) -> MethodRouter<AppState> {
-    delete(move |state, params| remove(state, Path(name.to_owned()), params))
+    delete(move |state, version, params| remove(state, Path(name.to_owned()), version, params))
 }
 
 async fn prune(State(state): State<AppState>, params: Params) -> Result<Json<ImagePruneReport>> {

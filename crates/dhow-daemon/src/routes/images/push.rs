@@ -1,10 +1,12 @@
 //! `POST /images/{name}/push`.
 
 use axum::response::Response;
+use dhow_api::ApiVersion;
 use dhow_image::Image;
 use http::HeaderMap;
 
 use crate::error::{ApiError, Result};
+use crate::platforms;
 use crate::progress;
 use crate::query::Params;
 use crate::routes::{AppState, images, registry};
@@ -13,9 +15,11 @@ use crate::routes::{AppState, images, registry};
 pub async fn push(
     state: AppState,
     name: &str,
+    version: ApiVersion,
     params: &Params,
     headers: &HeaderMap,
 ) -> Result<Response> {
+    let platform = platforms::one(params, "platform", version, 46)?;
     let auth = registry::credentials(headers)?;
     let reference = images::reference(name, params.text("tag"))?;
     if reference.digest().is_some() {
@@ -45,8 +49,19 @@ pub async fn push(
         for reference in references {
             let images = own.engine.images().store();
             let registry = own.distribution();
-            let pushed = registry.push(images, &reference, auth.clone(), report.clone());
-            pushed.await?;
+            let named = reference.familiar();
+            let image = match &platform {
+                None => None,
+                Some(platform) => Some(images.variant(&named, platform)?),
+            };
+            let (auth, report) = (auth.clone(), report.clone());
+            match image {
+                None => registry.push(images, &reference, auth, report).await?,
+                Some(image) => {
+                    let pushed = registry.push_image(images, image, &reference, auth, report);
+                    pushed.await?
+                }
+            };
             if let Ok(image) = images.resolve(&reference.to_string()) {
                 let id = image.id.to_string();
                 own.engine.images().tell("push", &id, &reference.familiar());

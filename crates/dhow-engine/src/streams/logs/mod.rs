@@ -7,9 +7,9 @@
 mod files;
 mod position;
 mod record;
+mod render;
 mod watch;
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{EngineError, Result};
 use position::Position;
-use record::Record;
-pub use record::frame;
+use render::Render;
 pub use watch::Watcher;
 
 /// Which part of a log is wanted, and how.
@@ -73,11 +72,9 @@ impl futures_util::Stream for LogStream {
 }
 
 /// How many pieces may wait for a slow client.
-const PENDING: usize = 8;
-/// How much is read from a file at a time.
-const CHUNK: usize = 64 * 1024;
-/// A record without an end within this is no record.
-const MAX_RECORD: usize = 4 << 20;
+const PENDING: usize = 2;
+/// How much is read from a file at a time, and becomes one piece.
+const CHUNK: usize = 128 * 1024;
 
 /// Begins reading the log at `path`, in this format. `ended` is done when the container's run is over and its output is
 /// all written.
@@ -105,14 +102,8 @@ where
         path,
         format,
         position: None,
-        rest: Vec::new(),
-        dropped: false,
-        render: Render {
-            options,
-            tty,
-            line_open: [false; 2],
-            done: false,
-        },
+        render: Some(Render::new(format, options.clone(), tty)),
+        options,
         sender,
     };
     tokio::spawn(async move {
@@ -134,12 +125,10 @@ where
 struct Reader {
     path: PathBuf,
     format: LogFormat,
+    options: LogOptions,
     position: Option<Position>,
-    /// The beginning of a record whose end has not been read yet.
-    rest: Vec<u8>,
-    /// The record in `rest` is too long and is being skipped.
-    dropped: bool,
-    render: Render,
+    /// Away with a thread that reads, when there is none.
+    render: Option<Render>,
     sender: mpsc::Sender<std::io::Result<Bytes>>,
 }
 
@@ -149,13 +138,13 @@ impl Reader {
         F: Future<Output = ()>,
     {
         let (path, format) = (self.path.clone(), self.format);
-        let LogOptions { tail, since, .. } = self.render.options;
+        let LogOptions { tail, since, .. } = self.options;
         self.position = blocking(move || files::begin(&path, format, tail, since)).await?;
         let Some(watch) = watch else {
             return self.read_to_end().await;
         };
         tokio::pin!(ended);
-        let until = self.render.options.until;
+        let until = self.options.until;
         let deadline = async move {
             match until {
                 Some(nanos) => tokio::time::sleep(until_nanos(nanos)).await,
@@ -165,7 +154,7 @@ impl Reader {
         tokio::pin!(deadline);
         loop {
             self.read_to_end().await?;
-            if self.render.done {
+            if self.is_done() {
                 return Ok(());
             }
             tokio::select! {
@@ -190,8 +179,11 @@ impl Reader {
                     }
                 }
             };
+            let Some(mut render) = self.render.take() else {
+                return Ok(());
+            };
             let path = self.path.clone();
-            let (position, chunk, next) = blocking(move || {
+            let read = blocking(move || {
                 let mut chunk = position.read(CHUNK)?;
                 let mut next = None;
                 if chunk.is_empty() {
@@ -201,114 +193,28 @@ impl Reader {
                         chunk = position.read(CHUNK)?;
                     }
                 }
-                Ok((position, chunk, next))
-            })
-            .await?;
-            let at_end = chunk.is_empty();
-            self.position = Some(match next {
-                Some(next) if at_end => {
-                    self.rest.clear();
-                    next
+                let at_end = chunk.is_empty();
+                if at_end && next.is_some() {
+                    render.file_ends();
                 }
-                _ if at_end => {
-                    self.position = Some(position);
-                    return Ok(());
-                }
-                _ => position,
+                let piece = render.feed(&chunk);
+                let next = next.filter(|_| at_end);
+                Ok((position, render, piece, at_end, next))
             });
-            self.feed(chunk).await;
-            if self.render.done || self.sender.is_closed() {
+            let (position, render, piece, at_end, next) = read.await?;
+            self.render = Some(render);
+            let goes_on = !at_end || next.is_some();
+            self.position = Some(next.unwrap_or(position));
+            let sent = piece.is_empty() || self.sender.send(Ok(piece)).await.is_ok();
+            if !goes_on || !sent || self.is_done() || self.sender.is_closed() {
                 return Ok(());
             }
         }
     }
 
-    async fn feed(&mut self, chunk: Vec<u8>) {
-        let mut out = VecDeque::new();
-        let mut bytes = &chunk[..];
-        while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
-            let (line, after) = (&bytes[..end], &bytes[end + 1..]);
-            if self.dropped {
-                self.dropped = false;
-            } else if self.rest.is_empty() {
-                self.render.record(self.format, line, &mut out);
-            } else {
-                self.rest.extend_from_slice(line);
-                self.render.record(self.format, &self.rest, &mut out);
-            }
-            self.rest.clear();
-            bytes = after;
-        }
-        if self.rest.len() + bytes.len() > MAX_RECORD {
-            self.dropped = true;
-            self.rest.clear();
-        } else if !self.dropped {
-            self.rest.extend_from_slice(bytes);
-        }
-        for piece in out {
-            if self.sender.send(Ok(piece)).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Turns records into what the client asked for.
-struct Render {
-    options: LogOptions,
-    tty: bool,
-    /// Whether the stream's last record had no line end: what follows is the same line.
-    line_open: [bool; 2],
-    /// A record past `until` was seen.
-    done: bool,
-}
-
-impl Render {
-    fn record(&mut self, format: LogFormat, line: &[u8], out: &mut VecDeque<Bytes>) {
-        let Some(record) = Record::parse(format, line) else {
-            return;
-        };
-        let stderr = record.is_stderr;
-        if self.done
-            || !(if stderr {
-                self.options.stderr
-            } else {
-                self.options.stdout
-            })
-        {
-            return;
-        }
-        if self.options.since.is_some() || self.options.until.is_some() {
-            let Some(nanos) = record.nanos() else {
-                return;
-            };
-            if self.options.since.is_some_and(|since| nanos < since) {
-                return;
-            }
-            if self.options.until.is_some_and(|until| nanos > until) {
-                self.done = true;
-                return;
-            }
-        }
-        let open = &mut self.line_open[usize::from(stderr)];
-        let mut prefix = String::new();
-        if !*open {
-            if self.options.timestamps {
-                prefix.push_str(&record.timestamp());
-                prefix.push(' ');
-            }
-            if self.options.details {
-                prefix.push_str(&record.details());
-                prefix.push(' ');
-            }
-        }
-        *open = !record.text.ends_with(b"\n");
-        let parts: [&[u8]; 2] = [prefix.as_bytes(), &record.text];
-        out.push_back(if self.tty {
-            Bytes::from(parts.concat())
-        } else {
-            frame(stderr, &parts)
-        });
+    /// A record past the last that is wanted was seen.
+    fn is_done(&self) -> bool {
+        self.render.as_ref().is_none_or(Render::is_done)
     }
 }
 
