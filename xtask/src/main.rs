@@ -5,6 +5,7 @@ mod apparmor;
 mod bench;
 mod command;
 mod cross;
+mod fuzz;
 mod node;
 mod packages;
 mod peers;
@@ -24,6 +25,9 @@ usage: cargo xtask COMMAND
   vm [-p PACKAGE] [ARGUMENT...]
                         run the end-to-end suite, or a package's tests, in a virtual machine with cgroup v2 and
                         AppArmor; arguments go to the tests: names, or parts of names, of those to run
+  fuzz [TARGET...] [--seconds N]
+                        throw hostile input at what reads it, each of all targets for a minute; `list` names them,
+                        and `api` is the Engine API, from its description
   apparmor              compile the AppArmor profile of containers, after a change of its source
   cross                 build for aarch64 and run the unit tests under qemu-user
   peers [NAME...]       build the newest peers (all, or those named) and print where they are";
@@ -37,6 +41,7 @@ fn main() -> Result<()> {
         Some("ci") => test::ci(),
         Some("bench") => bench::run(rest),
         Some("vm") => vm::run(rest),
+        Some("fuzz") => fuzz::run(rest),
         Some("apparmor") => apparmor::run(),
         Some("cross") => cross::run(rest),
         Some("peers") => {

@@ -70,6 +70,9 @@ const CROSS: &[Need] = &[
     program!("qemu-aarch64-static", "qemu-user-static"),
 ];
 
+/// libFuzzer is C++.
+const FUZZ: &[Need] = &[program!("c++", "g++")];
+
 const VM: &[Need] = &[
     program!("qemu-system-x86_64", "qemu-system-x86"),
     program!("xz", "xz-utils"),
@@ -82,6 +85,10 @@ pub fn for_tests() -> Result<()> {
 
 pub fn for_cross() -> Result<()> {
     install(CROSS)
+}
+
+pub fn for_fuzz() -> Result<()> {
+    install(FUZZ)
 }
 
 pub fn for_vm() -> Result<()> {

@@ -1,7 +1,7 @@
 //! The table of all commands.
 
 mod completion;
-mod container;
+pub(crate) mod container;
 mod context;
 pub mod help;
 mod image;

@@ -23,6 +23,8 @@ mod session;
 mod signals;
 mod stdio;
 mod terminal;
+#[doc(hidden)]
+pub mod untrusted;
 
 use std::ffi::OsString;
 use std::path::Path;

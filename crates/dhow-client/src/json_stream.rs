@@ -61,7 +61,7 @@ impl<T: DeserializeOwned> JsonStream<T> {
     }
 }
 
-struct Decoder<T> {
+pub(crate) struct Decoder<T> {
     buffer: BytesMut,
     /// How much of the buffer is known to hold no whole value.
     scanned: usize,
@@ -79,7 +79,7 @@ impl<T> Default for Decoder<T> {
 }
 
 impl<T: DeserializeOwned> Decoder<T> {
-    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.buffer.len() + bytes.len() > LIMIT {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -103,7 +103,7 @@ impl<T: DeserializeOwned> Decoder<T> {
         self.buffer.is_empty()
     }
 
-    fn value(&mut self) -> Result<Option<T>, serde_json::Error> {
+    pub fn value(&mut self) -> Result<Option<T>, serde_json::Error> {
         if self.scanned == 0 {
             self.skip_separators();
         }

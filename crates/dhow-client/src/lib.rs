@@ -25,6 +25,8 @@ mod snapshots;
 mod ssh;
 mod system;
 mod tls;
+#[doc(hidden)]
+pub mod untrusted;
 mod volumes;
 
 pub use body::BodyReader;

@@ -23,6 +23,8 @@ mod push;
 mod session;
 mod tags;
 mod tls;
+#[doc(hidden)]
+pub mod untrusted;
 
 pub use auth::Auth;
 pub use client::{Client, Inspection};

@@ -12,6 +12,7 @@
 
 mod aside;
 mod error;
+mod reserve;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ pub use aside::{Unreadable, count_aside, is_aside, set_aside};
 pub use error::{Result, StoreError};
 pub use rusqlite;
 pub use schema::{Schema, Step};
+
+use reserve::Reserve;
 
 /// What an acknowledged write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +44,7 @@ type Outcome = Box<dyn FnOnce(std::result::Result<(), &rusqlite::Error>) + Send>
 
 struct Queued {
     durability: Durability,
+    in_need: bool,
     job: Job,
 }
 
@@ -90,7 +94,10 @@ impl Store {
         let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || write_batches(connection, receiver))
+            .spawn({
+                let reserve = Reserve::of(path);
+                move || write_batches(connection, reserve, receiver)
+            })
             .map_err(|e| open(rusqlite::Error::ToSqlConversionFailure(Box::new(e))))?;
         Ok(Store {
             shared: Arc::new(Shared {
@@ -113,8 +120,22 @@ impl Store {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.enqueue(durability, work, move |r| {
+        self.enqueue(durability, false, work, move |r| {
             // A caller that was cancelled does not want the answer.
+            let _ = reply.send(r);
+        })?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// As [`Store::write`], of what has to be written where the disk is full as well: what makes room, and what has
+    /// happened whether it is written or not.
+    pub async fn write_in_need<T, F>(&self, durability: Durability, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.enqueue(durability, true, work, move |r| {
             let _ = reply.send(r);
         })?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -126,14 +147,37 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.wait_for(durability, false, work)
+    }
+
+    /// As [`Store::write_in_need`], for threads that may block.
+    pub fn write_in_need_blocking<T, F>(&self, durability: Durability, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.wait_for(durability, true, work)
+    }
+
+    fn wait_for<T, F>(&self, durability: Durability, in_need: bool, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
         let (reply, answer) = mpsc::channel();
-        self.enqueue(durability, work, move |r| {
+        self.enqueue(durability, in_need, work, move |r| {
             let _ = reply.send(r);
         })?;
         answer.recv().map_err(|_| StoreError::Closed)?
     }
 
-    fn enqueue<T, F, R>(&self, durability: Durability, work: F, reply: R) -> Result<()>
+    fn enqueue<T, F, R>(
+        &self,
+        durability: Durability,
+        in_need: bool,
+        work: F,
+        reply: R,
+    ) -> Result<()>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -146,15 +190,19 @@ impl Store {
             Box::new(move |committed| {
                 reply(match (result, committed) {
                     (Ok(value), Ok(())) => Ok(value),
-                    (Err(e), _) => Err(StoreError::Sql(e)),
-                    (Ok(_), Err(e)) => Err(StoreError::Sql(copy_error(e))),
+                    (Err(e), _) => Err(e.into()),
+                    (Ok(_), Err(e)) => Err(copy_error(e).into()),
                 })
             })
         });
         let queue = self.shared.queue.lock().unwrap_or_else(|e| e.into_inner());
         let sender = queue.as_ref().ok_or(StoreError::Closed)?;
         sender
-            .send(Queued { durability, job })
+            .send(Queued {
+                durability,
+                in_need,
+                job,
+            })
             .map_err(|_| StoreError::Closed)
     }
 }
@@ -172,7 +220,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// How many writes may share one commit.
 const BATCH: usize = 256;
 
-fn write_batches(connection: Connection, queue: mpsc::Receiver<Queued>) {
+fn write_batches(connection: Connection, mut reserve: Reserve, queue: mpsc::Receiver<Queued>) {
     let mut synchronous = None;
     while let Ok(first) = queue.recv() {
         let mut batch = vec![first];
@@ -187,10 +235,14 @@ fn write_batches(connection: Connection, queue: mpsc::Receiver<Queued>) {
             .map(|q| q.durability)
             .max()
             .unwrap_or(Durability::Synced);
+        if batch.iter().any(|q| q.in_need) {
+            reserve.give();
+        }
         let (outcomes, committed) = commit_batch(&connection, &mut synchronous, durability, batch);
         for outcome in outcomes {
             outcome(committed.as_ref().map(|_| ()));
         }
+        reserve.keep();
     }
 }
 

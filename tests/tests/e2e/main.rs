@@ -23,6 +23,7 @@ mod events;
 mod events_attributes;
 mod events_history;
 mod exec;
+mod exhausted;
 mod failures;
 mod filling;
 mod hello;

@@ -44,6 +44,9 @@ fn text(args: &[Value], at: usize) -> String {
     args.get(at).map(Value::to_string).unwrap_or_default()
 }
 
+/// What text is padded with is no more than this: a formatter's own widths end at 65,535.
+const PADDING: usize = 16 * 1024;
+
 fn integer(name: &str, args: &[Value], at: usize) -> Result<usize, TemplateError> {
     args.get(at)
         .and_then(Value::as_int)
@@ -123,6 +126,11 @@ fn functions() -> FuncMap {
     });
     add("pad", 3, |args| {
         let (before, after) = (integer("pad", args, 1)?, integer("pad", args, 2)?);
+        if before.max(after) > PADDING {
+            return Err(TemplateError::Exec(format!(
+                "pad takes no more than {PADDING} spaces"
+            )));
+        }
         match text(args, 0).as_str() {
             "" => string(""),
             inner => string(format!("{:before$}{inner}{:after$}", "", "")),
@@ -287,5 +295,7 @@ mod tests {
                 run(bad)
             );
         }
+        let wide = run("{{pad .Name 70000 1}}");
+        assert!(wide.contains("pad takes no more than"), "{wide}");
     }
 }

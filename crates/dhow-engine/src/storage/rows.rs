@@ -40,11 +40,11 @@ impl Rows {
         Ok(())
     }
 
-    /// Durably. A key that isn't there is passed over.
+    /// Durably, also where the disk is full. A key that isn't there is passed over.
     pub async fn delete(self, store: &Store, key: &str) -> Result<()> {
         let key = key.to_owned();
         store
-            .write(Durability::Synced, move |c| {
+            .write_in_need(Durability::Synced, move |c| {
                 c.execute(
                     &format!("DELETE FROM {} WHERE {} = ?1", self.table, self.key),
                     [key],

@@ -135,6 +135,10 @@ impl Spawner {
                     made.id,
                     START_PATIENCE.as_secs()
                 ),
+                libc::ECONNRESET => format!(
+                    "the shim of container {} ended before the container had started: is there no process or memory to be had, by the limits of the host or of the daemon's control group?",
+                    made.id
+                ),
                 code => format!(
                     "the shim of container {} ended before the container had started: {}",
                     made.id,

@@ -22,11 +22,7 @@ struct Session {
 }
 
 /// What is refused with a sentence until it is there.
-const NOT_YET: &[&str] = &[
-    "GET /images/search",
-    "POST /build",
-    "POST /session",
-];
+const NOT_YET: &[&str] = &["GET /images/search", "POST /build", "POST /session"];
 
 impl Session {
     fn begin(version: &'static str) -> Session {

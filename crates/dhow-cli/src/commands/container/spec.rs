@@ -13,3 +13,21 @@ mod volumes;
 
 pub use container::{Definition, define};
 pub use resources::{limits, restart_policy};
+
+/// Reads the value of one of the flags that have a grammar of their own: see [`crate::untrusted`].
+pub fn untrusted(which: u8, text: &str) {
+    match which % 12 {
+        0 => drop(mounts::mount(text)),
+        1 => drop(mounts::tmpfs(&[text])),
+        2 => drop(volumes::read(&[text])),
+        3 => drop(ports::Ports::default().publish(text)),
+        4 => drop(ports::Ports::default().expose(text)),
+        5 => drop(networks::check(text)),
+        6 => drop(devices::read(&[text])),
+        7 => drop(devices::gpus(text)),
+        8 => drop(devices::weights(&[text])),
+        9 => drop(devices::throttles(&[text], true)),
+        10 => drop((resources::ulimit(text), resources::restart_policy(text))),
+        _ => drop((container::extra_host(text), resources::check_sysctl(text))),
+    }
+}

@@ -116,6 +116,27 @@ pub fn chosen(options: &Options<'_>, subject: &Subject) -> Result<BTreeMap<Strin
     Ok(all)
 }
 
+/// A tag is no longer than this, in bytes, and none of its loops goes round oftener.
+const LONGEST: usize = 64 * 1024;
+const ROUNDS: u64 = 10_000;
+
+/// The template's name, beside which it may have no others.
+const NAME: &str = "log-tag";
+
+/// What a template makes, up to a bound.
+#[derive(Default)]
+struct Bounded(String);
+
+impl std::fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if self.0.len() + text.len() > LONGEST {
+            return Err(std::fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
 /// The tag as a text.
 pub fn tag(options: &Options<'_>, subject: &Subject) -> Result<String> {
     let template = match options.get("tag") {
@@ -124,12 +145,23 @@ pub fn tag(options: &Options<'_>, subject: &Subject) -> Result<String> {
     };
     let invalid =
         |e: TemplateError| EngineError::invalid(format!("invalid log tag {template:?}: {e}"));
-    Template::new("log-tag")
+    let parsed = Template::new(NAME)
         .funcs(functions())
         .missing_key(MissingKey::Error)
+        .max_range_iters(ROUNDS)
         .parse(template)
-        .and_then(|parsed| parsed.execute_to_string(&fields(subject)))
-        .map_err(invalid)
+        .map_err(invalid)?;
+    // One that called itself twice would not come to an end.
+    if parsed.templates().iter().any(|name| *name != NAME) {
+        return Err(EngineError::invalid(format!(
+            "invalid log tag {template:?}: it can't define templates of its own"
+        )));
+    }
+    let mut text = Bounded::default();
+    parsed
+        .execute_fmt(&mut text, &fields(subject))
+        .map_err(invalid)?;
+    Ok(text.0)
 }
 
 /// The fields and methods of Docker's `logger.Info`.
@@ -308,6 +340,19 @@ mod tests {
             attributes(&[("labels-regex", "^l"), ("env-regex", "^A$")]),
             r#"{"A":"1","l1":"x","l2":"a\tb"}"#
         );
+    }
+
+    #[test]
+    fn tags_come_to_an_end() {
+        for template in [
+            r#"{{define "x"}}{{template "x"}}{{template "x"}}{{end}}{{template "x"}}"#,
+            r#"{{range .ContainerEnv}}{{printf "%60000s" .}}{{end}}"#,
+            r#"{{range .ContainerEnv}}{{pad . 99999 1}}{{end}}"#,
+        ] {
+            let all = [("tag".to_owned(), template.to_owned())].into();
+            let told = tag(&Options::new(&all), &subject()).unwrap_err();
+            assert!(told.to_string().starts_with("invalid log tag"), "{told}");
+        }
     }
 
     #[test]

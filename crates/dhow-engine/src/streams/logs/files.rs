@@ -10,6 +10,7 @@ use dhow_runtime::logfile::{FileId, compressed, numbered};
 
 use super::position::Position;
 use super::record::ends_line;
+use super::render::MAX_RECORD;
 
 /// No log has more files than this, whatever is in its directory.
 const MAX_FILES: u32 = 1000;
@@ -125,6 +126,8 @@ fn lines(
     mut tell: impl FnMut(u64) -> bool,
 ) -> io::Result<()> {
     let (mut rest, mut at): (Vec<u8>, u64) = (Vec::new(), 0);
+    // Of a line that is too long for a record, what is not in `rest`.
+    let mut left_out = 0;
     let mut begins = true;
     position.offset = 0;
     loop {
@@ -140,9 +143,11 @@ fn lines(
             }
             begins = ends_line(format, &rest[from..from + length]);
             from += length + 1;
-            at += length as u64 + 1;
+            at += length as u64 + 1 + std::mem::take(&mut left_out);
         }
         rest.drain(..from);
+        left_out += rest.len().saturating_sub(MAX_RECORD) as u64;
+        rest.truncate(MAX_RECORD);
     }
 }
 
@@ -171,6 +176,8 @@ fn back(file: &mut File, format: LogFormat, end: u64, wanted: u64) -> io::Result
             match chunk.iter().position(|&b| b == b'\n') {
                 Some(n) => n + 1,
                 None => {
+                    // What is too long for a record is told by its beginning.
+                    chunk.truncate(MAX_RECORD);
                     carry = chunk;
                     continue;
                 }
@@ -266,6 +273,36 @@ mod tests {
         for tail in [1, 999, 4999, 5000] {
             assert_eq!(from(&path, tail).lines().count() as u64, tail);
         }
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_more_memory_than_a_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x-json.log");
+        let endless = "x".repeat(3 * MAX_RECORD + 7) + "\n";
+        let text = [line("a\\n"), endless.clone(), line("b\\n")].concat();
+        fs::write(&path, &text).unwrap();
+        let mut file = File::open(&path).unwrap();
+        for (wanted, rest) in [
+            (1, line("b\\n").len()),
+            (2, endless.len() + line("b\\n").len()),
+        ] {
+            let (offset, found) = back(&mut file, JSON, text.len() as u64, wanted).unwrap();
+            assert_eq!((offset as usize, found), (text.len() - rest, wanted));
+        }
+        fs::write(numbered(&path, 1), &text).unwrap();
+        compress(&path, 1);
+        let mut position = Position::compressed(&compressed(&path, 1))
+            .unwrap()
+            .unwrap();
+        let mut begins = Vec::new();
+        lines(&mut position, JSON, |at| {
+            begins.push(at as usize);
+            true
+        })
+        .unwrap();
+        let first = line("a\\n").len();
+        assert_eq!(begins, [0, first, first + endless.len()]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::LogOptions;
 use super::record::{Record, put_frame};
 
 /// A record without an end within this is no record.
-const MAX_RECORD: usize = 4 << 20;
+pub const MAX_RECORD: usize = 4 << 20;
 
 pub struct Render {
     format: LogFormat,
