@@ -27,6 +27,9 @@ const MISDESCRIBED: &[&str] = &[
     "Ports",
 ];
 
+/// What is described as never absent, and is not described itself: neither Docker nor anything here has it.
+const NEVER_THERE: &[&str] = &["UnpackedSize"];
+
 /// What has more properties than are described, here and in Docker: those of the versions before, for clients that look for them.
 const OPEN: &[&str] = &["GET /system/df"];
 
@@ -185,7 +188,13 @@ impl Draft {
                     let parts = parts.map(|part| self.of(part, false));
                     new.insert(key.clone(), parts.collect());
                 }
-                "type" | "$ref" | "required" | "minimum" | "maximum" | "pattern" => {
+                "required" => {
+                    let names = value.as_array().into_iter().flatten();
+                    let there =
+                        |name: &&Value| !NEVER_THERE.contains(&name.as_str().unwrap_or_default());
+                    new.insert(key.clone(), names.filter(there).cloned().collect());
+                }
+                "type" | "$ref" | "minimum" | "maximum" | "pattern" => {
                     new.insert(key.clone(), value.clone());
                 }
                 // Words in prose, examples, formats; and lists of words, which old descriptions have not kept complete.
