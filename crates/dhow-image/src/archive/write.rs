@@ -1,12 +1,15 @@
 //! An archive's way out: a tar stream of what [`Saving`] has, straight from the content store.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use tar::{Builder, EntryType, Header};
 
 use super::layout;
 use super::save::{Content, Saving};
 use crate::error::{Context, ImageError, Result};
+
+/// Bytes read at once from a blob.
+const CHUNK: usize = 256 << 10;
 
 impl Saving {
     /// Writes the archive. Blocks, in constant memory.
@@ -40,19 +43,22 @@ impl Saving {
                 }
                 Content::Blob(digest, size) => {
                     let file = self.images.open_blob(digest)?;
-                    let mut exactly = Exactly {
+                    let exactly = Exactly {
                         reader: file.take(*size),
                         left: *size,
                     };
+                    // The library copies in small pieces.
+                    let mut exactly = BufReader::with_capacity(CHUNK, exactly);
                     let mut header = header(EntryType::Regular, mode, *size);
                     archive
                         .append_data(&mut header, path, &mut exactly)
                         .context(writing)?;
-                    if exactly.left > 0 {
+                    let left = exactly.get_ref().left;
+                    if left > 0 {
                         return Err(ImageError::WrongSize {
                             what: "a blob",
                             expected: *size,
-                            found: *size - exactly.left,
+                            found: *size - left,
                         });
                     }
                 }
