@@ -419,22 +419,21 @@ impl Inner {
         if layers.is_empty() && blobs.is_empty() {
             return Ok(());
         }
-        self.store
-            .write_in_need_blocking(Durability::Process, move |c| {
-                for chain in &layers {
-                    c.prepare_cached("DELETE FROM image_layers WHERE chain = ?1")?
-                        .execute([chain])?;
-                    c.prepare_cached("DELETE FROM image_unsettled WHERE chain = ?1")?
-                        .execute([chain])?;
-                }
-                for digest in &blobs {
-                    c.prepare_cached("DELETE FROM image_blobs WHERE digest = ?1")?
-                        .execute([digest])?;
-                    c.prepare_cached("DELETE FROM image_sources WHERE blob = ?1")?
-                        .execute([digest])?;
-                }
-                Ok(())
-            })?;
+        self.store.write_blocking(Durability::Process, move |c| {
+            for chain in &layers {
+                c.prepare_cached("DELETE FROM image_layers WHERE chain = ?1")?
+                    .execute([chain])?;
+                c.prepare_cached("DELETE FROM image_unsettled WHERE chain = ?1")?
+                    .execute([chain])?;
+            }
+            for digest in &blobs {
+                c.prepare_cached("DELETE FROM image_blobs WHERE digest = ?1")?
+                    .execute([digest])?;
+                c.prepare_cached("DELETE FROM image_sources WHERE blob = ?1")?
+                    .execute([digest])?;
+            }
+            Ok(())
+        })?;
         Ok(())
     }
 

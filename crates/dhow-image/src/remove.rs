@@ -134,7 +134,7 @@ impl Images {
         let rows = strings(names);
         self.inner
             .store
-            .write_in_need_blocking(Durability::Synced, move |c| {
+            .write_blocking(Durability::Synced, move |c| {
                 for name in &rows {
                     c.prepare_cached("DELETE FROM image_names WHERE name = ?1")?
                         .execute([name])?;
@@ -154,7 +154,7 @@ impl Images {
         let id = image.id.to_string();
         self.inner
             .store
-            .write_in_need_blocking(Durability::Synced, move |c| {
+            .write_blocking(Durability::Synced, move |c| {
                 c.prepare_cached("DELETE FROM image_images WHERE id = ?1")?
                     .execute([&id])
             })?;

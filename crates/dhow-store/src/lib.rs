@@ -26,8 +26,6 @@ pub use error::{Result, StoreError};
 pub use rusqlite;
 pub use schema::{Schema, Step};
 
-use reserve::Reserve;
-
 /// What an acknowledged write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
@@ -44,7 +42,6 @@ type Outcome = Box<dyn FnOnce(std::result::Result<(), &rusqlite::Error>) + Send>
 
 struct Queued {
     durability: Durability,
-    in_need: bool,
     job: Job,
 }
 
@@ -91,13 +88,11 @@ impl Store {
         .map_err(open)?;
         configure(&connection).map_err(open)?;
         schema::upgrade(&mut connection, schemas, path)?;
+        reserve::set_aside(path);
         let (sender, receiver) = mpsc::channel();
         let writer = std::thread::Builder::new()
             .name("store".into())
-            .spawn({
-                let reserve = Reserve::of(path);
-                move || write_batches(connection, reserve, receiver)
-            })
+            .spawn(move || write_batches(connection, receiver))
             .map_err(|e| open(rusqlite::Error::ToSqlConversionFailure(Box::new(e))))?;
         Ok(Store {
             shared: Arc::new(Shared {
@@ -120,22 +115,8 @@ impl Store {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = tokio::sync::oneshot::channel();
-        self.enqueue(durability, false, work, move |r| {
+        self.enqueue(durability, work, move |r| {
             // A caller that was cancelled does not want the answer.
-            let _ = reply.send(r);
-        })?;
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// As [`Store::write`], of what has to be written where the disk is full as well: what makes room, and what has
-    /// happened whether it is written or not.
-    pub async fn write_in_need<T, F>(&self, durability: Durability, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        self.enqueue(durability, true, work, move |r| {
             let _ = reply.send(r);
         })?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -147,37 +128,14 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.wait_for(durability, false, work)
-    }
-
-    /// As [`Store::write_in_need`], for threads that may block.
-    pub fn write_in_need_blocking<T, F>(&self, durability: Durability, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
-        self.wait_for(durability, true, work)
-    }
-
-    fn wait_for<T, F>(&self, durability: Durability, in_need: bool, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
         let (reply, answer) = mpsc::channel();
-        self.enqueue(durability, in_need, work, move |r| {
+        self.enqueue(durability, work, move |r| {
             let _ = reply.send(r);
         })?;
         answer.recv().map_err(|_| StoreError::Closed)?
     }
 
-    fn enqueue<T, F, R>(
-        &self,
-        durability: Durability,
-        in_need: bool,
-        work: F,
-        reply: R,
-    ) -> Result<()>
+    fn enqueue<T, F, R>(&self, durability: Durability, work: F, reply: R) -> Result<()>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -198,18 +156,16 @@ impl Store {
         let queue = self.shared.queue.lock().unwrap_or_else(|e| e.into_inner());
         let sender = queue.as_ref().ok_or(StoreError::Closed)?;
         sender
-            .send(Queued {
-                durability,
-                in_need,
-                job,
-            })
+            .send(Queued { durability, job })
             .map_err(|_| StoreError::Closed)
     }
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // Before the journal is first looked at: what others would want is then not made beside it, for which a full disk
+    // has no room.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Pages, of 4 KiB each: the records themselves are held in memory by their owners.
     connection.pragma_update(None, "cache_size", 128)?;
@@ -220,7 +176,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// How many writes may share one commit.
 const BATCH: usize = 256;
 
-fn write_batches(connection: Connection, mut reserve: Reserve, queue: mpsc::Receiver<Queued>) {
+fn write_batches(connection: Connection, queue: mpsc::Receiver<Queued>) {
     let mut synchronous = None;
     while let Ok(first) = queue.recv() {
         let mut batch = vec![first];
@@ -235,14 +191,10 @@ fn write_batches(connection: Connection, mut reserve: Reserve, queue: mpsc::Rece
             .map(|q| q.durability)
             .max()
             .unwrap_or(Durability::Synced);
-        if batch.iter().any(|q| q.in_need) {
-            reserve.give();
-        }
         let (outcomes, committed) = commit_batch(&connection, &mut synchronous, durability, batch);
         for outcome in outcomes {
             outcome(committed.as_ref().map(|_| ()));
         }
-        reserve.keep();
     }
 }
 
@@ -338,6 +290,19 @@ mod tests {
             c.execute("INSERT INTO t VALUES ('a', 'x')", [])
         });
         assert!(failed.is_err());
+        assert_eq!(count(&store), 1);
+    }
+
+    #[test]
+    fn room_is_set_aside_for_the_journal() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.db");
+        let store = Store::open(&path, SCHEMA).unwrap();
+        let journal = dir.path().join("m.db-wal").metadata().unwrap();
+        assert!(journal.blocks() * 512 >= 5 << 20, "{journal:?}");
+        assert!(journal.len() < 1 << 20, "{journal:?}");
+        insert(&store, "a").unwrap();
         assert_eq!(count(&store), 1);
     }
 

@@ -1,69 +1,33 @@
-//! Room on the disk that is kept for removals: where it is full, nothing could be removed to make room, for each
-//! removal is written down first, and no end of a container could be.
+//! Room on the disk that is the store's whatever else fills it: nothing can be removed to make room without a
+//! record being written first, and how a container ended has to be kept there as well.
 //!
-//! The store's journal grows to some four megabytes and is written over from then on, so that this much is enough
-//! for any number of them. It is a file beside the store, which goes in need and comes back when there is room.
+//! SQLite's journal grows to a thousand pages and is then written over from its beginning, so that this much, set
+//! aside behind the ends of the files (fallocate(2), `FALLOC_FL_KEEP_SIZE`), is enough for any number of removals.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, fallocate};
 
-/// SQLite's journal of a thousand pages, and some.
-const SIZE: u64 = 5 << 20;
-/// With less room than this a write may fail.
-const LITTLE: u64 = 1 << 20;
-/// With more room than this nobody misses the reserve.
-const PLENTY: u64 = 4 * SIZE;
+/// The journal of a thousand pages with their heads, and some that are written before it can begin anew.
+const JOURNAL: u64 = 5 << 20;
+/// By which records may grow beyond what they were when the store was opened.
+const GROWTH: u64 = 1 << 20;
 
-pub(crate) struct Reserve {
-    path: PathBuf,
-    given: bool,
-}
-
-impl Reserve {
-    /// That of the store at this path.
-    pub fn of(store: &Path) -> Reserve {
-        let mut reserve = Reserve {
-            path: store.with_extension("reserve"),
-            given: true,
-        };
-        reserve.keep();
-        reserve
-    }
-
-    fn room(&self) -> Option<u64> {
-        let disk = statvfs(self.path.parent()?).ok()?;
-        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-    }
-
-    /// Takes it, if it was given and there is plenty of room again.
-    pub fn keep(&mut self) {
-        if !self.given {
-            return;
-        }
-        let there = self.path.metadata().is_ok_and(|file| file.len() >= SIZE);
-        if !there && self.room().is_none_or(|room| room < PLENTY) {
-            return;
-        }
-        let made = there
-            || File::create(&self.path)
-                .is_ok_and(|file| fallocate(file, FallocateFlags::empty(), 0, SIZE).is_ok());
-        if !made {
-            // Not every file system can set room aside.
-            let _ = std::fs::remove_file(&self.path);
-        }
-        self.given = false;
-    }
-
-    /// Gives it, if there is little room.
-    pub fn give(&mut self) {
-        if self.given || self.room().is_none_or(|room| room >= LITTLE) {
-            return;
-        }
-        self.given = true;
-        if std::fs::remove_file(&self.path).is_ok() {
-            tracing::warn!("the disk is full: what was reserved for removals is used now");
+/// Sets it aside for the store at this path, which has been read from. Not every file system can, nor every disk has as
+/// much left: then there is none.
+pub(crate) fn set_aside(store: &Path) {
+    let mut journal = OsString::from(store);
+    journal.push("-wal");
+    let size = store.metadata().map_or(0, |file| file.len());
+    for (path, room) in [(Path::new(&journal), JOURNAL), (store, size + GROWTH)] {
+        let kept = File::options()
+            .write(true)
+            .open(path)
+            .and_then(|file| Ok(fallocate(file, FallocateFlags::KEEP_SIZE, 0, room)?));
+        if let Err(error) = kept {
+            tracing::debug!(path = %path.display(), %error, "no room is set aside");
         }
     }
 }

@@ -30,7 +30,7 @@ fn fill(path: &Path) {
 #[test]
 fn on_a_full_disk_room_can_be_made() {
     let Some(mut host) = with_disk() else { return };
-    host.sh("docker run -d --name works --restart always busybox sleep 1000")
+    host.sh("docker run -d --name works --restart unless-stopped busybox sleep 1000")
         .ok();
     host.sh("docker run -d --rm --name brief busybox sleep 1000")
         .ok();
@@ -42,10 +42,7 @@ fn on_a_full_disk_room_can_be_made() {
     fill(&filling);
     // What needs room says that there is none.
     for line in [
-        "docker create busybox true",
         "docker run --rm busybox true",
-        "docker tag busybox third:name",
-        "docker rename large larger",
         "docker commit works made",
         "echo x | docker import -",
     ] {
@@ -82,13 +79,6 @@ fn on_a_full_disk_room_can_be_made() {
     std::fs::remove_file(&filling).unwrap();
     host.sh("docker start works && docker tag busybox third:name && docker rm -f works")
         .ok();
-    // It is set aside anew.
-    eventually("there is a reserve again", || {
-        host.data_root()
-            .join("metadata.reserve")
-            .exists()
-            .then_some(())
-    });
 }
 
 #[test]

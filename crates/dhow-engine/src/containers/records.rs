@@ -78,7 +78,7 @@ pub async fn insert_container(store: &Store, container: &Arc<Container>) -> Resu
 pub async fn save_life(store: &Store, id: &ContainerId, life: Life) -> Result<()> {
     let id = id.clone();
     store
-        .write_in_need(Durability::Process, move |c| {
+        .write(Durability::Process, move |c| {
             c.prepare_cached("UPDATE engine_containers SET life = ?2 WHERE id = ?1")?
                 .execute(params![id.as_str(), json(&life)?])
         })
@@ -135,7 +135,7 @@ pub async fn delete_container(
 ) -> Result<()> {
     let id = id.clone();
     store
-        .write_in_need(durability, move |c| {
+        .write(durability, move |c| {
             c.prepare_cached("DELETE FROM engine_containers WHERE id = ?1")?
                 .execute([id.as_str()])
         })

@@ -44,7 +44,7 @@ impl Rows {
     pub async fn delete(self, store: &Store, key: &str) -> Result<()> {
         let key = key.to_owned();
         store
-            .write_in_need(Durability::Synced, move |c| {
+            .write(Durability::Synced, move |c| {
                 c.execute(
                     &format!("DELETE FROM {} WHERE {} = ?1", self.table, self.key),
                     [key],
