@@ -25,6 +25,24 @@ impl Containers {
         self.clear_group(id, cgroup).await
     }
 
+    /// Removes what is left of the cgroup of a container that has ended: of a shim that was killed in the middle of
+    /// its tear-down, some of it is.
+    pub async fn remove_group(&self, container: &Container) {
+        let removed = match self.cgroup(container) {
+            Ok(cgroup) => blocking(move || cgroup.remove()).await,
+            Err(e) => Err(e),
+        };
+        match removed {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => {
+                tracing::warn!(container = %container.id, error = %e, "its cgroup could not be removed");
+            }
+            Err(e) => {
+                tracing::warn!(container = %container.id, error = %e, "its cgroup could not be removed");
+            }
+        }
+    }
+
     async fn clear_group(&self, id: &str, cgroup: Cgroup) -> Result<bool> {
         let (exec_root, id) = (self.inner.settings.exec_root.clone(), id.to_owned());
         blocking(move || {

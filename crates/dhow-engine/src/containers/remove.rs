@@ -76,6 +76,7 @@ impl Containers {
                 "container {}: unable to remove filesystem",
                 container.id
             )))?;
+        self.remove_group(container).await;
         self.inner.table.remove(container);
         let execs = {
             let mut view = container.view();
