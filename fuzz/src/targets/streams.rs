@@ -61,8 +61,15 @@ pub fn messages(data: &[u8]) {
     let size = usize::from(size) + 1;
     let whole = dhow_client::untrusted::messages(data.chunks(data.len().max(1)));
     let pieced = dhow_client::untrusted::messages(data.chunks(size));
-    // Where one of them is none, how much was read before differs.
-    if let (Ok(whole), Ok(pieced)) = (whole, pieced) {
+    // Where one of them is none, how much was read before differs. Words and numbers are no messages: those at the
+    // end may wait for more.
+    if let (Ok(mut whole), Ok(mut pieced)) = (whole, pieced) {
+        for all in [&mut whole, &mut pieced] {
+            while all
+                .pop_if(|last| !last.is_object() && !last.is_array())
+                .is_some()
+            {}
+        }
         assert_eq!(whole, pieced, "in pieces of {size}");
     }
 }
