@@ -309,6 +309,11 @@ impl Spawner {
         });
     }
 
+    /// Whether a shim for the next start is about to be forked.
+    pub fn prepares(&self) -> bool {
+        self.handle.spare().preparing
+    }
+
     /// Whether a shim that ended before it said anything may be asked for once more: it was a spare one, which
     /// anything may have befallen, or was never forked because its spawner had ended.
     pub(super) fn is_lost(&self, shim: &Origin) -> bool {

@@ -93,6 +93,10 @@ fn another_takes_its_place(host: &Host, runtime: &Runtime) {
         };
         // What has forked a shim has taken itself out of this process's affairs.
         let before = host.container(&["sleep", "1000"]).start().await.unwrap();
+        // Nor is it in the middle of forking the next.
+        while host.spawner.prepares() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         let traits_before = traits(first);
         kill(first);
         // Noticed without a start.
