@@ -121,14 +121,12 @@ fn execs_that_are_stopped_on_their_way(host: &Host, runtime: &Runtime) {
         .await
         .unwrap();
         assert_eq!(in_time("the end", running.exit()).await.code, 137);
-        let mut failed = 0;
+        // The one that was seen may have been a program by then: how many have failed is not said.
         while let Some(result) = in_time("an answer to each exec", execs.join_next()).await {
             if let Err(error) = result.unwrap() {
                 assert!(matches!(&error, StartError::Other(_)), "{error:?}");
-                failed += 1;
             }
         }
-        assert!(failed > 0);
         running.shim.release().await.unwrap();
     });
 }
