@@ -3,6 +3,11 @@
 //! Invariant: the kernel's table says what `ports` says, after every job, and soon after another program changed it. The thread
 //! sleeps in one poll(2) until there is a job or a change of rules.
 
+mod flows;
+mod repair;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
@@ -15,8 +20,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::RecvFlags;
 use tokio::sync::oneshot;
 
-use crate::conntrack;
-use crate::endpoint::{LiveEndpoint, PortBinding, PortRequest, Protocol, Published};
+use crate::endpoint::{LiveEndpoint, PortBinding, PortRequest, Published};
 use crate::error::{Doing, Error, PortError, Result};
 use crate::keeper::keep;
 use crate::netlink::{Batch, Socket, messages};
@@ -24,13 +28,7 @@ use crate::nft::inspect;
 use crate::nft::ruleset::{self, BridgeRules, Forward};
 use crate::nft::wire;
 use crate::ports::{Ports, forwards};
-use crate::rtnl;
-
-/// Another program that keeps removing the table meets a repair this long after, then twice as long, up to the longest.
-const FIRST_REPAIR: Duration = Duration::from_millis(10);
-const LONGEST_REPAIR: Duration = Duration::from_secs(60);
-/// After so long without need the next repair is a first one again.
-const QUIET: Duration = Duration::from_secs(300);
+use repair::Repair;
 
 /// Bridges that go together have their rules removed together, as that costs what all rules cost. A rule about a link that
 /// isn't there does nothing.
@@ -118,33 +116,6 @@ pub(crate) struct Firewall {
     repair: Repair,
     /// When the rules of bridges that are gone are removed, if there are any.
     tidy: Option<Instant>,
-}
-
-/// When the table is to be put back.
-#[derive(Debug, Default)]
-struct Repair {
-    due: Option<Instant>,
-    last: Option<Instant>,
-    delay: Duration,
-}
-
-impl Repair {
-    fn ask(&mut self, now: Instant) {
-        if self.due.is_some() {
-            return;
-        }
-        let quiet = self.last.is_none_or(|last| now - last > QUIET);
-        self.delay = if quiet {
-            FIRST_REPAIR
-        } else {
-            (self.delay * 2).min(LONGEST_REPAIR)
-        };
-        self.due = Some(now + self.delay);
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| due <= now)
-    }
 }
 
 impl Firewall {
@@ -445,41 +416,6 @@ impl Firewall {
             .doing(|| format!("cannot change the nf_tables table ip {}", self.table))
     }
 
-    fn forget_flows(&mut self, endpoint: Ipv4Addr, bindings: &[PortBinding], published: bool) {
-        for binding in bindings.iter().filter(|b| b.protocol == Protocol::Udp) {
-            if let Err(error) = self.forget_port(endpoint, binding, published) {
-                // A sender that never pauses keeps its old way: worth a word, not the container's start.
-                tracing::warn!(port = binding.host_port, %error, "cannot forget old UDP flows");
-            }
-        }
-    }
-
-    fn forget_port(
-        &mut self,
-        endpoint: Ipv4Addr,
-        binding: &PortBinding,
-        published: bool,
-    ) -> io::Result<()> {
-        if !published {
-            conntrack::forget_udp(&mut self.socket, binding.host_port, |flow| {
-                flow.answered_by == endpoint
-            })?;
-            return Ok(());
-        }
-        let own: Vec<Ipv4Addr> = if binding.host_ip.is_unspecified() {
-            let mut route = Socket::open(libc::NETLINK_ROUTE, 0)?;
-            let addresses = rtnl::addresses(&mut route)?;
-            addresses.iter().map(|a| a.net.addr()).collect()
-        } else {
-            vec![binding.host_ip]
-        };
-        conntrack::forget_udp(&mut self.socket, binding.host_port, |flow| {
-            let to_host = own.contains(&flow.destination) || flow.destination.is_loopback();
-            to_host && flow.answered_by != endpoint
-        })?;
-        Ok(())
-    }
-
     /// Reads what has changed in the rules, and asks for a repair if another program changed ours.
     fn watch(&mut self) {
         let mut touched = false;
@@ -584,137 +520,4 @@ fn monitor() -> Result<Socket> {
 fn open(groups: u32) -> Result<Socket> {
     Socket::open(libc::NETLINK_NETFILTER, groups)
         .doing(|| "cannot open a netfilter netlink socket".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use rustix::thread::UnshareFlags;
-
-    use super::*;
-    use crate::endpoint::PortRequest;
-
-    #[test]
-    fn knows_whether_the_table_is_intact() {
-        std::thread::spawn(|| {
-            // SAFETY: only this thread's network namespace changes.
-            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
-            let bridge = BridgeRules {
-                name: "dhow0".to_owned(),
-                subnet: "172.17.0.0/16".parse().unwrap(),
-                masquerade: true,
-                icc: true,
-                internal: false,
-            };
-            let any = Ipv4Addr::UNSPECIFIED;
-            let mut firewall = Firewall::open("dhow", vec![bridge], any, &[]).unwrap();
-            assert!(firewall.is_intact().unwrap());
-            let port = |container_port, port| PortRequest {
-                protocol: Protocol::Tcp,
-                container_port,
-                host_ip: None,
-                host_ports: Some((port, port)),
-            };
-            let mut requests: Vec<_> = (8000..8100).map(|p| port(p, p)).collect();
-            requests.extend((9000..9700).map(|p| port(80, p)));
-            let container = Ipv4Addr::new(172, 17, 0, 2);
-            firewall.publish(container, "a", &requests).unwrap();
-            assert!(firewall.is_intact().unwrap());
-            // Our own changes ask for no repair.
-            firewall.watch();
-            assert_eq!(firewall.repair.due, None);
-            for damage in [
-                "delete element ip dhow ports { tcp . 9000 }",
-                "flush map ip dhow port_ranges",
-                "flush chain ip dhow filter-forward",
-                "delete table ip dhow",
-            ] {
-                assert!(Command::new("nft").arg(damage).status().unwrap().success());
-                assert!(!firewall.is_intact().unwrap_or(false), "{damage}");
-                firewall.watch();
-                assert!(firewall.repair.due.take().is_some(), "{damage}");
-                firewall.replace().unwrap();
-                assert!(firewall.is_intact().unwrap(), "{damage}");
-            }
-        })
-        .join()
-        .unwrap();
-    }
-
-    #[test]
-    fn a_dead_thread_is_replaced_and_a_broken_socket_too() {
-        fn work(firewall: &mut Firewall, job: Job) {
-            match &job {
-                Job::Publish { name, .. } if name == "poison" => panic!("poisoned"),
-                Job::Publish { name, .. } if name == "cut" => firewall.socket.break_it(),
-                _ => {}
-            }
-            firewall.work(job);
-        }
-        std::thread::spawn(|| {
-            // SAFETY: only this thread's network namespace changes.
-            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
-            let any = Ipv4Addr::UNSPECIFIED;
-            let firewall = Firewall::open("dhow", Vec::new(), any, &[]).unwrap();
-            let (handle, thread) = firewall.start_with(work).unwrap();
-            let publish = |name: &str, port| {
-                let (reply, answer) = oneshot::channel();
-                handle.submit(Job::Publish {
-                    endpoint: Ipv4Addr::new(172, 17, 0, 2),
-                    id: name.to_owned(),
-                    name: name.to_owned(),
-                    requests: vec![PortRequest {
-                        protocol: Protocol::Tcp,
-                        container_port: 80,
-                        host_ip: None,
-                        host_ports: Some((port, port)),
-                    }],
-                    reply,
-                });
-                answer
-            };
-            let first = publish("a", 9000).blocking_recv().unwrap().unwrap();
-            let lost = publish("poison", 9001);
-            let queued = publish("b", 9002);
-            lost.blocking_recv().unwrap_err();
-            assert!(!handle.is_stopped());
-            let second = queued.blocking_recv().unwrap().unwrap();
-            let _ = publish("cut", 9003).blocking_recv().unwrap();
-            let third = publish("c", 9004).blocking_recv().unwrap().unwrap();
-            let rules = Command::new("nft")
-                .args(["list", "table", "ip", "dhow"])
-                .output();
-            let rules = String::from_utf8(rules.unwrap().stdout).unwrap();
-            for port in ["9000", "9002", "9004"] {
-                assert!(rules.contains(port), "{port}: {rules}");
-            }
-            assert!(!rules.contains("9001"), "{rules}");
-            handle.submit(Job::Stop { remove_table: true });
-            thread.join().unwrap();
-            drop((first, second, third));
-        })
-        .join()
-        .unwrap();
-    }
-
-    #[test]
-    fn repairs_slow_down_for_who_keeps_removing_the_table() {
-        let mut repair = Repair::default();
-        let mut now = Instant::now();
-        let mut delays = Vec::new();
-        for _ in 0..20 {
-            repair.ask(now);
-            repair.ask(now);
-            delays.push(repair.delay);
-            assert!(!repair.is_due(now) && repair.is_due(now + repair.delay));
-            now += repair.delay;
-            repair.due = None;
-            repair.last = Some(now);
-        }
-        assert_eq!(delays[..2], [FIRST_REPAIR, 2 * FIRST_REPAIR]);
-        assert_eq!(delays[19], LONGEST_REPAIR);
-        repair.ask(now + 2 * QUIET);
-        assert_eq!(repair.delay, FIRST_REPAIR);
-    }
 }
