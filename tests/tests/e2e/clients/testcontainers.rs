@@ -1,7 +1,7 @@
 //! Testcontainers for Python, Node and Go: containers that tests wait for in every way, and the reaper, a container that
 //! removes what a test run has left when it is gone.
 //!
-//! Networks of one's own and builds are left out until Dhow has them.
+//! Builds are left out until Dhow has them.
 
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ fn drives(reaper: &str, program: impl FnOnce(&TestHost) -> String) {
         || host.sh("docker ps -aq").ok().is_empty().then_some(()),
     );
     assert_eq!(host.sh("docker volume ls -q").ok(), "");
+    let networks = host.sh("docker network ls -q --filter type=custom").ok();
+    assert_eq!(networks, "");
 }
 
 #[test]

@@ -20,6 +20,7 @@ import (
 	"github.com/moby/moby/client"
 	tc "github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/exec"
+	own "github.com/testcontainers/testcontainers-go/network"
 	"github.com/testcontainers/testcontainers-go/wait"
 )
 
@@ -156,6 +157,25 @@ func files() {
 	must(docker().VolumeRemove(ctx, "kept-by-go", client.VolumeRemoveOptions{}))
 }
 
+func networks() {
+	shared := must(own.New(ctx, own.WithInternal()))
+	listening := wait.ForExec([]string{"wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"})
+	within(serve, func(web *tc.DockerContainer) {
+		within("exec sleep 1000", func(asks *tc.DockerContainer) {
+			code, said, err := asks.Exec(ctx, []string{"wget", "-q", "-O", "-", "http://web:8080/"}, exec.Multiplexed())
+			text := string(must(io.ReadAll(must(said, err))))
+			check(code == 0 && text == "hello\n", code, text)
+			check(must(asks.Networks(ctx))[0] == shared.Name, "it is elsewhere")
+			check(must(web.NetworkAliases(ctx))[shared.Name][0] == "web", "it has no alias")
+			err = shared.Remove(ctx)
+			check(err != nil && strings.Contains(err.Error(), "has active endpoints"), err)
+		}, own.WithNetwork(nil, shared))
+	}, own.WithNetwork([]string{"web"}, shared), tc.WithWaitStrategy(listening))
+	must(0, shared.Remove(ctx))
+	_, err := docker().NetworkInspect(ctx, shared.ID, client.NetworkInspectOptions{})
+	check(errdefs.IsNotFound(err), err)
+}
+
 func images() {
 	_, err := tc.Run(ctx, "nosuch/image")
 	check(err != nil && strings.Contains(err.Error(), "nosuch/image"), err)
@@ -171,13 +191,13 @@ func images() {
 func main() {
 	defer cancel()
 	if len(os.Args) > 1 {
-		must(start("exec sleep 1000"))
+		must(start("exec sleep 1000", own.WithNetwork(nil, must(own.New(ctx)))))
 		must(start("exec sleep 1000", tc.WithMounts(tc.VolumeMount("reaped", "/data"))))
 		must(start("true", tc.WithWaitStrategy(wait.ForExit())))
 		fmt.Println("left")
 		must(0, syscall.Kill(os.Getpid(), syscall.SIGKILL))
 	}
-	for i, run := range []func(){logs, ports, pages, commands, health, files, images} {
+	for i, run := range []func(){logs, ports, pages, commands, health, files, networks, images} {
 		run()
 		fmt.Println("case", i)
 	}

@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs/promises');
 const Docker = require('dockerode');
 const tar = require('tar-stream');
-const { GenericContainer, PullPolicy, Wait, getContainerRuntimeClient } = require('testcontainers');
+const { GenericContainer, Network, PullPolicy, Wait, getContainerRuntimeClient } = require('testcontainers');
 
 const docker = new Docker();
 const SERVE = 'mkdir -p /www && echo hello >/www/index.html && exec httpd -f -p 8080 -h /www';
@@ -134,6 +134,21 @@ const cases = {
     await docker.getImage('localhost/committed:1').remove();
   },
 
+  async networks() {
+    const network = await new Network().start();
+    const serving = box(SERVE).withExposedPorts(8080).withNetwork(network).withNetworkAliases('web');
+    await within(serving, async (web) => {
+      await within(box('exec sleep 1000').withNetwork(network), async (asks) => {
+        const page = await asks.exec(['wget', '-q', '-O', '-', 'http://web:8080/']);
+        assert.deepEqual([page.exitCode, page.stdout], [0, 'hello\n']);
+        const { stdout } = await asks.exec(['ping', '-c', '1', web.getHostname()]);
+        assert.ok(stdout.includes(`(${web.getIpAddress(network.getName())})`), stdout);
+      });
+    });
+    await network.stop();
+    assert.deepEqual(await docker.listNetworks({ filters: { id: [network.getId()] } }), []);
+  },
+
   async images() {
     await assert.rejects(box('true', 'nosuch/image').start(), /nosuch\/image/);
     await assert.rejects(box('true', 'nosuch/image').withPullPolicy(PullPolicy.neverPull()).start(), /does not exist locally/);
@@ -152,7 +167,8 @@ const cases = {
 async function main() {
   const wanted = process.argv.slice(2);
   if (wanted[0] === 'abort') {
-    for (const script of ['exec sleep 1000', 'exec sleep 1000']) await box(script).start();
+    const network = await new Network().start();
+    for (const script of ['exec sleep 1000', 'exec sleep 1000']) await box(script).withNetwork(network).start();
     await box('true').withWaitStrategy(Wait.forOneShotStartup()).start();
     process.stdout.write('left\n', () => process.kill(process.pid, 'SIGKILL'));
     return;

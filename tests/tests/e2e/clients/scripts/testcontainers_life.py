@@ -14,6 +14,7 @@ import docker
 from testcontainers.core import wait_strategies as wait
 from testcontainers.core.container import DockerContainer, Reaper
 from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID
+from testcontainers.core.network import Network
 
 client = docker.from_env()
 SERVE = "mkdir /www && echo hello >/www/index.html && exec httpd -f -p 8080 -h /www"
@@ -122,6 +123,16 @@ def files():
         fails(docker.errors.APIError, "is already in use", again.start)
 
 
+def networks():
+    with Network() as network:
+        serving = box(SERVE).with_network(network).with_network_aliases("web")
+        with serving, box("exec sleep 1000").with_network(network) as asks:
+            page = ["sh", "-c", "until wget -q -O - http://web:8080/; do sleep 0.1; done; sleep 0.3"]
+            assert asks.exec(page).output.endswith(b"hello\n")
+            fails(docker.errors.APIError, "has active endpoints", network.remove)
+    assert client.networks.list(names=[network.name]) == []
+
+
 def images():
     fails(docker.errors.NotFound, "nosuch/image", DockerContainer("nosuch/image").start)
     client.images.remove("busybox", force=True)
@@ -138,10 +149,10 @@ def reaper():
 
 
 if sys.argv[1:] == ["abort"]:
-    with box("exec sleep 1000"), box("exec sleep 1000"):
+    with Network() as network, box("exec sleep 1000").with_network(network), box("exec sleep 1000"):
         box("true").start()
         print("left", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
-for case in logs, ports, http, execs, health_and_others, files, images, reaper:
+for case in logs, ports, http, execs, health_and_others, files, networks, images, reaper:
     case()
     print(case.__name__, flush=True)
