@@ -161,7 +161,7 @@ impl Networks {
             )));
         }
         let _turn = self.inner.making.lock().await;
-        if self.made().values().any(|made| made.record.name == name) {
+        if self.made().named(&name).is_some() {
             return Err(EngineError::Refused(format!(
                 "network with name {name} already exists"
             )));
@@ -198,7 +198,7 @@ impl Networks {
         };
         let id = record.id.clone();
         let made = Arc::new(Made::new(record, net));
-        self.made().insert(id.clone(), made.clone());
+        self.made().insert(made.clone());
         self.tell_made(&made, "create");
         Ok(NetworkCreateResponse {
             id,
@@ -351,7 +351,7 @@ impl Networks {
                 false => None,
             };
             let again = Arc::new(Made::new(made.record.clone(), net));
-            self.made().insert(id.clone(), again);
+            self.made().insert(again);
             return Err(e);
         }
         made.gone.store(true, Ordering::Release);

@@ -16,6 +16,7 @@ pub mod ports;
 mod records;
 mod sandbox;
 mod show;
+mod table;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -41,6 +42,7 @@ use doors::Doors;
 use made::Made;
 use members::{Member, Members};
 use names::NameServers;
+use table::Table;
 
 /// The key of the default network.
 pub const BRIDGE: &str = "bridge";
@@ -60,12 +62,12 @@ struct Inner {
     dns: DnsConfig,
     events: EventBus,
     store: Store,
-    /// The data-root's id: the networks that are always there have theirs of it.
-    root_id: String,
+    /// Of [`PREDEFINED`], made of the data-root's id.
+    ids: [String; PREDEFINED.len()],
     /// Nanoseconds since the epoch.
     opened: i64,
     /// Those that clients have made, by id.
-    made: Mutex<BTreeMap<String, Arc<Made>>>,
+    made: Mutex<Table>,
     /// Held by whoever makes a network or removes one.
     making: tokio::sync::Mutex<()>,
     members: Members,
@@ -163,7 +165,7 @@ impl Networks {
         }
         let made = stored.into_iter().map(|record| {
             let net = bridges.remove(&record.id);
-            (record.id.clone(), Arc::new(Made::new(record, net)))
+            Arc::new(Made::new(record, net))
         });
         let networks = Networks {
             inner: Arc::new(Inner {
@@ -172,7 +174,10 @@ impl Networks {
                 dns,
                 events,
                 store,
-                root_id,
+                ids: PREDEFINED.map(|(name, _)| {
+                    let digest = Digest::sha256(format!("{root_id}/{name}").as_bytes());
+                    digest.hex().to_owned()
+                }),
                 opened: dhow_api::time::now(),
                 made: Mutex::new(made.collect()),
                 making: tokio::sync::Mutex::new(()),
@@ -190,18 +195,14 @@ impl Networks {
         Ok(networks)
     }
 
-    fn made(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Made>>> {
+    fn made(&self) -> MutexGuard<'_, Table> {
         self.inner.made.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// A network's id: for those that are always there the same as long as the data-root is.
     pub fn id(&self, key: &str) -> String {
-        if PREDEFINED.iter().all(|(name, _)| *name != key) {
-            return key.to_owned();
-        }
-        Digest::sha256(format!("{}/{key}", self.inner.root_id).as_bytes())
-            .hex()
-            .to_owned()
+        let always = PREDEFINED.iter().position(|(name, _)| *name == key);
+        always.map_or(key, |i| &self.inner.ids[i]).to_owned()
     }
 
     /// The one of those that are always there that has this name or id; without either, the one whose id begins so,
@@ -225,16 +226,13 @@ impl Networks {
     fn find_made(&self, name: &str) -> Result<Arc<Made>> {
         let made = self.made();
         let missing = || EngineError::NoSuchNetwork(name.to_owned());
-        if let Some(one) = made.get(name) {
-            return Ok(one.clone());
-        }
-        if let Some(one) = made.values().find(|m| m.record.name == name) {
+        if let Some(one) = made.get(name).or_else(|| made.named(name)) {
             return Ok(one.clone());
         }
         if name.is_empty() {
             return Err(missing());
         }
-        let mut beginning = made.values().filter(|m| m.record.id.starts_with(name));
+        let mut beginning = made.beginning(name);
         match (beginning.next(), beginning.count()) {
             (Some(one), 0) => Ok(one.clone()),
             (None, _) => Err(missing()),
