@@ -173,7 +173,9 @@ impl Containers {
             };
             let name = container.name();
             let store = &self.inner.store;
-            let kept = records::save_whole(store, &container.id, &name, &definition, life).await;
+            let kept =
+                records::save_definition(store, &container.id, &name, &definition, Some(life))
+                    .await;
             if let Err(e) = kept {
                 drop(turn);
                 self.inner.networks.part_all(&container.id, &new).await;

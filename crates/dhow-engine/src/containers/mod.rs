@@ -254,6 +254,7 @@ impl Containers {
             &container.id,
             &container.name(),
             &definition,
+            None,
         )
         .await?;
         container.view().definition = Arc::new(definition);

@@ -86,42 +86,23 @@ pub async fn save_life(store: &Store, id: &ContainerId, life: Life) -> Result<()
     Ok(())
 }
 
+/// With a state, both are written as one. Whoever changes a container's state has its turn.
 pub async fn save_definition(
     store: &Store,
     id: &ContainerId,
     name: &str,
     definition: &Definition,
+    life: Option<Life>,
 ) -> Result<()> {
     let (id, name) = (id.clone(), name.to_owned());
     let text = serde_json::to_string(definition)
         .map_err(|e| EngineError::Internal(format!("the container's definition: {e}")))?;
     store
         .write(Durability::Synced, move |c| {
+            let life = life.as_ref().map(json).transpose()?;
             c.execute(
-                "UPDATE engine_containers SET name = ?2, definition = ?3 WHERE id = ?1",
-                params![id.as_str(), name, text],
-            )
-        })
-        .await?;
-    Ok(())
-}
-
-/// Writes definition and state as one. Whoever changes a container's state has its turn.
-pub async fn save_whole(
-    store: &Store,
-    id: &ContainerId,
-    name: &str,
-    definition: &Definition,
-    life: Life,
-) -> Result<()> {
-    let (id, name) = (id.clone(), name.to_owned());
-    let text = serde_json::to_string(definition)
-        .map_err(|e| EngineError::Internal(format!("the container's definition: {e}")))?;
-    store
-        .write(Durability::Synced, move |c| {
-            c.execute(
-                "UPDATE engine_containers SET name = ?2, definition = ?3, life = ?4 WHERE id = ?1",
-                params![id.as_str(), name, text, json(&life)?],
+                "UPDATE engine_containers SET name = ?2, definition = ?3, life = COALESCE(?4, life) WHERE id = ?1",
+                params![id.as_str(), name, text, life],
             )
         })
         .await?;

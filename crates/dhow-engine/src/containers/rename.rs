@@ -35,6 +35,7 @@ impl Containers {
             &container.id,
             new,
             &container.definition(),
+            None,
         )
         .await
         {
