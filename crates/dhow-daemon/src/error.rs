@@ -120,6 +120,8 @@ fn net_status(e: &NetError) -> StatusCode {
     match e {
         E::InvalidBridgeName(_)
         | E::InvalidBridgeAddress(_)
+        | E::InvalidBridgeAddress6(_)
+        | E::NoIpv6(..)
         | E::RangeOutsideSubnet { .. }
         | E::AddressOutsideSubnet { .. }
         | E::UnusableMac(_) => StatusCode::BAD_REQUEST,
@@ -127,7 +129,7 @@ fn net_status(e: &NetError) -> StatusCode {
         | E::OthersBridge { .. }
         | E::NoFreeSubnet
         | E::AddressInUse(_)
-        | E::Exhausted(_)
+        | E::Exhausted { .. }
         | E::BridgeFull(_)
         | E::HostNamespace
         | E::LinkNameTaken(_) => StatusCode::CONFLICT,

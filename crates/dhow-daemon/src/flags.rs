@@ -106,6 +106,15 @@ pub struct Flags {
     /// Part of the bridge's subnet to take containers' addresses from
     #[arg(long, value_name = "CIDR")]
     pub fixed_cidr: Option<String>,
+    /// Give containers on the default network IPv6 addresses too. Default: false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub ipv6: Option<bool>,
+    /// IPv6 address of the default bridge, with its prefix length
+    #[arg(long, value_name = "CIDR")]
+    pub bip6: Option<String>,
+    /// IPv6 subnet of the default network, or the part of it to take containers' addresses from
+    #[arg(long = "fixed-cidr-v6", value_name = "CIDR")]
+    pub fixed_cidr_v6: Option<String>,
     /// Addresses to cut networks from: base=CIDR,size=PREFIX. May be given several times
     #[arg(long, value_name = "POOL")]
     pub default_address_pool: Vec<String>,

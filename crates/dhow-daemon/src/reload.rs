@@ -90,6 +90,9 @@ fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
         ("bridge", old.bridge != new.bridge),
         ("bip", old.bip != new.bip),
         ("fixed-cidr", old.fixed_cidr != new.fixed_cidr),
+        ("ipv6", old.ipv6 != new.ipv6),
+        ("bip6", old.bip6 != new.bip6),
+        ("fixed-cidr-v6", old.fixed_cidr_v6 != new.fixed_cidr_v6),
         (
             "default-address-pools",
             old.default_address_pools != new.default_address_pools,

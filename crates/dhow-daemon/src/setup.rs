@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use dhow_engine::{ContainerDefaults, DnsConfig, Engine, EngineConfig, LogDefaults};
-use dhow_net::{AddressPool, Ipv4Net, NetConfig};
+use dhow_net::{AddressPool, IpNet, Ipv4Net, Ipv6Config, Ipv6Net, NetConfig};
 use dhow_runtime::Spawner;
 
 use crate::config::{Config, ConfigError, Seccomp};
@@ -76,15 +76,17 @@ fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {
     let pools = config
         .default_address_pools
         .iter()
-        .map(|pool| match pool.base.parse::<Ipv4Net>() {
-            Ok(base) if pool.size >= base.prefix_len() && pool.size <= 30 => Ok(AddressPool {
-                base,
-                size: pool.size,
-            }),
+        .map(|pool| match pool.base.parse::<IpNet>() {
+            Ok(base) if (base.prefix_len()..=base.max_prefix_len() - 2).contains(&pool.size) => {
+                Ok(AddressPool {
+                    base,
+                    size: pool.size,
+                })
+            }
             _ => Err(invalid(
                 "default-address-pools",
                 &format!("{} of size {}", pool.base, pool.size),
-                "an IPv4 network, and a longer prefix of at most 30 as the size",
+                "a network, and a longer prefix as the size: at most 30, of IPv6 126",
             )),
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -103,10 +105,11 @@ fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {
         bridge,
         bridge_ip: subnet("bip", &config.bip)?,
         fixed_cidr: subnet("fixed-cidr", &config.fixed_cidr)?,
-        pools: if pools.is_empty() {
-            defaults.pools
-        } else {
-            pools
+        ipv6: ipv6(config)?,
+        // Those of a family that are given are all of that family.
+        pools: match pools.iter().any(|pool| matches!(pool.base, IpNet::V4(_))) {
+            true => pools,
+            false => [defaults.pools, pools].concat(),
         },
         // Docker takes zero as the default.
         mtu: config.mtu.filter(|mtu| *mtu > 0).unwrap_or(defaults.mtu),
@@ -116,6 +119,37 @@ fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {
         publish_ip,
         ..NetConfig::default()
     })
+}
+
+/// What the default network has of IPv6. As in Docker `fixed-cidr-v6` alone is the subnet.
+fn ipv6(config: &Config) -> Result<Option<Ipv6Config>, DaemonError> {
+    let net = |key: &str, value: &Option<String>| {
+        let parse = |text: &String| {
+            text.parse::<Ipv6Net>().map_err(|_| {
+                DaemonError::Config(ConfigError::Invalid(format!(
+                    "invalid {key} {text:?}: expected an IPv6 network with its prefix length, such as fd00:1::/64"
+                )))
+            })
+        };
+        value.as_ref().map(parse).transpose()
+    };
+    let (bip6, range) = (
+        net("bip6", &config.bip6)?,
+        net("fixed-cidr-v6", &config.fixed_cidr_v6)?,
+    );
+    if !config.ipv6 {
+        return Ok(None);
+    }
+    let first = |subnet: Ipv6Net| {
+        let first = std::net::Ipv6Addr::from(u128::from(subnet.network()) + 1);
+        Ipv6Net::new_assert(first, subnet.prefix_len())
+    };
+    Ok(Some(Ipv6Config {
+        address: bip6.or(range.map(first)),
+        range,
+        reserved: Vec::new(),
+        masquerade: config.ip_masq,
+    }))
 }
 
 /// The registries' client.

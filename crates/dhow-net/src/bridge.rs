@@ -5,16 +5,20 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::config::{BridgeInfo, NetConfig};
+use crate::config::{BridgeInfo, NetConfig, free_subnet};
+use crate::endpoint::{Addresses, Ipv6Place};
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
-use crate::rtnl::{self, Link, PortMode};
+use crate::rtnl::{self, Link, PortMode, Reachable};
 use crate::sandbox::host_link_number;
+
+/// The address that the bridge has on its link, as Docker's have.
+const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64);
 
 /// The bridge as the kernel has it.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
     let existing =
         rtnl::find_link(socket, name).doing(|| format!("cannot look for bridge {name}"))?;
     let address = choose_address(socket, config, existing.as_ref().map(|link| link.index))?;
+    let index = existing.as_ref().map(|link| link.index);
+    let ipv6 = choose_address6(socket, config, index)?;
     let link = match existing {
         Some(link) if link.kind.as_deref() == Some("bridge") => {
             // Docker leaves a bridge's MTU alone too when it has ports: the smallest of theirs rules.
@@ -62,7 +68,7 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
                 .ok_or_else(|| Error::NotABridge(name.clone()))?
         }
     };
-    set_address(socket, config, link.index, address)?;
+    set_addresses(socket, config, link.index, address, ipv6)?;
     let mtu = match config.foreign && link.mtu > 0 {
         true => link.mtu,
         false => config.mtu,
@@ -73,6 +79,7 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
             name: name.clone(),
             subnet: address.trunc(),
             gateway: address.addr(),
+            ipv6,
             mtu,
         },
         port_mode: port_mode(config.icc, bridged_packets_meet_ip_rules()),
@@ -122,114 +129,233 @@ fn choose_address(socket: &mut Socket, config: &NetConfig, bridge: Option<u32>) 
             Err(Error::InvalidBridgeAddress(address))
         };
     }
-    let addresses = rtnl::addresses(socket).doing(|| "cannot list addresses".to_owned())?;
+    let addresses =
+        rtnl::addresses::<Ipv4Net>(socket).doing(|| "cannot list addresses".to_owned())?;
     if let Some(own) = addresses
         .iter()
         .find(|address| Some(address.link) == bridge && address.net.prefix_len() <= 30)
     {
         return Ok(own.net);
     }
-    let mut busy = rtnl::routes(socket).doing(|| "cannot list routes".to_owned())?;
+    let mut busy = rtnl::routes::<Ipv4Net>(socket).doing(|| "cannot list routes".to_owned())?;
     busy.extend(addresses);
-    free_subnet(
-        config,
-        busy.iter()
-            .filter(|reachable| Some(reachable.link) != bridge)
-            .map(|reachable| reachable.net)
-            .collect(),
-    )
+    match first_free(config, false, busy, bridge)? {
+        // Each has room.
+        IpNet::V4(subnet) => subnet
+            .hosts()
+            .next()
+            .and_then(|ip| Ipv4Net::new(ip, subnet.prefix_len()).ok())
+            .ok_or(Error::InvalidBridgeAddress(subnet)),
+        IpNet::V6(_) => Err(Error::NoFreeSubnet),
+    }
 }
 
-/// The first subnet of the pools that overlaps nothing busy, with its first address.
-fn free_subnet(config: &NetConfig, busy: Vec<Ipv4Net>) -> Result<Ipv4Net> {
-    let overlaps =
-        |subnet: &Ipv4Net, net: &Ipv4Net| subnet.contains(&net.trunc()) || net.contains(subnet);
-    config
-        .pools
-        .iter()
-        .flat_map(|pool| pool.subnets())
-        .find(|subnet| {
-            !busy
-                .iter()
-                // A default route, or one of its halves, as VPNs make them, is no claim to a subnet.
-                .any(|net| net.prefix_len() > 1 && overlaps(subnet, net))
-        })
-        .and_then(|subnet| Ipv4Net::new(subnet.hosts().next()?, subnet.prefix_len()).ok())
-        .ok_or(Error::NoFreeSubnet)
+/// The first subnet of the pools that overlaps nothing that the host reaches by other links than the bridge.
+fn first_free<N: Into<IpNet>>(
+    config: &NetConfig,
+    ipv6: bool,
+    reached: Vec<Reachable<N>>,
+    bridge: Option<u32>,
+) -> Result<IpNet> {
+    let others = reached.into_iter().filter(|one| Some(one.link) != bridge);
+    let mut busy: Vec<IpNet> = others.map(|one| one.net.into()).collect();
+    busy.extend(&config.taken);
+    free_subnet(&config.pools, ipv6, &busy).ok_or(Error::NoFreeSubnet)
 }
 
-/// Gives the bridge its address, takes others from an earlier configuration away, and brings it up.
-fn set_address(
+fn choose_address6(
+    socket: &mut Socket,
+    config: &NetConfig,
+    bridge: Option<u32>,
+) -> Result<Option<Ipv6Net>> {
+    let Some(wanted) = &config.ipv6 else {
+        return Ok(None);
+    };
+    if let Some(address) = wanted.address {
+        check_address6(address)?;
+        return Ok(Some(address));
+    }
+    let addresses =
+        rtnl::addresses::<Ipv6Net>(socket).doing(|| "cannot list addresses".to_owned())?;
+    let own = addresses.iter().find(|address| {
+        Some(address.link) == bridge
+            && address.net.prefix_len() <= 126
+            && !address.net.addr().is_unicast_link_local()
+    });
+    let address = match own {
+        Some(own) => own.net,
+        None => {
+            let mut busy =
+                rtnl::routes::<Ipv6Net>(socket).doing(|| "cannot list routes".to_owned())?;
+            busy.extend(addresses);
+            let IpNet::V6(subnet) = first_free(config, true, busy, bridge)? else {
+                return Err(Error::NoFreeSubnet);
+            };
+            let first = Ipv6Addr::from(u128::from(subnet.network()) + 1);
+            Ipv6Net::new_assert(first, subnet.prefix_len())
+        }
+    };
+    check_address6(address)?;
+    Ok(Some(address))
+}
+
+fn check_address6(address: Ipv6Net) -> Result<()> {
+    if address.prefix_len() > 126 || address.addr() == address.network() {
+        return Err(Error::InvalidBridgeAddress6(address));
+    }
+    fs::metadata("/proc/sys/net/ipv6")
+        .map(drop)
+        .map_err(Error::KernelWithoutIpv6)
+}
+
+/// Gives the bridge its addresses, takes others from an earlier configuration away, and brings it up.
+fn set_addresses(
     socket: &mut Socket,
     config: &NetConfig,
     index: u32,
     address: Ipv4Net,
+    ipv6: Option<Ipv6Net>,
 ) -> Result<()> {
     let name = &config.bridge;
     let mut batch = Batch::default();
-    let addresses = rtnl::addresses(socket).doing(|| "cannot list addresses".to_owned())?;
-    let own: Vec<Ipv4Net> = addresses
-        .iter()
-        .filter(|reachable| reachable.link == index)
-        .map(|reachable| reachable.net)
-        .collect();
-    if !own.contains(&address) {
-        if config.foreign && !own.is_empty() {
-            return Err(Error::OthersBridge {
-                bridge: name.clone(),
-                address: own[0],
-                wanted: address,
-            });
-        }
-        rtnl::new_address(&mut batch, index, address);
-        for stale in own {
-            rtnl::delete_address(&mut batch, index, stale);
+    let listing = || "cannot list addresses".to_owned();
+    let all = rtnl::addresses::<Ipv4Net>(socket).doing(listing)?;
+    let own = |link| link == index;
+    let own4 = all.iter().filter(|a| own(a.link)).map(|a| a.net.into());
+    change_addresses(&mut batch, config, index, address.into(), own4.collect())?;
+    if !config.foreign {
+        // Whoever is on the bridge must not tell the host of routers.
+        refuse_routers(name);
+    }
+    if let Some(address) = ipv6 {
+        let all = rtnl::addresses::<Ipv6Net>(socket).doing(listing)?;
+        let global = all
+            .iter()
+            .filter(|a| own(a.link) && !a.net.addr().is_unicast_link_local());
+        let local = all
+            .iter()
+            .any(|a| own(a.link) && a.net.addr().is_unicast_link_local());
+        let own6 = global.map(|a| a.net.into()).collect();
+        change_addresses(&mut batch, config, index, address.into(), own6)?;
+        if !local && !config.foreign {
+            rtnl::new_address(&mut batch, index, LINK_LOCAL.into());
         }
     }
     rtnl::up(&mut batch, Link::Index(index));
-    socket
-        .transact(&batch, |_| {})
-        .doing(|| format!("cannot give bridge {name} the address {address}"))
+    socket.transact(&batch, |_| {}).doing(|| match ipv6 {
+        None => format!("cannot give bridge {name} the address {address}"),
+        Some(six) => format!("cannot give bridge {name} the addresses {address} and {six}"),
+    })
+}
+
+/// From those of a family that the bridge has to the one that it is to have.
+fn change_addresses(
+    batch: &mut Batch,
+    config: &NetConfig,
+    index: u32,
+    address: IpNet,
+    own: Vec<IpNet>,
+) -> Result<()> {
+    if own.contains(&address) {
+        return Ok(());
+    }
+    if config.foreign
+        && let Some(there) = own.first()
+    {
+        return Err(Error::OthersBridge {
+            bridge: config.bridge.clone(),
+            address: *there,
+            wanted: address,
+        });
+    }
+    rtnl::new_address(batch, index, address);
+    for stale in own {
+        rtnl::delete_address(batch, index, stale);
+    }
+    Ok(())
+}
+
+fn refuse_routers(bridge: &str) {
+    let path = format!("/proc/sys/net/ipv6/conf/{bridge}/accept_ra");
+    match set_switch(&path, "0") {
+        Ok(()) => {}
+        // A host without IPv6 takes none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(bridge, %error, "a container can tell this host of IPv6 routers");
+        }
+    }
 }
 
 fn set_switches(config: &NetConfig) -> Result<()> {
     if config.ip_forward {
-        set_switch("ip_forward")?;
+        let path = "/proc/sys/net/ipv4/ip_forward";
+        set_switch(path, "1").doing(|| format!("cannot write 1 to {path}"))?;
+        if config.ipv6.is_some() {
+            forward_ipv6()?;
+        }
     }
     if config.internal {
         return Ok(());
     }
     // Connections from the host's 127.0.0.1 to a published port leave by the bridge.
-    if let Err(error) = set_switch(&format!("conf/{}/route_localnet", config.bridge)) {
-        tracing::warn!(%error, "published ports can't be reached by 127.0.0.1");
+    let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", config.bridge);
+    if let Err(error) = set_switch(&path, "1") {
+        tracing::warn!(%error, path, "published ports can't be reached by 127.0.0.1");
     }
     Ok(())
 }
 
-/// Writes 1 to a switch below /proc/sys/net/ipv4, unless it is so already: then a read-only /proc/sys does no harm.
-fn set_switch(path: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/ipv4/{path}");
+/// A host that forwards takes no more routes from routers, unless told to: those that it has by them it is to keep.
+fn forward_ipv6() -> Result<()> {
+    const CONF: &str = "/proc/sys/net/ipv6/conf";
+    let path = format!("{CONF}/all/forwarding");
     let doing = || format!("cannot write 1 to {path}");
     if fs::read(&path).doing(doing)?.trim_ascii() == b"1" {
         return Ok(());
     }
+    for link in fs::read_dir(CONF)
+        .doing(|| format!("cannot list {CONF}"))?
+        .flatten()
+    {
+        let path = link.path().join("accept_ra");
+        let accepts = fs::read(&path).is_ok_and(|value| value.trim_ascii() == b"1");
+        if accepts && let Err(error) = fs::write(&path, "2") {
+            tracing::warn!(%error, path = %path.display(), "the host may lose its IPv6 routes");
+        }
+    }
     fs::write(&path, "1").doing(doing)
 }
 
-/// The IPv4 addresses of a link. `None` if there is no such link.
-pub(crate) fn addresses_of(socket: &mut Socket, name: &str) -> Result<Option<Vec<Ipv4Net>>> {
+/// Writes to a switch, unless it is so already: then a read-only /proc/sys does no harm.
+fn set_switch(path: &str, value: &str) -> io::Result<()> {
+    if fs::read(path)?.trim_ascii() == value.as_bytes() {
+        return Ok(());
+    }
+    fs::write(path, value)
+}
+
+/// The addresses of a link, but for link-local ones. `None` if there is no such link.
+pub(crate) fn addresses_of(socket: &mut Socket, name: &str) -> Result<Option<Vec<IpNet>>> {
     check_name(name)?;
     let link = rtnl::find_link(socket, name).doing(|| format!("cannot look for link {name}"))?;
     let Some(link) = link else {
         return Ok(None);
     };
-    let all = rtnl::addresses(socket).doing(|| "cannot list addresses".to_owned())?;
-    let own = all.iter().filter(|reachable| reachable.link == link.index);
-    Ok(Some(own.map(|reachable| reachable.net).collect()))
+    let listing = || "cannot list addresses".to_owned();
+    let own = |index| index == link.index;
+    let ip = rtnl::addresses::<Ipv4Net>(socket).doing(listing)?;
+    let ip = ip.iter().filter(|a| own(a.link)).map(|a| IpNet::V4(a.net));
+    let ipv6 = rtnl::addresses::<Ipv6Net>(socket).doing(listing)?;
+    let ipv6 = ipv6
+        .iter()
+        .filter(|a| own(a.link) && !a.net.addr().is_unicast_link_local())
+        .map(|a| IpNet::V6(a.net));
+    Ok(Some(ip.chain(ipv6).collect()))
 }
 
 /// Takes an address from a link, if it has it.
-pub(crate) fn take_address(socket: &mut Socket, name: &str, address: Ipv4Net) -> Result<()> {
+pub(crate) fn take_address(socket: &mut Socket, name: &str, address: IpNet) -> Result<()> {
     let link = rtnl::find_link(socket, name).doing(|| format!("cannot look for link {name}"))?;
     let Some(link) = link else {
         return Ok(());
@@ -277,10 +403,35 @@ pub(crate) fn remove_link(socket: &mut Socket, name: &str) -> Result<bool> {
 }
 
 impl Bridge {
-    /// An address of the subnet, with its prefix.
-    pub fn container_net(&self, ip: Ipv4Addr) -> Ipv4Net {
-        // The prefix length came from a network: it is at most 32.
-        Ipv4Net::new_assert(ip, self.info.subnet.prefix_len())
+    /// A container's addresses, with the subnets' prefixes.
+    pub fn container_nets(&self, addresses: Addresses, mac: MacAddr) -> Vec<IpNet> {
+        // The prefix lengths came from networks of the addresses' families.
+        let ip = Ipv4Net::new_assert(addresses.ip, self.info.subnet.prefix_len());
+        let mut nets = vec![IpNet::V4(ip)];
+        if let (Some(ip), Some(own)) = (addresses.ipv6, self.info.ipv6) {
+            nets.push(IpNet::V6(Ipv6Net::new_assert(ip, own.prefix_len())));
+            nets.push(rtnl::link_local(mac));
+        }
+        nets
+    }
+
+    /// The bridge's own.
+    pub fn gateways(&self) -> Vec<IpAddr> {
+        let ipv6 = self.info.ipv6.map(|own| IpAddr::V6(own.addr()));
+        [IpAddr::V4(self.info.gateway)]
+            .into_iter()
+            .chain(ipv6)
+            .collect()
+    }
+
+    /// The IPv6 part of a container's place.
+    pub fn place6(&self, addresses: Addresses) -> Option<Ipv6Place> {
+        let own = self.info.ipv6?;
+        Some(Ipv6Place {
+            ip: addresses.ipv6?,
+            prefix: own.prefix_len(),
+            gateway: own.addr(),
+        })
     }
 }
 
@@ -290,30 +441,34 @@ mod tests {
 
     #[test]
     fn the_first_subnet_that_nothing_uses() {
-        let config = NetConfig::default();
-        let nets = |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect();
-        let chosen = |busy: &[&str]| free_subnet(&config, nets(busy)).unwrap().to_string();
-        assert_eq!(
-            chosen(&["0.0.0.0/0", "0.0.0.0/1", "10.0.0.0/8"]),
-            "172.17.0.1/16"
-        );
-        assert_eq!(chosen(&["172.17.200.0/24"]), "172.18.0.1/16");
-        assert_eq!(chosen(&["172.16.0.0/12"]), "192.168.0.1/20");
-        assert_eq!(
-            chosen(&["172.16.0.0/12", "192.168.1.7/24"]),
-            "192.168.16.1/20"
-        );
-        assert_eq!(
-            chosen(&["172.16.0.0/12", "192.168.0.0/16", "10.128.0.0/24"]),
-            "10.128.1.1/24"
-        );
-        assert!(matches!(
-            free_subnet(
-                &config,
-                nets(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"])
+        let pools = crate::default_pools();
+        let chosen = |busy: &[&str]| {
+            let busy: Vec<IpNet> = busy.iter().map(|t| t.parse().unwrap()).collect();
+            free_subnet(&pools, false, &busy).map(|subnet| subnet.to_string())
+        };
+        for (busy, subnet) in [
+            (
+                &["0.0.0.0/0", "0.0.0.0/1", "10.0.0.0/8"][..],
+                "172.17.0.0/16",
             ),
-            Err(Error::NoFreeSubnet)
-        ));
+            (&["172.17.200.0/24"], "172.18.0.0/16"),
+            (&["172.16.0.0/12"], "192.168.0.0/20"),
+            (&["172.16.0.0/12", "192.168.1.7/24"], "192.168.16.0/20"),
+            (
+                &["172.16.0.0/12", "192.168.0.0/16", "10.128.0.0/24"],
+                "10.128.1.0/24",
+            ),
+        ] {
+            assert_eq!(chosen(busy).as_deref(), Some(subnet));
+        }
+        assert_eq!(
+            chosen(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"]),
+            None
+        );
+        let site = crate::AddressPool::of_site([1, 2, 3, 4, 5]);
+        let busy = ["::/0", "fd01:203:405::7/128"].map(|t| t.parse().unwrap());
+        let subnet = free_subnet(&[site], true, &busy).unwrap();
+        assert_eq!(subnet.to_string(), "fd01:203:405:1::/64");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What can be chosen about a bridge network: by the operator about the default one, by whoever makes it about another.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The settings of one bridge network and of the rules that go with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +14,14 @@ pub struct NetConfig {
     pub bridge_ip: Option<Ipv4Net>,
     /// Addresses are given out of this part of the subnet only (`fixed-cidr`).
     pub fixed_cidr: Option<Ipv4Net>,
+    /// IPv6 beside IPv4; without it containers have none.
+    pub ipv6: Option<Ipv6Config>,
     /// Where the subnet comes from when nothing else says so (`default-address-pools`).
     pub pools: Vec<AddressPool>,
+    /// Subnets of other networks, whose bridges may not be there yet: none of them is chosen.
+    pub taken: Vec<IpNet>,
     pub mtu: u32,
-    /// Turn on IPv4 forwarding, without which nothing leaves the bridge (`ip-forward`).
+    /// Turn on forwarding, without which nothing leaves the bridge (`ip-forward`).
     pub ip_forward: bool,
     /// Containers reach the world under the host's address (`ip-masq`).
     pub masquerade: bool,
@@ -37,26 +41,69 @@ pub struct NetConfig {
     pub warm: usize,
 }
 
+/// What IPv6 a bridge network has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ipv6Config {
+    /// The bridge's own address with its prefix of at most 126 bits: the containers' gateway and their subnet. Without it the
+    /// subnet is chosen as IPv4's is (see [`NetConfig::bridge_ip`]).
+    pub address: Option<Ipv6Net>,
+    /// Addresses are given out of this part of the subnet only.
+    pub range: Option<Ipv6Net>,
+    /// Addresses of the subnet that no container gets.
+    pub reserved: Vec<Ipv6Addr>,
+    /// Containers reach the world under the host's address (`ip6tables`, and the network's option).
+    pub masquerade: bool,
+}
+
 /// A block of addresses that subnets of one size are cut from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressPool {
-    pub base: Ipv4Net,
+    pub base: IpNet,
     /// Prefix length of the subnets.
     pub size: u8,
 }
 
 impl AddressPool {
-    /// The subnets, in order.
-    pub fn subnets(&self) -> impl Iterator<Item = Ipv4Net> + use<> {
+    /// The subnets, in order, each with room for a gateway and a container.
+    pub fn subnets(&self) -> impl Iterator<Item = IpNet> + use<> {
         // A size that the block can't be cut into yields the block itself.
-        let size = self.size.max(self.base.prefix_len()).min(30);
+        let size = self.size.max(self.base.prefix_len());
+        let size = size.min(self.base.max_prefix_len() - 2);
         self.base.trunc().subnets(size).into_iter().flatten()
     }
+
+    /// A block of a site's own (RFC 4193), of which the five octets should be random: 65,536 subnets.
+    pub fn of_site(id: [u8; 5]) -> AddressPool {
+        let [a, b, c, d, e] = id;
+        let word = |high, low| u16::from_be_bytes([high, low]);
+        let words = [word(0xfd, a), word(b, c), word(d, e), 0, 0, 0, 0, 0];
+        AddressPool {
+            base: IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(words), 48)),
+            size: 64,
+        }
+    }
+}
+
+/// The first subnet of the pools' that is of a family and overlaps nothing busy.
+pub fn free_subnet(pools: &[AddressPool], ipv6: bool, busy: &[IpNet]) -> Option<IpNet> {
+    let family = |net: &IpNet| matches!(net, IpNet::V6(_)) == ipv6;
+    // A default route, or one of its halves, as VPNs make them, is no claim to a subnet.
+    let busy: Vec<IpNet> = busy
+        .iter()
+        .filter(|net| family(net) && net.prefix_len() > 1)
+        .map(IpNet::trunc)
+        .collect();
+    let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+    pools
+        .iter()
+        .filter(|pool| family(&pool.base))
+        .flat_map(AddressPool::subnets)
+        .find(|subnet| !busy.iter().any(|net| overlaps(subnet, net)))
 }
 
 fn pool(a: u8, b: u8, prefix: u8, size: u8) -> AddressPool {
     AddressPool {
-        base: Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), prefix),
+        base: IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), prefix)),
         size,
     }
 }
@@ -81,7 +128,9 @@ impl Default for NetConfig {
             bridge: "dhow0".to_owned(),
             bridge_ip: None,
             fixed_cidr: None,
+            ipv6: None,
             pools: default_pools(),
+            taken: Vec::new(),
             mtu: 1500,
             ip_forward: true,
             masquerade: true,
@@ -102,5 +151,7 @@ pub struct BridgeInfo {
     pub name: String,
     pub subnet: Ipv4Net,
     pub gateway: Ipv4Addr,
+    /// The bridge's IPv6 address with its prefix.
+    pub ipv6: Option<Ipv6Net>,
     pub mtu: u32,
 }

@@ -5,12 +5,12 @@
 //! ctnetlink's (`linux/netfilter/nfnetlink_conntrack.h`).
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::netlink::{
     Batch, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Refusal, Socket, attributes, errno,
 };
-use crate::nft::wire::{AF_INET, GENERIC_HEADER, attribute, nested};
+use crate::nft::wire::{Family, GENERIC_HEADER, attribute, nested};
 
 const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 const GET: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 1;
@@ -25,6 +25,8 @@ const TUPLE_IP: u16 = 1;
 const TUPLE_PROTOCOL: u16 = 2;
 const IP_SOURCE: u16 = 1;
 const IP_DESTINATION: u16 = 2;
+const IPV6_SOURCE: u16 = 3;
+const IPV6_DESTINATION: u16 = 4;
 const PROTOCOL_NUMBER: u16 = 1;
 const PROTOCOL_DESTINATION_PORT: u16 = 3;
 // net/netfilter/nf_internals.h: which parts of a tuple a filter compares.
@@ -36,13 +38,14 @@ const UDP: u8 = 17;
 /// A UDP flow: where its first packet was going, and who answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flow {
-    pub destination: Ipv4Addr,
-    pub answered_by: Ipv4Addr,
+    pub destination: IpAddr,
+    pub answered_by: IpAddr,
 }
 
-/// Forgets the UDP flows to a port that `stale` says so of. Gives how many.
+/// Forgets a family's UDP flows to a port that `stale` says so of. Gives how many.
 pub(crate) fn forget_udp(
     socket: &mut Socket,
+    family: Family,
     port: u16,
     stale: impl Fn(Flow) -> bool,
 ) -> io::Result<usize> {
@@ -66,17 +69,21 @@ pub(crate) fn forget_udp(
         }
         count += 1;
         let start = deletions.begin(DELETE, NLM_F_REQUEST | NLM_F_ACK);
-        deletions.bytes.extend_from_slice(&[AF_INET, 0, 0, 0]);
+        deletions
+            .bytes
+            .extend_from_slice(&[family.number(), 0, 0, 0]);
         attribute(&mut deletions.bytes, TUPLE_ORIGINAL | 0x8000, original);
         if let Some(id) = of(ID) {
             attribute(&mut deletions.bytes, ID, id);
         }
         deletions.finish(start);
     };
-    if let Err(refusal) = socket.dump(&request(Some(port)), &mut read) {
+    if let Err(refusal) = socket.dump(&request(family, Some(port)), &mut read) {
         // Kernels before 5.8 can't filter.
         match errno(&refusal.error) {
-            Some(libc::EINVAL | libc::EOPNOTSUPP) => socket.dump(&request(None), &mut read)?,
+            Some(libc::EINVAL | libc::EOPNOTSUPP) => {
+                socket.dump(&request(family, None), &mut read)?
+            }
             _ => return Err(refusal.error),
         }
     }
@@ -90,10 +97,10 @@ pub(crate) fn forget_udp(
     Ok(count)
 }
 
-fn request(port: Option<u16>) -> Batch {
+fn request(family: Family, port: Option<u16>) -> Batch {
     let mut batch = Batch::default();
     let start = batch.begin(GET, NLM_F_REQUEST | NLM_F_DUMP);
-    batch.bytes.extend_from_slice(&[AF_INET, 0, 0, 0]);
+    batch.bytes.extend_from_slice(&[family.number(), 0, 0, 0]);
     if let Some(port) = port {
         let bytes = &mut batch.bytes;
         nested(bytes, TUPLE_ORIGINAL, |bytes| {
@@ -118,14 +125,18 @@ fn flow(original: &[u8], reply: &[u8], port: u16) -> Option<Flow> {
         let part = attributes(tuple).find(|(k, _)| *k == kind)?.1;
         Some(attributes(part).find(|(k, _)| *k == inner)?.1)
     };
-    let address = |tuple, which| -> Option<Ipv4Addr> {
-        let octets: [u8; 4] = part(tuple, TUPLE_IP, which)?.try_into().ok()?;
+    let address = |tuple, which, which6| -> Option<IpAddr> {
+        if let Some(octets) = part(tuple, TUPLE_IP, which) {
+            let octets: [u8; 4] = octets.try_into().ok()?;
+            return Some(octets.into());
+        }
+        let octets: [u8; 16] = part(tuple, TUPLE_IP, which6)?.try_into().ok()?;
         Some(octets.into())
     };
     let udp = part(original, TUPLE_PROTOCOL, PROTOCOL_NUMBER)? == [UDP];
     let to = part(original, TUPLE_PROTOCOL, PROTOCOL_DESTINATION_PORT)? == port.to_be_bytes();
     (udp && to).then_some(Flow {
-        destination: address(original, IP_DESTINATION)?,
-        answered_by: address(reply, IP_SOURCE)?,
+        destination: address(original, IP_DESTINATION, IPV6_DESTINATION)?,
+        answered_by: address(reply, IP_SOURCE, IPV6_SOURCE)?,
     })
 }

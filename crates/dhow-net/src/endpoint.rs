@@ -1,6 +1,6 @@
 //! Endpoints: a container's place on a network, as the engine asks for it, gets it and remembers it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 use crate::mac::MacAddr;
@@ -14,6 +14,45 @@ pub struct EndpointRequest {
     pub name: String,
     pub mac: Option<MacAddr>,
     pub ip: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// The IPv6 part of an endpoint's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Place {
+    pub ip: Ipv6Addr,
+    pub prefix: u8,
+    pub gateway: Ipv6Addr,
+}
+
+/// A namespace's ways out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gateways {
+    pub ip: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// What an endpoint is reached at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Addresses {
+    pub ip: Ipv4Addr,
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    /// Those that there are.
+    pub fn each(self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.ipv6.map(IpAddr::V6);
+        std::iter::once(IpAddr::V4(self.ip)).chain(ipv6)
+    }
+
+    /// The one that packets to an address of the host's are translated to.
+    pub fn behind(self, host_ip: IpAddr) -> Option<IpAddr> {
+        match host_ip {
+            IpAddr::V4(_) => Some(self.ip.into()),
+            IpAddr::V6(_) => self.ipv6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// A container's place on the bridge. Its namespace lives as long as something holds it open; `netns` is a holder.
@@ -23,9 +62,37 @@ pub struct Endpoint {
     pub ip: Ipv4Addr,
     pub prefix: u8,
     pub gateway: Ipv4Addr,
+    pub ipv6: Option<Ipv6Place>,
     pub mac: MacAddr,
     /// The host's end of the pair, a port of the bridge. The container's is `eth0`.
     pub host_link: String,
+}
+
+impl Endpoint {
+    pub(crate) fn addresses(&self) -> Addresses {
+        Addresses {
+            ip: self.ip,
+            ipv6: self.ipv6.map(|place| place.ip),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn addresses(&self) -> Addresses {
+        Addresses {
+            ip: self.ip,
+            ipv6: self.ipv6.map(|place| place.ip),
+        }
+    }
+}
+
+impl LiveEndpoint {
+    pub(crate) fn addresses(&self) -> Addresses {
+        Addresses {
+            ip: self.ip,
+            ipv6: self.ipv6,
+        }
+    }
 }
 
 /// A container's place on a bridge, in a namespace that was there before.
@@ -34,6 +101,7 @@ pub struct Place {
     pub ip: Ipv4Addr,
     pub prefix: u8,
     pub gateway: Ipv4Addr,
+    pub ipv6: Option<Ipv6Place>,
     pub mac: MacAddr,
     /// The host's end of the pair, a port of the bridge.
     pub host_link: String,
@@ -45,6 +113,7 @@ pub struct LiveEndpoint {
     pub id: String,
     pub name: String,
     pub ip: Ipv4Addr,
+    pub ipv6: Option<Ipv6Addr>,
     pub mac: MacAddr,
     pub host_link: String,
     pub bindings: Vec<PortBinding>,
@@ -89,7 +158,8 @@ impl Protocol {
 pub struct PortRequest {
     pub protocol: Protocol,
     pub container_port: u16,
-    /// The host's address; without one, the configured default.
+    /// The host's address; without one, the configured default, and where that is every address, the host's IPv6 addresses too
+    /// for an endpoint that has one.
     pub host_ip: Option<IpAddr>,
     /// First and last host port to try; without them, a free one of the ephemeral range.
     pub host_ports: Option<(u16, u16)>,
@@ -100,14 +170,14 @@ pub struct PortRequest {
 pub struct PortBinding {
     pub protocol: Protocol,
     pub container_port: u16,
-    pub host_ip: Ipv4Addr,
+    pub host_ip: IpAddr,
     pub host_port: u16,
 }
 
 /// The ports of an endpoint, published.
 #[derive(Debug)]
 pub struct Published {
-    /// In the order of the requests.
+    /// In the order of the requests; one that names no address can have two, one of each family, with the same port.
     pub bindings: Vec<PortBinding>,
     /// As long as these are open, no other process of the host can take the ports. They are to be handed to whatever lives as
     /// long as the container does. A handful at most: many ports travel inside one socket.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::endpoint::Protocol;
 
@@ -25,8 +25,8 @@ pub enum Error {
     )]
     OthersBridge {
         bridge: String,
-        address: Ipv4Net,
-        wanted: Ipv4Net,
+        address: IpNet,
+        wanted: IpNet,
     },
 
     /// A process id that was a container's is a process of the host's by now.
@@ -39,7 +39,7 @@ pub enum Error {
     InvalidBridgeAddress(Ipv4Net),
 
     #[error("fixed-cidr {range} is not part of the bridge's subnet {subnet}")]
-    RangeOutsideSubnet { range: Ipv4Net, subnet: Ipv4Net },
+    RangeOutsideSubnet { range: IpNet, subnet: IpNet },
 
     #[error(
         "all predefined address pools have been fully subnetted: each overlaps a route or an address of this host; \
@@ -48,13 +48,27 @@ pub enum Error {
     NoFreeSubnet,
 
     #[error("Address already in use: {0}")]
-    AddressInUse(Ipv4Addr),
+    AddressInUse(IpAddr),
 
     #[error("no configured subnet contains IP address {ip}: the network's containers have {range}")]
-    AddressOutsideSubnet { ip: Ipv4Addr, range: Ipv4Net },
+    AddressOutsideSubnet { ip: IpAddr, range: IpNet },
 
-    #[error("no available IPv4 addresses on this network's address pools: all of {0} are in use")]
-    Exhausted(Ipv4Net),
+    #[error(
+        "no available {} addresses on this network's address pools: all of {range} are in use",
+        match .range { IpNet::V4(_) => "IPv4", IpNet::V6(_) => "IPv6" }
+    )]
+    Exhausted { range: IpNet },
+
+    #[error(
+        "bridge address {0} leaves no room for containers: give the gateway's address and a prefix of at most 126, as fd00::1/64"
+    )]
+    InvalidBridgeAddress6(Ipv6Net),
+
+    #[error("network {0} has no IPv6: it cannot give a container the address {1}")]
+    NoIpv6(String, std::net::Ipv6Addr),
+
+    #[error("this host's kernel has no IPv6: {0}")]
+    KernelWithoutIpv6(io::Error),
 
     #[error(
         "bridge {0} has no port left: a Linux bridge carries at most 1023 containers, those kept ready among them"
@@ -92,26 +106,28 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// In Docker's words, to which nothing is added: whose it is, is in the daemon's log.
-    #[error("Bind for {host_ip}:{ports} failed: port is already allocated")]
+    #[error("Bind for {}:{ports} failed: port is already allocated", shown(.host_ip))]
     Allocated {
-        host_ip: Ipv4Addr,
+        host_ip: IpAddr,
         ports: PortRange,
         holder: String,
     },
 
-    #[error("failed to bind host port {host_ip}:{ports}/{}: {source}", protocol.name())]
+    #[error("failed to bind host port {}:{ports}/{}: {source}", shown(.host_ip), protocol.name())]
     Bind {
-        host_ip: Ipv4Addr,
+        host_ip: IpAddr,
         ports: PortRange,
         protocol: Protocol,
         source: BindError,
     },
 
-    #[error("Bind for {host_ip}:0 failed: all ports are allocated")]
-    NoneFree { host_ip: Ipv4Addr },
+    #[error("Bind for {}:0 failed: all ports are allocated", shown(.host_ip))]
+    NoneFree { host_ip: IpAddr },
 
     #[error(
-        "cannot publish on {0}: the default bridge network has no IPv6; give an IPv4 address of the host, or none"
+        "cannot publish on {}: the container has no IPv6 address; give an IPv4 address of the host, or none, or connect it to a \
+         network with IPv6",
+        shown(.0)
     )]
     Ipv6(IpAddr),
 
@@ -123,6 +139,14 @@ pub enum PortError {
 
     #[error("cannot install the translation: {0}")]
     Rules(Box<Error>),
+}
+
+/// An address as it stands before a port.
+fn shown(ip: &IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
 }
 
 /// The system's word for why a bind failed, as Go programs print it.

@@ -20,13 +20,13 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::RecvFlags;
 use tokio::sync::oneshot;
 
-use crate::endpoint::{LiveEndpoint, PortBinding, PortRequest, Published};
+use crate::endpoint::{Addresses, LiveEndpoint, PortBinding, PortRequest, Published};
 use crate::error::{Doing, Error, PortError, Result};
 use crate::keeper::keep;
 use crate::netlink::{Batch, Socket, messages};
 use crate::nft::inspect;
 use crate::nft::ruleset::{self, BridgeRules, Forward};
-use crate::nft::wire;
+use crate::nft::wire::{self, Family};
 use crate::ports::{Ports, forwards};
 use repair::Repair;
 
@@ -39,7 +39,7 @@ const MONITOR_BUFFER: i32 = 4 << 20;
 
 pub(crate) enum Job {
     Publish {
-        endpoint: Ipv4Addr,
+        endpoint: Addresses,
         id: String,
         name: String,
         requests: Vec<PortRequest>,
@@ -54,9 +54,9 @@ pub(crate) enum Job {
     /// What one endpoint has published is another's from now on.
     Move {
         from: Ipv4Addr,
-        to: Ipv4Addr,
+        to: Addresses,
         name: String,
-        reply: oneshot::Sender<Result<()>>,
+        reply: oneshot::Sender<Result<Vec<PortBinding>>>,
     },
     /// The rules of a bridge that was added, in place of those of the same name.
     AddBridge {
@@ -114,6 +114,8 @@ pub(crate) struct Firewall {
     own_port: u32,
     monitor: Socket,
     repair: Repair,
+    /// Whether there may be a table of IPv6.
+    ipv6: bool,
     /// When the rules of bridges that are gone are removed, if there are any.
     tidy: Option<Instant>,
 }
@@ -130,7 +132,7 @@ impl Firewall {
         let monitor = monitor()?;
         let mut ports = Ports::default();
         for endpoint in live {
-            for binding in ports.adopt(endpoint.ip, &endpoint.name, &endpoint.bindings) {
+            for binding in ports.adopt(endpoint.addresses(), &endpoint.name, &endpoint.bindings) {
                 tracing::warn!(
                     container = endpoint.name,
                     port = binding.host_port,
@@ -148,8 +150,10 @@ impl Firewall {
             own_port,
             monitor,
             repair: Repair::default(),
+            ipv6: false,
             tidy: None,
         };
+        firewall.forget_ipv6();
         firewall.replace()?;
         firewall.warn_of_others();
         Ok(firewall)
@@ -248,7 +252,9 @@ impl Firewall {
     }
 
     fn stop(&mut self, remove_table: bool) {
-        if remove_table && let Err(error) = self.commit(&ruleset::remove(&self.table)) {
+        if remove_table
+            && let Err(error) = self.commit(&ruleset::remove(&self.table, self.families()))
+        {
             tracing::warn!(table = self.table, %error, "cannot remove the table");
         }
     }
@@ -271,6 +277,7 @@ impl Firewall {
                         });
                 if let Err(Ok(published)) = reply.send(result) {
                     // Nobody waits any more. Nobody could say when the ports are free again, either.
+                    let endpoint = endpoint.ip;
                     if let Err(error) = self.unpublish(endpoint, Some(&published.bindings)) {
                         tracing::warn!(%endpoint, %error, "cannot take back published ports");
                     }
@@ -309,21 +316,21 @@ impl Firewall {
 
     fn publish(
         &mut self,
-        endpoint: Ipv4Addr,
+        endpoint: Addresses,
         name: &str,
         requests: &[PortRequest],
     ) -> Result<Published, PortError> {
-        let chosen = self.ports.choose(requests, self.publish_ip)?;
+        let chosen = self.ports.choose(requests, endpoint, self.publish_ip)?;
         let holders = chosen
             .holders
             .finish()
             .doing(|| "cannot keep the ports bound".to_owned())
             .map_err(|error| PortError::Rules(Box::new(error)))?;
-        let before = forwards(endpoint, &self.ports.of(endpoint));
+        let before = forwards(endpoint, &self.ports.of(endpoint.ip));
         self.ports.enter(endpoint, name, &chosen.bindings);
-        let after = forwards(endpoint, &self.ports.of(endpoint));
+        let after = forwards(endpoint, &self.ports.of(endpoint.ip));
         if let Err(error) = self.change(&before, &after) {
-            self.ports.leave(endpoint, &chosen.bindings);
+            self.ports.leave(endpoint.ip, &chosen.bindings);
             return Err(PortError::Rules(Box::new(error)));
         }
         self.forget_flows(endpoint, &chosen.bindings, true);
@@ -335,6 +342,7 @@ impl Firewall {
 
     fn unpublish(&mut self, endpoint: Ipv4Addr, bindings: Option<&[PortBinding]>) -> Result<()> {
         let own = self.ports.of(endpoint);
+        let addresses = self.ports.addresses(endpoint);
         let gone: Vec<PortBinding> = match bindings {
             None => own.clone(),
             Some(bindings) => bindings
@@ -347,9 +355,9 @@ impl Firewall {
             return Ok(());
         }
         self.ports.leave(endpoint, &gone);
-        let after = forwards(endpoint, &self.ports.of(endpoint));
-        self.change(&forwards(endpoint, &own), &after)?;
-        self.forget_flows(endpoint, &gone, false);
+        let after = forwards(addresses, &self.ports.of(endpoint));
+        self.change(&forwards(addresses, &own), &after)?;
+        self.forget_flows(addresses, &gone, false);
         Ok(())
     }
 
@@ -358,9 +366,11 @@ impl Firewall {
         self.bridges.retain(|bridge| bridge.name != rules.name);
         // Rules about the subnet of one that is gone would be rules about this one's, if it has the same.
         let new = self.bridges.len() == before && self.tidy.is_none();
-        let batch = ruleset::add_bridge(&self.table, &rules);
+        let families = self.families();
+        let batch = ruleset::add_bridge(&self.table, families, &rules);
         self.bridges.push(rules);
-        if new {
+        // The first with IPv6 needs a table.
+        if new && families == self.families() {
             match self.commit(&batch) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
@@ -371,17 +381,42 @@ impl Firewall {
         self.replace()
     }
 
-    fn move_ports(&mut self, from: Ipv4Addr, to: Ipv4Addr, name: &str) -> Result<()> {
+    /// Gives what the heir has then.
+    fn move_ports(
+        &mut self,
+        from: Ipv4Addr,
+        to: Addresses,
+        name: &str,
+    ) -> Result<Vec<PortBinding>> {
         let moved = self.ports.of(from);
-        let before: Vec<Forward> = [from, to]
-            .into_iter()
-            .flat_map(|ip| forwards(ip, &self.ports.of(ip)))
+        let (from, own) = (self.ports.addresses(from), self.ports.of(to.ip));
+        let mut before = forwards(from, &moved);
+        before.extend(forwards(to, &own));
+        self.ports.leave(from.ip, &moved);
+        let taken: Vec<PortBinding> = moved
+            .iter()
+            .filter(|binding| to.behind(binding.host_ip).is_some())
+            .copied()
             .collect();
-        self.ports.leave(from, &moved);
-        self.ports.enter(to, name, &moved);
-        self.change(&before, &forwards(to, &self.ports.of(to)))?;
+        self.ports.enter(to, name, &taken);
+        let now = self.ports.of(to.ip);
+        self.change(&before, &forwards(to, &now))?;
         self.forget_flows(from, &moved, false);
-        Ok(())
+        Ok(now)
+    }
+
+    fn families(&self) -> &'static [Family] {
+        ruleset::families(&self.bridges)
+    }
+
+    /// Removes the table of IPv6 that an earlier daemon may have left, unless it is wanted. A kernel without that family has none.
+    fn forget_ipv6(&mut self) {
+        if self.families().contains(&Family::Ip6) {
+            return;
+        }
+        if let Err(error) = self.commit(&ruleset::remove(&self.table, &[Family::Ip6])) {
+            tracing::debug!(%error, "no tables of IPv6");
+        }
     }
 
     /// Changes an endpoint's entries. Where that fails, as when somebody flushed the table just now, the whole is put in place.
@@ -399,8 +434,10 @@ impl Firewall {
     }
 
     fn replace(&mut self) -> Result<()> {
-        let batch = ruleset::replace(&self.table, &self.bridges, &self.ports.forwards());
+        let forwards = self.ports.forwards();
+        let batch = ruleset::replace(&self.table, &self.bridges, &forwards, self.ipv6);
         self.commit(&batch)?;
+        self.ipv6 = self.families().contains(&Family::Ip6);
         self.tidy = None;
         Ok(())
     }
@@ -413,20 +450,22 @@ impl Firewall {
         self.socket
             .transact(batch, |_| {})
             .map_err(io::Error::from)
-            .doing(|| format!("cannot change the nf_tables table ip {}", self.table))
+            .doing(|| format!("cannot change the nf_tables table {}", self.table))
     }
 
     /// Reads what has changed in the rules, and asks for a repair if another program changed ours.
     fn watch(&mut self) {
+        let families = self.families();
         let mut touched = false;
         loop {
             match self.monitor.receive(RecvFlags::DONTWAIT) {
                 Ok(None) => break,
                 Ok(Some(datagram)) => {
                     touched |= messages(datagram).any(|message| {
+                        let family = inspect::family_of_table(message.payload, &self.table);
                         message.port != self.own_port
                             && wire::kind(message.kind).is_some()
-                            && inspect::names_table(message.payload, &self.table)
+                            && family.is_some_and(|family| families.contains(&family))
                     });
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -467,15 +506,18 @@ impl Firewall {
 
     /// Whether the table has as many rules and entries as it should.
     fn is_intact(&mut self) -> io::Result<bool> {
-        let (socket, table) = (&mut self.socket, &self.table);
-        if inspect::count_rules(socket, table)? != ruleset::rule_count(&self.bridges) {
-            return Ok(false);
-        }
         let all = self.ports.forwards();
-        for map in ruleset::MAPS {
-            let expected = ruleset::element_count(map, &all);
-            if inspect::count_elements(socket, table, map.name)? != expected {
+        let (socket, table) = (&mut self.socket, &self.table);
+        for family in ruleset::families(&self.bridges) {
+            let expected = ruleset::rule_count(*family, &self.bridges);
+            if inspect::count_rules(socket, *family, table)? != expected {
                 return Ok(false);
+            }
+            for map in ruleset::maps_of(*family) {
+                let expected = ruleset::element_count(*family, map, &all);
+                if inspect::count_elements(socket, *family, table, map.name)? != expected {
+                    return Ok(false);
+                }
             }
         }
         Ok(true)

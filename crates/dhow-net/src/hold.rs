@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -23,15 +23,19 @@ const LOOSE: usize = 16;
 const LISTEN_ATTEMPTS: u32 = 16;
 
 /// Binds a host port. `None` where the kernel has no sockets of the protocol: then no other process can have one either.
-pub(crate) fn hold(protocol: Protocol, ip: Ipv4Addr, port: u16) -> io::Result<Option<OwnedFd>> {
-    let address = SocketAddrV4::new(ip, port);
+pub(crate) fn hold(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<Option<OwnedFd>> {
+    let address = SocketAddr::new(ip, port);
     let socket = |kind, protocol| {
-        rustix::net::socket_with(
-            AddressFamily::INET,
-            kind,
-            SocketFlags::CLOEXEC,
-            Some(protocol),
-        )
+        let family = match ip {
+            IpAddr::V4(_) => AddressFamily::INET,
+            IpAddr::V6(_) => AddressFamily::INET6,
+        };
+        let fd = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(protocol))?;
+        if ip.is_ipv6() {
+            // The port of the other family is another port.
+            sockopt::set_ipv6_v6only(&fd, true)?;
+        }
+        Ok::<_, Errno>(fd)
     };
     match protocol {
         Protocol::Tcp => {
@@ -159,7 +163,7 @@ impl Holders {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, TcpListener, UdpSocket};
 
     use rustix::thread::UnshareFlags;
 
@@ -195,11 +199,11 @@ mod tests {
     #[test]
     fn a_held_tcp_port_is_taken_for_all() {
         let port = free_port();
-        let held = soon(|| hold(Protocol::Tcp, LOCAL, port)).unwrap();
+        let held = soon(|| hold(Protocol::Tcp, LOCAL.into(), port)).unwrap();
         // The standard library's listeners set SO_REUSEADDR.
         assert!(in_use(&TcpListener::bind((LOCAL, port))));
         assert!(in_use(&TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))));
-        assert!(in_use(&hold(Protocol::Tcp, LOCAL, port)));
+        assert!(in_use(&hold(Protocol::Tcp, LOCAL.into(), port)));
         drop(held);
         soon(|| TcpListener::bind((LOCAL, port)));
     }
@@ -208,7 +212,7 @@ mod tests {
     fn a_port_with_a_listener_cannot_be_held() {
         let listener = TcpListener::bind((LOCAL, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(in_use(&hold(Protocol::Tcp, LOCAL, port)));
+        assert!(in_use(&hold(Protocol::Tcp, LOCAL.into(), port)));
     }
 
     #[test]
@@ -224,7 +228,7 @@ mod tests {
                     let start = start.clone();
                     std::thread::spawn(move || {
                         start.wait();
-                        hold(Protocol::Tcp, Ipv4Addr::UNSPECIFIED, port)
+                        hold(Protocol::Tcp, Ipv4Addr::UNSPECIFIED.into(), port)
                     })
                 });
                 let results = racers.map(|racer| racer.join().unwrap());
@@ -242,7 +246,7 @@ mod tests {
         let fd = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         sockopt::set_socket_reuseaddr(&fd, true).unwrap();
         rustix::net::bind(&fd, &address).unwrap();
-        let _held = soon(|| hold(Protocol::Tcp, LOCAL, address.port())).unwrap();
+        let _held = soon(|| hold(Protocol::Tcp, LOCAL.into(), address.port())).unwrap();
         assert_eq!(rustix::net::listen(&fd, 1), Err(Errno::ADDRINUSE));
     }
 
@@ -256,16 +260,16 @@ mod tests {
         drop(server);
         drop(client);
         drop(listener);
-        soon(|| hold(Protocol::Tcp, LOCAL, address.port())).unwrap();
+        soon(|| hold(Protocol::Tcp, LOCAL.into(), address.port())).unwrap();
     }
 
     #[test]
     fn a_held_udp_port_is_taken() {
         let held = UdpSocket::bind((LOCAL, 0)).unwrap();
         let port = held.local_addr().unwrap().port();
-        assert!(in_use(&hold(Protocol::Udp, LOCAL, port)));
+        assert!(in_use(&hold(Protocol::Udp, LOCAL.into(), port)));
         drop(held);
-        let _held = soon(|| hold(Protocol::Udp, LOCAL, port)).unwrap();
+        let _held = soon(|| hold(Protocol::Udp, LOCAL.into(), port)).unwrap();
         assert!(in_use(&UdpSocket::bind((LOCAL, port))));
     }
 
@@ -275,7 +279,7 @@ mod tests {
         let mut ports = Vec::new();
         for _ in 0..40 {
             let port = free_port();
-            if let Some(fd) = soon(|| hold(Protocol::Tcp, LOCAL, port)) {
+            if let Some(fd) = soon(|| hold(Protocol::Tcp, LOCAL.into(), port)) {
                 holders.push(fd).unwrap();
                 ports.push(port);
             }
@@ -289,6 +293,20 @@ mod tests {
         // The queue of a closed socket is emptied before close returns.
         for port in ports {
             soon(|| TcpListener::bind((LOCAL, port)));
+        }
+    }
+
+    #[test]
+    fn each_family_has_its_ports() {
+        let port = free_port();
+        let six = Ipv6Addr::UNSPECIFIED;
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let both = || {
+                let ip = hold(protocol, Ipv4Addr::UNSPECIFIED.into(), port)?;
+                Ok((ip, hold(protocol, six.into(), port)?))
+            };
+            let _held = soon(both);
+            assert!(in_use(&hold(protocol, six.into(), port)));
         }
     }
 }

@@ -5,86 +5,155 @@
 //! caches and connection tracking have forgotten its last holder by then.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::error::{Error, Result};
 
-/// The taken addresses are a set rather than a bitmap: a /8 costs what its containers cost, not two megabytes.
-#[derive(Debug)]
-pub struct Ipam {
-    subnet: Ipv4Net,
-    range: Ipv4Net,
-    gateway: Ipv4Addr,
-    taken: HashSet<Ipv4Addr>,
-    first: u32,
-    last: u32,
-    next: u32,
+/// An address of either family, as a number.
+pub(crate) trait Address: Copy + Eq + Hash + Display + Into<IpAddr> {
+    type Net: Copy + Into<IpNet>;
+
+    fn number(self) -> u128;
+    /// The number is that of an address of the family.
+    fn from_number(number: u128) -> Self;
+    /// First and last address of a network.
+    fn bounds(net: Self::Net) -> (Self, Self);
+    /// The first and the last that a host can have: the network's own is no host's, nor is IPv4's broadcast address.
+    fn hosts(net: Self::Net) -> (u128, u128);
 }
 
-impl Ipam {
+impl Address for Ipv4Addr {
+    type Net = Ipv4Net;
+
+    fn number(self) -> u128 {
+        u32::from(self).into()
+    }
+
+    fn from_number(number: u128) -> Self {
+        // It came from one of 32 bits.
+        Ipv4Addr::from(number as u32)
+    }
+
+    fn bounds(net: Ipv4Net) -> (Self, Self) {
+        (net.network(), net.broadcast())
+    }
+
+    fn hosts(net: Ipv4Net) -> (u128, u128) {
+        let (first, last) = Self::bounds(net);
+        (first.number() + 1, last.number().saturating_sub(1))
+    }
+}
+
+impl Address for Ipv6Addr {
+    type Net = Ipv6Net;
+
+    fn number(self) -> u128 {
+        self.into()
+    }
+
+    fn from_number(number: u128) -> Self {
+        number.into()
+    }
+
+    fn bounds(net: Ipv6Net) -> (Self, Self) {
+        (net.network(), net.broadcast())
+    }
+
+    fn hosts(net: Ipv6Net) -> (u128, u128) {
+        // The first is that of all routers (RFC 4291, 2.6.1).
+        let (first, last) = Self::bounds(net);
+        (first.number().saturating_add(1), last.number())
+    }
+}
+
+/// The taken addresses are a set rather than a bitmap: a /8 costs what its containers cost, not two megabytes.
+#[derive(Debug)]
+pub struct Ipam<A: Address> {
+    subnet: A::Net,
+    range: A::Net,
+    gateway: A,
+    taken: HashSet<A>,
+    first: u128,
+    last: u128,
+    next: u128,
+}
+
+impl<A: Address> Ipam<A> {
     /// Addresses of `range`, which is the subnet or a part of it.
-    pub fn new(subnet: Ipv4Net, range: Option<Ipv4Net>, gateway: Ipv4Addr) -> Result<Self> {
-        let subnet = subnet.trunc();
-        let range = range.unwrap_or(subnet).trunc();
-        if !subnet.contains(&range) {
-            return Err(Error::RangeOutsideSubnet { range, subnet });
+    pub fn new(subnet: A::Net, range: Option<A::Net>, gateway: A) -> Result<Self> {
+        let range = range.unwrap_or(subnet);
+        let (usable_first, usable_last) = A::hosts(subnet);
+        let (range_first, range_last) = A::bounds(range);
+        let (lowest, highest) = A::bounds(subnet);
+        if range_first.number() < lowest.number() || range_last.number() > highest.number() {
+            return Err(Error::RangeOutsideSubnet {
+                range: range.into().trunc(),
+                subnet: subnet.into().trunc(),
+            });
         }
-        let first = u32::from(range.network()).max(u32::from(subnet.network()) + 1);
-        let last = u32::from(range.broadcast()).min(u32::from(subnet.broadcast()) - 1);
+        let first = usable_first.max(range_first.number());
         Ok(Ipam {
             subnet,
             range,
             gateway,
             taken: HashSet::new(),
             first,
-            last,
+            last: usable_last.min(range_last.number()),
             next: first,
         })
     }
 
     /// The next free address.
-    pub fn allocate(&mut self) -> Result<Ipv4Addr> {
-        let span = u64::from(self.last) - u64::from(self.first) + 1;
-        for step in 0..span {
-            // Both operands fit: the offset is less than the span, which is at most the size of the address space.
-            let offset = (u64::from(self.next - self.first) + step) % span;
-            let number = self.first + offset as u32;
-            let ip = Ipv4Addr::from(number);
+    pub fn allocate(&mut self) -> Result<A> {
+        let exhausted = || Error::Exhausted {
+            range: self.range.into().trunc(),
+        };
+        if self.first > self.last {
+            return Err(exhausted());
+        }
+        let start = self.next;
+        let mut number = start;
+        // One of as many as are taken, the gateway and one more, is free, or none is.
+        loop {
+            let ip = A::from_number(number);
+            let next = match number == self.last {
+                true => self.first,
+                false => number + 1,
+            };
             if ip != self.gateway && self.taken.insert(ip) {
-                self.next = if number == self.last {
-                    self.first
-                } else {
-                    number + 1
-                };
+                self.next = next;
                 return Ok(ip);
             }
+            if next == start {
+                return Err(exhausted());
+            }
+            number = next;
         }
-        Err(Error::Exhausted(self.range))
     }
 
     /// Just this address. It may lie outside the range that others come from, not outside the subnet.
-    pub fn claim(&mut self, ip: Ipv4Addr) -> Result<()> {
-        let usable = self.subnet.contains(&ip)
-            && ip != self.subnet.network()
-            && ip != self.subnet.broadcast();
-        if !usable {
+    pub fn claim(&mut self, ip: A) -> Result<()> {
+        let (first, last) = A::hosts(self.subnet);
+        if !(first..=last).contains(&ip.number()) {
             return Err(Error::AddressOutsideSubnet {
-                ip,
-                range: self.subnet,
+                ip: ip.into(),
+                range: self.subnet.into().trunc(),
             });
         }
         if ip == self.gateway || !self.taken.insert(ip) {
-            return Err(Error::AddressInUse(ip));
+            return Err(Error::AddressInUse(ip.into()));
         }
         Ok(())
     }
 
     /// Takes an address over from an earlier daemon, and goes on after it.
-    pub fn adopt(&mut self, ip: Ipv4Addr) -> Result<()> {
+    pub fn adopt(&mut self, ip: A) -> Result<()> {
         self.claim(ip)?;
-        let number = u32::from(ip);
+        let number = ip.number();
         if (self.next..self.last).contains(&number) {
             self.next = number + 1;
         }
@@ -92,7 +161,7 @@ impl Ipam {
     }
 
     /// Gives an address back. Giving back a free one changes nothing.
-    pub fn release(&mut self, ip: Ipv4Addr) {
+    pub fn release(&mut self, ip: A) {
         self.taken.remove(&ip);
     }
 }
@@ -105,7 +174,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn ipam(subnet: &str, range: Option<&str>) -> Ipam {
+    fn ipam(subnet: &str, range: Option<&str>) -> Ipam<Ipv4Addr> {
         let subnet: Ipv4Net = subnet.parse().unwrap();
         Ipam::new(
             subnet,
@@ -173,5 +242,31 @@ mod tests {
         assert_eq!(ipam.allocate().unwrap(), ip("10.0.0.2"));
         ipam.adopt(ip("10.255.255.254")).unwrap();
         assert_eq!(ipam.allocate().unwrap(), ip("10.0.0.3"));
+    }
+
+    #[test]
+    fn of_the_other_family() {
+        let subnet: Ipv6Net = "fd00:1::/64".parse().unwrap();
+        let six = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let mut ipam = Ipam::new(subnet, None, six("fd00:1::1")).unwrap();
+        assert_eq!(ipam.allocate().unwrap(), six("fd00:1::2"));
+        ipam.claim(six("fd00:1::3")).unwrap();
+        assert_eq!(ipam.allocate().unwrap(), six("fd00:1::4"));
+        ipam.claim(six("fd00:1::ffff:ffff:ffff:ffff")).unwrap();
+        for outside in ["fd00:1::", "fd00:2::5"] {
+            assert!(ipam.claim(six(outside)).is_err(), "{outside}");
+        }
+        // A range at the very end of all addresses.
+        let all: Ipv6Net = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126"
+            .parse()
+            .unwrap();
+        let mut ipam =
+            Ipam::new(all, None, six("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd")).unwrap();
+        assert!(ipam.allocate().is_ok() && ipam.allocate().is_ok());
+        assert_eq!(
+            ipam.allocate().unwrap_err().to_string(),
+            "no available IPv6 addresses on this network's address pools: all of \
+             ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126 are in use"
+        );
     }
 }

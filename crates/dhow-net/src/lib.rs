@@ -26,11 +26,12 @@ mod rtnl;
 mod sandbox;
 mod warm;
 
-pub use config::{AddressPool, BridgeInfo, NetConfig, default_pools};
+pub use config::{AddressPool, BridgeInfo, Ipv6Config, NetConfig, default_pools, free_subnet};
 pub use endpoint::{
-    Endpoint, EndpointRequest, LiveEndpoint, Place, PortBinding, PortRequest, Protocol, Published,
+    Endpoint, EndpointRequest, Gateways, Ipv6Place, LiveEndpoint, Place, PortBinding, PortRequest,
+    Protocol, Published,
 };
 pub use error::{BindError, Error, PortError, PortRange, Result};
-pub use ipnet::Ipv4Net;
+pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use mac::{InvalidMac, MacAddr};
 pub use network::Network;

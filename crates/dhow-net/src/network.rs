@@ -12,21 +12,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio::sync::oneshot;
 
 use crate::bridge::{self, Bridge};
 use crate::config::{BridgeInfo, NetConfig};
 use crate::dns;
 use crate::endpoint::{
-    Endpoint, EndpointRequest, LiveEndpoint, Place, PortBinding, PortRequest, Published,
+    Addresses, Endpoint, EndpointRequest, Gateways, LiveEndpoint, Place, PortBinding, PortRequest,
+    Published,
 };
 use crate::error::{Doing, Error, Result};
 use crate::firewall::{self, Firewall};
 use crate::ipam::Ipam;
 use crate::nft::ruleset::BridgeRules;
 use crate::sandbox::Maker;
-use crate::warm::{Sandboxes, Wish};
+use crate::warm::{Pool, Sandboxes, Wish};
 
 /// How many names a link in a namespace is tried with, should a container have made some of its own.
 const LINK_NAMES: u32 = 16;
@@ -53,6 +54,7 @@ struct Inner {
 struct Entered {
     id: String,
     name: String,
+    addresses: Addresses,
     host_link: String,
     /// Whether the firewall may know it.
     published: bool,
@@ -97,7 +99,8 @@ impl Network {
     pub async fn add(&self, config: NetConfig) -> Result<Network> {
         // What is wrong with the addresses is found before there is a bridge.
         if let Some(address) = config.bridge_ip {
-            ipam(address.trunc(), address.addr(), &config)?;
+            let ipv6 = config.ipv6.as_ref().and_then(|six| six.address);
+            pool(address, ipv6, &config)?;
         }
         let made = config.clone();
         let bridge = self
@@ -139,8 +142,8 @@ impl Network {
         Ok(())
     }
 
-    /// The IPv4 addresses of a link of the host's, with their prefixes. `None` if there is no such link.
-    pub async fn addresses_of(&self, link: String) -> Result<Option<Vec<Ipv4Net>>> {
+    /// The addresses of a link of the host's, with their prefixes, but for link-local ones. `None` if there is no such link.
+    pub async fn addresses_of(&self, link: String) -> Result<Option<Vec<IpNet>>> {
         let worker = &self.inner.worker;
         worker
             .with_maker(move |maker| maker.addresses_of(&link))
@@ -148,7 +151,7 @@ impl Network {
     }
 
     /// Takes an address from a link of the host's. One that it hasn't is passed over.
-    pub async fn take_address(&self, link: String, address: Ipv4Net) -> Result<()> {
+    pub async fn take_address(&self, link: String, address: IpNet) -> Result<()> {
         let worker = &self.inner.worker;
         worker
             .with_maker(move |maker| maker.take_address(&link, address))
@@ -156,7 +159,7 @@ impl Network {
     }
 
     /// The networks that the host has a way to, but for its default routes.
-    pub async fn reachable(&self) -> Result<Vec<Ipv4Net>> {
+    pub async fn reachable(&self) -> Result<Vec<IpNet>> {
         let worker = &self.inner.worker;
         worker.with_maker(|maker| maker.reachable()).await
     }
@@ -174,28 +177,38 @@ impl Network {
     ///
     /// Cancel safe: an endpoint that isn't received is not entered.
     pub async fn connect(&self, request: EndpointRequest) -> Result<Endpoint> {
-        if let Some(mac) = request.mac.filter(|mac| !mac.is_usable()) {
-            return Err(Error::UnusableMac(mac));
-        }
-        let wish = Wish {
-            mac: request.mac,
-            ip: request.ip,
-        };
+        let wish = self.wish(&request)?;
         let sandboxes = &self.inner.sandboxes;
         let endpoint = match sandboxes.take_warm(wish) {
             Some(endpoint) => endpoint,
             None => sandboxes.make(wish).await?.take().ok_or(Error::Closed)?,
         };
-        self.enter(endpoint.ip, request, &endpoint.host_link);
+        self.enter(endpoint.addresses(), request, &endpoint.host_link);
         Ok(endpoint)
     }
 
-    fn enter(&self, ip: Ipv4Addr, request: EndpointRequest, host_link: &str) {
+    fn wish(&self, request: &EndpointRequest) -> Result<Wish> {
+        if let Some(mac) = request.mac.filter(|mac| !mac.is_usable()) {
+            return Err(Error::UnusableMac(mac));
+        }
+        let info = &self.inner.info;
+        if let Some(ip) = request.ipv6.filter(|_| info.ipv6.is_none()) {
+            return Err(Error::NoIpv6(info.name.clone(), ip));
+        }
+        Ok(Wish {
+            mac: request.mac,
+            ip: request.ip,
+            ipv6: request.ipv6,
+        })
+    }
+
+    fn enter(&self, addresses: Addresses, request: EndpointRequest, host_link: &str) {
         self.entered().insert(
-            ip,
+            addresses.ip,
             Entered {
                 id: request.id,
                 name: request.name,
+                addresses,
                 host_link: host_link.to_owned(),
                 published: false,
             },
@@ -203,7 +216,7 @@ impl Network {
     }
 
     /// A link to this network in a namespace that is there: `eth` and the first number from `number` on that is free, which is
-    /// given beside the place. The way out is set by [`Network::set_gateway`].
+    /// given beside the place. The ways out are set by [`Network::set_gateways`].
     ///
     /// Cancel safe, as [`Network::connect`].
     pub async fn join(
@@ -212,13 +225,7 @@ impl Network {
         number: u32,
         request: EndpointRequest,
     ) -> Result<(Place, u32)> {
-        if let Some(mac) = request.mac.filter(|mac| !mac.is_usable()) {
-            return Err(Error::UnusableMac(mac));
-        }
-        let wish = Wish {
-            mac: request.mac,
-            ip: request.ip,
-        };
+        let wish = self.wish(&request)?;
         let network = self.clone();
         let (joined, number) = self
             .inner
@@ -235,15 +242,15 @@ impl Network {
             })
             .await?;
         let place = joined.take().ok_or(Error::Closed)?;
-        self.enter(place.ip, request, &place.host_link);
+        self.enter(place.addresses(), request, &place.host_link);
         Ok((place, number))
     }
 
-    /// The namespace's way out, in place of the one that it has; none without an address.
-    pub async fn set_gateway(&self, netns: OwnedFd, gateway: Option<Ipv4Addr>) -> Result<()> {
+    /// The namespace's ways out, in place of those that it has.
+    pub async fn set_gateways(&self, netns: OwnedFd, gateways: Gateways) -> Result<()> {
         self.inner
             .worker
-            .with_maker(move |maker| maker.set_default_route(netns.as_fd(), gateway))
+            .with_maker(move |maker| maker.set_default_routes(netns.as_fd(), gateways))
             .await
     }
 
@@ -281,11 +288,11 @@ impl Network {
     ///
     /// Cancel safe: `disconnect` takes back what a cancelled call published.
     pub async fn publish(&self, ip: Ipv4Addr, requests: &[PortRequest]) -> Result<Published> {
-        let (id, name) = {
+        let (id, name, endpoint) = {
             let mut endpoints = self.entered();
             let entered = endpoints.get_mut(&ip).ok_or(Error::UnknownEndpoint(ip))?;
             entered.published |= !requests.is_empty();
-            (entered.id.clone(), entered.name.clone())
+            (entered.id.clone(), entered.name.clone(), entered.addresses)
         };
         if requests.is_empty() {
             return Ok(Published {
@@ -295,7 +302,7 @@ impl Network {
         }
         let requests = requests.to_vec();
         self.ask_firewall(|reply| firewall::Job::Publish {
-            endpoint: ip,
+            endpoint,
             id,
             name,
             requests,
@@ -315,13 +322,14 @@ impl Network {
         .await
     }
 
-    /// What the endpoint `from`, of this network or another, has published is from now on `to`'s, which is this network's.
-    pub async fn take_ports(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<()> {
-        let name = {
+    /// What the endpoint `from`, of this network or another, has published is from now on `to`'s, which is this network's. Gives
+    /// what that has then: where it has no IPv6, what was published on the host's IPv6 addresses is no more.
+    pub async fn take_ports(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<Vec<PortBinding>> {
+        let (name, to) = {
             let mut endpoints = self.entered();
             let entered = endpoints.get_mut(&to).ok_or(Error::UnknownEndpoint(to))?;
             entered.published = true;
-            entered.name.clone()
+            (entered.name.clone(), entered.addresses)
         };
         self.ask_firewall(|reply| firewall::Job::Move {
             from,
@@ -351,7 +359,7 @@ impl Network {
         // next holder is in the firewall's queue behind this.
         let _release = ReleaseOnDrop {
             sandboxes: &self.inner.sandboxes,
-            ip,
+            addresses: entered.addresses,
             host_link: entered.host_link,
         };
         if !entered.published {
@@ -453,20 +461,20 @@ impl Drop for Joined {
             if let Err(error) = maker.remove_link(&place.host_link) {
                 tracing::warn!(%error, "a link that nobody wants stays");
             }
-            sandboxes.release(place.ip, &place.host_link);
+            sandboxes.release(place.addresses(), &place.host_link);
         });
     }
 }
 
 struct ReleaseOnDrop<'a> {
     sandboxes: &'a Sandboxes,
-    ip: Ipv4Addr,
+    addresses: Addresses,
     host_link: String,
 }
 
 impl Drop for ReleaseOnDrop<'_> {
     fn drop(&mut self) {
-        self.sandboxes.release(self.ip, &self.host_link);
+        self.sandboxes.release(self.addresses, &self.host_link);
     }
 }
 
@@ -485,11 +493,11 @@ fn another(
     bridge: Bridge,
     live: &[LiveEndpoint],
 ) -> Result<Network> {
-    let (ipam, endpoints) = addresses(&bridge.info, config, live)?;
+    let (pool, endpoints) = addresses(&bridge.info, config, live)?;
     Ok(Network {
         inner: Arc::new(Inner {
             info: bridge.info.clone(),
-            sandboxes: Sandboxes::new(bridge, 0, ipam),
+            sandboxes: Sandboxes::new(bridge, 0, pool),
             worker: Arc::clone(&first.inner.worker),
             firewall: first.inner.firewall.clone(),
             endpoints: Mutex::new(endpoints),
@@ -499,12 +507,21 @@ fn another(
     })
 }
 
-fn ipam(subnet: Ipv4Net, gateway: Ipv4Addr, config: &NetConfig) -> Result<Ipam> {
-    let mut ipam = Ipam::new(subnet, config.fixed_cidr, gateway)?;
-    for ip in &config.reserved {
-        ipam.claim(*ip)?;
+/// The addresses of a bridge, whose own are given.
+fn pool(own: Ipv4Net, own6: Option<Ipv6Net>, config: &NetConfig) -> Result<Pool> {
+    let mut ip = Ipam::new(own.trunc(), config.fixed_cidr, own.addr())?;
+    for reserved in &config.reserved {
+        ip.claim(*reserved)?;
     }
-    Ok(ipam)
+    let (Some(six), Some(own6)) = (&config.ipv6, own6) else {
+        return Ok(Pool { ip, ipv6: None });
+    };
+    let mut ipv6 = Ipam::new(own6.trunc(), six.range, own6.addr())?;
+    for reserved in &six.reserved {
+        ipv6.claim(*reserved)?;
+    }
+    let ipv6 = Some(ipv6);
+    Ok(Pool { ip, ipv6 })
 }
 
 /// Those of a bridge, with what is taken already.
@@ -512,11 +529,18 @@ fn addresses(
     info: &BridgeInfo,
     config: &NetConfig,
     live: &[LiveEndpoint],
-) -> Result<(Ipam, HashMap<Ipv4Addr, Entered>)> {
-    let mut ipam = ipam(info.subnet, info.gateway, config)?;
+) -> Result<(Pool, HashMap<Ipv4Addr, Entered>)> {
+    let own = Ipv4Net::new(info.gateway, info.subnet.prefix_len())
+        .map_err(|_| Error::InvalidBridgeAddress(info.subnet))?;
+    let mut pool = pool(own, info.ipv6, config)?;
     let mut endpoints = HashMap::new();
     for endpoint in live {
-        if let Err(error) = ipam.adopt(endpoint.ip) {
+        let ip = pool.ip.adopt(endpoint.ip);
+        let ipv6 = match (&mut pool.ipv6, endpoint.ipv6) {
+            (Some(pool), Some(ip)) => pool.adopt(ip),
+            _ => Ok(()),
+        };
+        for error in [ip, ipv6].into_iter().filter_map(Result::err) {
             tracing::warn!(container = endpoint.name, %error, "cannot take over a live container's address");
         }
         endpoints.insert(
@@ -524,19 +548,22 @@ fn addresses(
             Entered {
                 id: endpoint.id.clone(),
                 name: endpoint.name.clone(),
+                addresses: endpoint.addresses(),
                 host_link: endpoint.host_link.clone(),
                 published: !endpoint.bindings.is_empty(),
             },
         );
     }
-    Ok((ipam, endpoints))
+    Ok((pool, endpoints))
 }
 
 fn rules(info: &BridgeInfo, config: &NetConfig) -> BridgeRules {
     BridgeRules {
         name: info.name.clone(),
         subnet: info.subnet,
+        subnet6: info.ipv6.map(|own| own.trunc()),
         masquerade: config.masquerade,
+        masquerade6: config.ipv6.as_ref().is_some_and(|six| six.masquerade),
         icc: config.icc,
         internal: config.internal,
     }
@@ -568,7 +595,7 @@ fn open(
 ) -> Result<(Network, Vec<Result<Network>>)> {
     let mut maker = Maker::new()?;
     let bridge = open_bridge(&mut maker, config, live)?;
-    let (ipam, endpoints) = addresses(&bridge.info, config, live)?;
+    let (pool, endpoints) = addresses(&bridge.info, config, live)?;
     let mut all_rules = vec![rules(&bridge.info, config)];
     let mut all_live = live.to_vec();
     let mut bridges = Vec::with_capacity(others.len());
@@ -582,7 +609,7 @@ fn open(
     }
     let info = bridge.info.clone();
     let firewall = Firewall::open(&config.table, all_rules, config.publish_ip, &all_live)?;
-    let sandboxes = Sandboxes::new(bridge, config.warm, ipam);
+    let sandboxes = Sandboxes::new(bridge, config.warm, pool);
     let (firewall, firewall_thread) = firewall.start()?;
     drop(maker);
     let sandbox_thread = sandboxes.start(Maker::new).doing(|| {

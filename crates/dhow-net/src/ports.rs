@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::endpoint::{PortBinding, PortRequest, Protocol};
+use crate::endpoint::{Addresses, PortBinding, PortRequest, Protocol};
 use crate::error::{BindError, PortError, PortRange};
 use crate::hold::{Holders, hold};
 use crate::nft::ruleset::Forward;
@@ -20,6 +20,7 @@ const EPHEMERAL_DEFAULT: (u16, u16) = (32768, 60999);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owner {
     pub name: String,
+    pub ipv6: Option<Ipv6Addr>,
     pub bindings: Vec<PortBinding>,
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct Owner {
 pub(crate) struct Ports {
     owners: HashMap<Ipv4Addr, Owner>,
     /// Addresses of the host and the endpoint behind each, by port.
-    taken: HashMap<(Protocol, u16), Vec<(Ipv4Addr, Ipv4Addr)>>,
+    taken: HashMap<(Protocol, u16), Vec<(IpAddr, Ipv4Addr)>>,
     /// The ephemeral port given last.
     last: Option<u16>,
 }
@@ -41,11 +42,11 @@ pub(crate) struct Chosen {
 
 impl Ports {
     /// The endpoint that has the port, or a port that a request for this one would clash with.
-    fn holder(&self, protocol: Protocol, host_ip: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
+    fn holder(&self, protocol: Protocol, host_ip: IpAddr, port: u16) -> Option<Ipv4Addr> {
         self.taken
             .get(&(protocol, port))?
             .iter()
-            .find(|(ip, _)| *ip == host_ip || ip.is_unspecified() || host_ip.is_unspecified())
+            .find(|(ip, _)| clash(*ip, host_ip))
             .map(|(_, container)| *container)
     }
 
@@ -61,6 +62,7 @@ impl Ports {
     pub fn choose(
         &mut self,
         requests: &[PortRequest],
+        endpoint: Addresses,
         default_ip: Ipv4Addr,
     ) -> Result<Chosen, PortError> {
         let mut chosen = Chosen {
@@ -68,30 +70,27 @@ impl Ports {
             holders: Holders::default(),
         };
         for request in requests {
-            let host_ip = match request.host_ip {
-                None => default_ip,
-                Some(IpAddr::V4(ip)) => ip,
-                Some(ip @ IpAddr::V6(_)) => return Err(PortError::Ipv6(ip)),
-            };
+            let host_ips = host_ips(request, endpoint, default_ip)?;
             if request.container_port == 0 {
                 return Err(PortError::InvalidPort);
             }
             let host_port = match request.host_ports {
-                None | Some((0, 0)) => self.ephemeral(request.protocol, host_ip, &mut chosen)?,
+                None | Some((0, 0)) => self.ephemeral(request.protocol, &host_ips, &mut chosen)?,
                 Some((first, last)) if first > last => {
                     return Err(PortError::InvalidRange(PortRange(first, last)));
                 }
                 Some((0, _)) => return Err(PortError::InvalidPort),
                 Some((first, last)) => {
-                    self.first_free(request.protocol, host_ip, (first, last), &mut chosen)?
+                    self.first_free(request.protocol, &host_ips, (first, last), &mut chosen)?
                 }
             };
-            chosen.bindings.push(PortBinding {
+            let binding = |host_ip| PortBinding {
                 protocol: request.protocol,
                 container_port: request.container_port,
                 host_ip,
                 host_port,
-            });
+            };
+            chosen.bindings.extend(host_ips.into_iter().map(binding));
         }
         Ok(chosen)
     }
@@ -100,45 +99,48 @@ impl Ports {
     fn first_free(
         &self,
         protocol: Protocol,
-        host_ip: Ipv4Addr,
+        host_ips: &[IpAddr],
         (first, last): (u16, u16),
         chosen: &mut Chosen,
     ) -> Result<u16, PortError> {
         let ports = PortRange(first, last);
-        let mut failure = PortError::NoneFree { host_ip };
+        let mut failure = None;
         for port in first..=last {
-            if let Some(container) = self.holder(protocol, host_ip, port) {
-                failure = PortError::Allocated {
+            let held = host_ips
+                .iter()
+                .find_map(|ip| Some((*ip, self.holder(protocol, *ip, port)?)));
+            if let Some((host_ip, container)) = held {
+                failure = Some(PortError::Allocated {
                     host_ip,
                     ports,
                     holder: self.holder_name(container),
-                };
+                });
                 continue;
             }
-            match take(protocol, host_ip, port, chosen) {
+            match take(protocol, host_ips, port, chosen) {
                 Ok(()) => return Ok(port),
-                Err(error) => {
+                Err((host_ip, error)) => {
                     let in_use = error.kind() == io::ErrorKind::AddrInUse;
-                    failure = PortError::Bind {
+                    failure = Some(PortError::Bind {
                         host_ip,
                         ports,
                         protocol,
                         source: BindError(error),
-                    };
+                    });
                     if !in_use {
                         break;
                     }
                 }
             }
         }
-        Err(failure)
+        Err(failure.unwrap_or(PortError::InvalidRange(ports)))
     }
 
     /// The next free port after the one given last.
     fn ephemeral(
         &mut self,
         protocol: Protocol,
-        host_ip: Ipv4Addr,
+        host_ips: &[IpAddr],
         chosen: &mut Chosen,
     ) -> Result<u16, PortError> {
         let (low, high) = ephemeral_range();
@@ -148,16 +150,17 @@ impl Ports {
             .filter(|next| (low..=high).contains(next))
             .unwrap_or(low);
         for port in (start..=high).chain(low..start) {
-            if self.holder(protocol, host_ip, port).is_some() {
+            let held = |ip: &IpAddr| self.holder(protocol, *ip, port).is_some();
+            if host_ips.iter().any(held) {
                 continue;
             }
-            match take(protocol, host_ip, port, chosen) {
+            match take(protocol, host_ips, port, chosen) {
                 Ok(()) => {
                     self.last = Some(port);
                     return Ok(port);
                 }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => {
+                Err((_, error)) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err((host_ip, error)) => {
                     return Err(PortError::Bind {
                         host_ip,
                         ports: PortRange(port, port),
@@ -167,13 +170,20 @@ impl Ports {
                 }
             }
         }
-        Err(PortError::NoneFree { host_ip })
+        Err(PortError::NoneFree {
+            host_ip: host_ips
+                .first()
+                .copied()
+                .unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+        })
     }
 
     /// Adds ports to those of an endpoint.
-    pub fn enter(&mut self, container: Ipv4Addr, name: &str, bindings: &[PortBinding]) {
+    pub fn enter(&mut self, endpoint: Addresses, name: &str, bindings: &[PortBinding]) {
+        let container = endpoint.ip;
         let owner = self.owners.entry(container).or_default();
         name.clone_into(&mut owner.name);
+        owner.ipv6 = endpoint.ipv6;
         for binding in bindings {
             owner.bindings.push(*binding);
             self.taken
@@ -186,7 +196,7 @@ impl Ports {
     /// Enters the ports of an endpoint that an earlier daemon published, but for those that another has. Gives these.
     pub fn adopt(
         &mut self,
-        container: Ipv4Addr,
+        endpoint: Addresses,
         name: &str,
         bindings: &[PortBinding],
     ) -> Vec<PortBinding> {
@@ -198,7 +208,7 @@ impl Ports {
             {
                 doubled.push(*binding);
             } else {
-                self.enter(container, name, std::slice::from_ref(binding));
+                self.enter(endpoint, name, std::slice::from_ref(binding));
             }
         }
         doubled
@@ -235,37 +245,83 @@ impl Ports {
             .unwrap_or_default()
     }
 
+    /// An endpoint's addresses, as far as its ports need them.
+    pub fn addresses(&self, container: Ipv4Addr) -> Addresses {
+        Addresses {
+            ip: container,
+            ipv6: self.owners.get(&container).and_then(|owner| owner.ipv6),
+        }
+    }
+
     /// All of them.
     pub fn forwards(&self) -> Vec<Forward> {
-        self.owners
-            .iter()
-            .flat_map(|(container, owner)| forwards(*container, &owner.bindings))
-            .collect()
+        let of = |(ip, owner): (&Ipv4Addr, &Owner)| {
+            let endpoint = Addresses {
+                ip: *ip,
+                ipv6: owner.ipv6,
+            };
+            forwards(endpoint, &owner.bindings)
+        };
+        self.owners.iter().flat_map(of).collect()
     }
 }
 
-pub(crate) fn forwards(container: Ipv4Addr, bindings: &[PortBinding]) -> Vec<Forward> {
-    bindings
-        .iter()
-        .map(|binding| Forward {
+pub(crate) fn forwards(endpoint: Addresses, bindings: &[PortBinding]) -> Vec<Forward> {
+    let forward = |binding: &PortBinding| {
+        Some(Forward {
             binding: *binding,
-            container,
+            container: endpoint.behind(binding.host_ip)?,
         })
-        .collect()
+    };
+    bindings.iter().filter_map(forward).collect()
 }
 
-/// Binds the port. A clash within one request is one with our own socket.
-fn take(protocol: Protocol, host_ip: Ipv4Addr, port: u16, chosen: &mut Chosen) -> io::Result<()> {
-    let clash = chosen.bindings.iter().any(|b| {
-        b.protocol == protocol
-            && b.host_port == port
-            && (b.host_ip == host_ip || b.host_ip.is_unspecified() || host_ip.is_unspecified())
-    });
-    if clash {
-        return Err(io::ErrorKind::AddrInUse.into());
+/// Whether two cannot have one port: the unspecified address is every address of its family.
+fn clash(a: IpAddr, b: IpAddr) -> bool {
+    a.is_ipv4() == b.is_ipv4() && (a == b || a.is_unspecified() || b.is_unspecified())
+}
+
+/// The host's addresses that a request is about.
+fn host_ips(
+    request: &PortRequest,
+    endpoint: Addresses,
+    default_ip: Ipv4Addr,
+) -> Result<Vec<IpAddr>, PortError> {
+    let host_ip = match request.host_ip {
+        Some(ip) => ip,
+        None if default_ip.is_unspecified() && endpoint.ipv6.is_some() => {
+            return Ok(vec![default_ip.into(), Ipv6Addr::UNSPECIFIED.into()]);
+        }
+        None => default_ip.into(),
+    };
+    match endpoint.behind(host_ip) {
+        Some(_) => Ok(vec![host_ip]),
+        None => Err(PortError::Ipv6(host_ip)),
     }
-    if let Some(fd) = hold(protocol, host_ip, port)? {
-        chosen.holders.push(fd)?;
+}
+
+/// Binds the port on all of the addresses, or gives the one on which it can't be had. A clash within one request is one with
+/// our own socket.
+fn take(
+    protocol: Protocol,
+    host_ips: &[IpAddr],
+    port: u16,
+    chosen: &mut Chosen,
+) -> Result<(), (IpAddr, io::Error)> {
+    let mut held = Vec::with_capacity(host_ips.len());
+    for host_ip in host_ips {
+        let clash = chosen
+            .bindings
+            .iter()
+            .any(|b| b.protocol == protocol && b.host_port == port && clash(b.host_ip, *host_ip));
+        if clash {
+            return Err((*host_ip, io::ErrorKind::AddrInUse.into()));
+        }
+        let fd = hold(protocol, *host_ip, port).map_err(|error| (*host_ip, error))?;
+        held.extend(fd.map(|fd| (*host_ip, fd)));
+    }
+    for (host_ip, fd) in held {
+        chosen.holders.push(fd).map_err(|error| (host_ip, error))?;
     }
     Ok(())
 }
@@ -307,16 +363,19 @@ mod tests {
     #[test]
     fn the_unspecified_address_is_every_address() {
         let mut ports = Ports::default();
-        let [a, b] = [2, 3].map(|n| Ipv4Addr::new(172, 17, 0, n));
+        let [a, b] = [2, 3].map(|n| Addresses {
+            ip: Ipv4Addr::new(172, 17, 0, n),
+            ipv6: None,
+        });
         ports.enter(a, "one", &[binding("127.0.0.1", 80)]);
         assert_eq!(
             ports.adopt(b, "two", &[binding("0.0.0.0", 80), binding("10.0.0.1", 80)]),
             [binding("0.0.0.0", 80)]
         );
         assert_eq!(ports.forwards().len(), 2);
-        ports.leave(a, &[binding("127.0.0.1", 80)]);
-        ports.leave(a, &[binding("127.0.0.1", 80)]);
-        assert_eq!(ports.of(a), []);
-        assert_eq!(ports.of(b), [binding("10.0.0.1", 80)]);
+        ports.leave(a.ip, &[binding("127.0.0.1", 80)]);
+        ports.leave(a.ip, &[binding("127.0.0.1", 80)]);
+        assert_eq!(ports.of(a.ip), []);
+        assert_eq!(ports.of(b.ip), [binding("10.0.0.1", 80)]);
     }
 }

@@ -5,12 +5,12 @@
 //! is received is read attribute by attribute, so that links of kinds that no library knows can't get in the way.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink_packet_core::NetlinkSerializable;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort,
     InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
@@ -37,6 +37,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -186,25 +187,53 @@ pub(crate) fn delete_link(batch: &mut Batch, which: Link<'_>) {
     push(batch, CHANGE, RouteNetlinkMessage::DelLink(link(which)));
 }
 
-fn address(index: u32, address: Ipv4Net) -> AddressMessage {
+fn family(ip: IpAddr) -> AddressFamily {
+    match ip {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn address(index: u32, address: IpNet) -> AddressMessage {
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
+    let ip = address.addr();
+    message.header.family = family(ip);
     message.header.prefix_len = address.prefix_len();
     message.header.index = index;
-    let ip = IpAddr::V4(address.addr());
     message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
     message
 }
 
-pub(crate) fn new_address(batch: &mut Batch, index: u32, ip: Ipv4Net) {
-    let mut message = address(index, ip);
-    message
-        .attributes
-        .push(AddressAttribute::Broadcast(ip.broadcast()));
+/// An IPv6 address can be used at once: whoever gives it out knows that nobody else has it.
+pub(crate) fn new_address(batch: &mut Batch, index: u32, net: IpNet) {
+    let mut message = address(index, net);
+    match net {
+        IpNet::V4(net) => message
+            .attributes
+            .push(AddressAttribute::Broadcast(net.broadcast())),
+        IpNet::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
+    }
     push(batch, CREATE, RouteNetlinkMessage::NewAddress(message));
 }
 
-pub(crate) fn delete_address(batch: &mut Batch, index: u32, ip: Ipv4Net) {
+/// The address that every IPv6 link has (RFC 4291, 2.5.6), made of the hardware's.
+pub(crate) fn link_local(mac: MacAddr) -> IpNet {
+    let [a, b, c, d, e, f] = mac.0;
+    let word = |high, low| u16::from_be_bytes([high, low]);
+    let words = [
+        0xfe80,
+        0,
+        0,
+        0,
+        word(a ^ 2, b),
+        word(c, 0xff),
+        word(0xfe, d),
+        word(e, f),
+    ];
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(words), 64))
+}
+
+pub(crate) fn delete_address(batch: &mut Batch, index: u32, ip: IpNet) {
     push(
         batch,
         CHANGE,
@@ -212,10 +241,14 @@ pub(crate) fn delete_address(batch: &mut Batch, index: u32, ip: Ipv4Net) {
     );
 }
 
-/// In place of the one that is there.
-pub(crate) fn set_default_route(batch: &mut Batch, gateway: Ipv4Addr) {
-    let mut message = default_route();
-    message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway))];
+/// In place of the one of its family that is there.
+pub(crate) fn set_default_route(batch: &mut Batch, gateway: IpAddr) {
+    let mut message = default_route(family(gateway));
+    let gateway = match gateway {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
+    };
+    message.attributes = vec![RouteAttribute::Gateway(gateway)];
     push(
         batch,
         CHANGE | NLM_F_CREATE | NLM_F_REPLACE,
@@ -223,20 +256,25 @@ pub(crate) fn set_default_route(batch: &mut Batch, gateway: Ipv4Addr) {
     );
 }
 
-/// There may be none.
-pub(crate) fn delete_default_route(batch: &mut Batch) {
+/// There may be none, nor a kernel that knows the family.
+pub(crate) fn delete_default_route(batch: &mut Batch, ipv6: bool) {
+    let family = match ipv6 {
+        false => AddressFamily::Inet,
+        true => AddressFamily::Inet6,
+    };
     push(
         batch,
         CHANGE,
-        RouteNetlinkMessage::DelRoute(default_route()),
+        RouteNetlinkMessage::DelRoute(default_route(family)),
     );
     batch.tolerate(libc::ESRCH);
+    batch.tolerate(libc::EOPNOTSUPP);
 }
 
-fn default_route() -> RouteMessage {
+fn default_route(family: AddressFamily) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
-        address_family: AddressFamily::Inet,
+        address_family: family,
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Boot,
         scope: RouteScope::Universe,
@@ -334,18 +372,43 @@ pub(crate) fn bridge_ports(socket: &mut Socket, bridge: u32) -> io::Result<Vec<L
     Ok(ports)
 }
 
-/// An IPv4 network that the host knows a way to, by the index of the link.
+/// A network that the host knows a way to, by the index of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reachable {
-    pub net: Ipv4Net,
+pub(crate) struct Reachable<N = Ipv4Net> {
+    pub net: N,
     pub link: u32,
 }
 
-/// The IPv4 addresses of all links.
-pub(crate) fn addresses(socket: &mut Socket) -> io::Result<Vec<Reachable>> {
+/// A family's networks in messages.
+pub(crate) trait Family: Sized {
+    const FAMILY: AddressFamily;
+    /// Of the octets of an address and the length of the prefix.
+    fn read(octets: &[u8], prefix: u8) -> Option<Self>;
+}
+
+impl Family for Ipv4Net {
+    const FAMILY: AddressFamily = AddressFamily::Inet;
+
+    fn read(octets: &[u8], prefix: u8) -> Option<Self> {
+        let octets: [u8; 4] = octets.try_into().ok()?;
+        Ipv4Net::new(octets.into(), prefix).ok()
+    }
+}
+
+impl Family for Ipv6Net {
+    const FAMILY: AddressFamily = AddressFamily::Inet6;
+
+    fn read(octets: &[u8], prefix: u8) -> Option<Self> {
+        let octets: [u8; 16] = octets.try_into().ok()?;
+        Ipv6Net::new(octets.into(), prefix).ok()
+    }
+}
+
+/// The addresses of all links.
+pub(crate) fn addresses<N: Family>(socket: &mut Socket) -> io::Result<Vec<Reachable<N>>> {
     let mut batch = Batch::default();
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = N::FAMILY;
     push(
         &mut batch,
         NLM_F_REQUEST | NLM_F_DUMP,
@@ -354,8 +417,10 @@ pub(crate) fn addresses(socket: &mut Socket) -> io::Result<Vec<Reachable>> {
     let mut all = Vec::new();
     socket.dump(&batch, |message| {
         if message.kind == RTM_NEWADDR {
-            // struct ifaddrmsg: family, prefix length, flags, scope, index.
-            all.extend(read_net(message.payload, IFA_LOCAL, 8).and_then(|net| {
+            // struct ifaddrmsg: family, prefix length, flags, scope, index. IPv6 has no local address but the address.
+            let net = read_net(message.payload, IFA_LOCAL, 8)
+                .or_else(|| read_net(message.payload, IFA_ADDRESS, 8));
+            all.extend(net.and_then(|net| {
                 let link = u32_of(message.payload.get(4..8)?)?;
                 Some(Reachable { net, link })
             }));
@@ -364,11 +429,11 @@ pub(crate) fn addresses(socket: &mut Socket) -> io::Result<Vec<Reachable>> {
     Ok(all)
 }
 
-/// The IPv4 routes that are not the default one.
-pub(crate) fn routes(socket: &mut Socket) -> io::Result<Vec<Reachable>> {
+/// The routes that are not the default one.
+pub(crate) fn routes<N: Family>(socket: &mut Socket) -> io::Result<Vec<Reachable<N>>> {
     let mut batch = Batch::default();
     let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
+    message.header.address_family = N::FAMILY;
     push(
         &mut batch,
         NLM_F_REQUEST | NLM_F_DUMP,
@@ -390,12 +455,10 @@ pub(crate) fn routes(socket: &mut Socket) -> io::Result<Vec<Reachable>> {
 }
 
 /// The network in an address or route message: its prefix length is the header's second octet in both.
-fn read_net(payload: &[u8], attribute: u16, header: usize) -> Option<Ipv4Net> {
+fn read_net<N: Family>(payload: &[u8], attribute: u16, header: usize) -> Option<N> {
     let prefix = *payload.get(1)?;
-    let octets: [u8; 4] = attributes(payload.get(header..)?)
+    let octets = attributes(payload.get(header..)?)
         .find(|(kind, _)| *kind == attribute)?
-        .1
-        .try_into()
-        .ok()?;
-    Ipv4Net::new(octets.into(), prefix).ok()
+        .1;
+    N::read(octets, prefix)
 }

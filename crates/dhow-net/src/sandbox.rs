@@ -5,15 +5,15 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use crate::bridge::{self, Bridge};
 use crate::config::NetConfig;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Addresses, Endpoint, Gateways};
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
@@ -71,7 +71,8 @@ pub(crate) trait Make {
     fn isolated(&mut self) -> Result<OwnedFd>;
 
     /// A namespace on the bridge. When it fails, what was made goes with the namespace.
-    fn endpoint(&mut self, bridge: &Bridge, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint>;
+    fn endpoint(&mut self, bridge: &Bridge, addresses: Addresses, mac: MacAddr)
+    -> Result<Endpoint>;
 
     /// Makes a link `name` to the bridge in a namespace that is there, and gives that of its other end. `None` when the
     /// namespace has a link of this name already. When it fails, nothing of it is left.
@@ -82,21 +83,20 @@ pub(crate) trait Make {
         link: Joining<'_>,
     ) -> Result<Option<String>>;
 
-    /// The default route of a namespace, in place of the one that it has; without a gateway it has none.
-    fn set_default_route(&mut self, netns: BorrowedFd<'_>, gateway: Option<Ipv4Addr>)
-    -> Result<()>;
+    /// The default routes of a namespace, in place of those that it has; without a gateway of a family it has none of that.
+    fn set_default_routes(&mut self, netns: BorrowedFd<'_>, gateways: Gateways) -> Result<()>;
 
     /// Makes a bridge, or adopts it.
     fn ensure_bridge(&mut self, config: &NetConfig) -> Result<Bridge>;
 
     /// The networks that the host has a way to, but for its default routes.
-    fn reachable(&mut self) -> Result<Vec<Ipv4Net>>;
+    fn reachable(&mut self) -> Result<Vec<IpNet>>;
 
-    /// The IPv4 addresses of a link of the host's. `None` if there is no such link.
-    fn addresses_of(&mut self, link: &str) -> Result<Option<Vec<Ipv4Net>>>;
+    /// The addresses of a link of the host's, but for link-local ones. `None` if there is no such link.
+    fn addresses_of(&mut self, link: &str) -> Result<Option<Vec<IpNet>>>;
 
     /// Takes an address from a link of the host's, if it has it.
-    fn take_address(&mut self, link: &str, address: Ipv4Net) -> Result<()>;
+    fn take_address(&mut self, link: &str, address: IpNet) -> Result<()>;
 
     /// Removes a link of the host's, if it is still there.
     fn remove_link(&mut self, name: &str) -> Result<()>;
@@ -106,7 +106,7 @@ pub(crate) trait Make {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Joining<'a> {
     pub name: &'a str,
-    pub ip: Ipv4Addr,
+    pub addresses: Addresses,
     pub mac: MacAddr,
 }
 
@@ -244,7 +244,12 @@ impl Make for Maker {
         Ok(entered.netns)
     }
 
-    fn endpoint(&mut self, bridge: &Bridge, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
+    fn endpoint(
+        &mut self,
+        bridge: &Bridge,
+        addresses: Addresses,
+        mac: MacAddr,
+    ) -> Result<Endpoint> {
         self.mend()?;
         let mut entered = self.enter_new()?;
         let host_link = self
@@ -264,8 +269,12 @@ impl Make for Maker {
         rtnl::no_ipv6_addresses(&mut batch, Link::Both(index, CONTAINER_LINK));
         rtnl::up(&mut batch, Link::Index(index));
         rtnl::up(&mut batch, Link::Index(rtnl::LOOPBACK));
-        rtnl::new_address(&mut batch, index, bridge.container_net(ip));
-        rtnl::set_default_route(&mut batch, bridge.info.gateway);
+        for net in bridge.container_nets(addresses, mac) {
+            rtnl::new_address(&mut batch, index, net);
+        }
+        for gateway in bridge.gateways() {
+            rtnl::set_default_route(&mut batch, gateway);
+        }
         match entered.socket.transact(&batch, |_| {}) {
             Ok(()) => {}
             Err(refusal)
@@ -275,18 +284,19 @@ impl Make for Maker {
             {
                 // What was set is another link's. The namespace is given up, and the pair with it.
                 self.index = None;
-                return self.endpoint(bridge, ip, mac);
+                return self.endpoint(bridge, addresses, mac);
             }
             Err(refusal) => {
                 return Err(io::Error::from(refusal))
-                    .doing(|| format!("cannot give a container the address {ip}"));
+                    .doing(|| format!("cannot give a container the address {}", addresses.ip));
             }
         }
         Ok(Endpoint {
             netns: entered.netns,
-            ip,
+            ip: addresses.ip,
             prefix: bridge.info.subnet.prefix_len(),
             gateway: bridge.info.gateway,
+            ipv6: bridge.place6(addresses),
             mac,
             host_link,
         })
@@ -311,28 +321,30 @@ impl Make for Maker {
             let mut batch = Batch::default();
             rtnl::no_ipv6_addresses(&mut batch, Link::Index(index));
             rtnl::up(&mut batch, Link::Index(index));
-            rtnl::new_address(&mut batch, index, bridge.container_net(link.ip));
+            for net in bridge.container_nets(link.addresses, link.mac) {
+                rtnl::new_address(&mut batch, index, net);
+            }
             inside.transact(&batch, |_| {}).map_err(io::Error::from)
         })();
         match addressed {
             Ok(()) => Ok(Some(host_link)),
             Err(error) => {
                 bridge::remove_link(&mut self.socket, &host_link)?;
-                Err(error).doing(|| format!("cannot give a container the address {}", link.ip))
+                Err(error)
+                    .doing(|| format!("cannot give a container the address {}", link.addresses.ip))
             }
         }
     }
 
-    fn set_default_route(
-        &mut self,
-        netns: BorrowedFd<'_>,
-        gateway: Option<Ipv4Addr>,
-    ) -> Result<()> {
+    fn set_default_routes(&mut self, netns: BorrowedFd<'_>, gateways: Gateways) -> Result<()> {
         let mut inside = self.socket_in(netns)?;
         let mut batch = Batch::default();
-        match gateway {
-            Some(gateway) => rtnl::set_default_route(&mut batch, gateway),
-            None => rtnl::delete_default_route(&mut batch),
+        let ipv6 = (gateways.ipv6.map(IpAddr::V6), true);
+        for (gateway, ipv6) in [(gateways.ip.map(IpAddr::V4), false), ipv6] {
+            match gateway {
+                Some(gateway) => rtnl::set_default_route(&mut batch, gateway),
+                None => rtnl::delete_default_route(&mut batch, ipv6),
+            }
         }
         inside
             .transact(&batch, |_| {})
@@ -345,20 +357,19 @@ impl Make for Maker {
         bridge::ensure(&mut self.socket, config)
     }
 
-    fn reachable(&mut self) -> Result<Vec<Ipv4Net>> {
+    fn reachable(&mut self) -> Result<Vec<IpNet>> {
         self.mend()?;
-        let mut all = rtnl::routes(&mut self.socket).doing(|| "cannot list routes".to_owned())?;
-        all.extend(rtnl::addresses(&mut self.socket).doing(|| "cannot list addresses".to_owned())?);
-        let reached = all.into_iter().map(|one| one.net.trunc()).collect();
-        Ok(reached)
+        let mut all: Vec<IpNet> = reachable::<Ipv4Net>(&mut self.socket)?;
+        all.extend(reachable::<Ipv6Net>(&mut self.socket)?);
+        Ok(all)
     }
 
-    fn addresses_of(&mut self, link: &str) -> Result<Option<Vec<Ipv4Net>>> {
+    fn addresses_of(&mut self, link: &str) -> Result<Option<Vec<IpNet>>> {
         self.mend()?;
         bridge::addresses_of(&mut self.socket, link)
     }
 
-    fn take_address(&mut self, link: &str, address: Ipv4Net) -> Result<()> {
+    fn take_address(&mut self, link: &str, address: IpNet) -> Result<()> {
         self.mend()?;
         bridge::take_address(&mut self.socket, link, address)
     }
@@ -367,6 +378,13 @@ impl Make for Maker {
         self.mend()?;
         bridge::remove_link(&mut self.socket, name).map(|_| ())
     }
+}
+
+/// Those of a family.
+fn reachable<N: rtnl::Family + Into<IpNet>>(socket: &mut Socket) -> Result<Vec<IpNet>> {
+    let mut all = rtnl::routes::<N>(socket).doing(|| "cannot list routes".to_owned())?;
+    all.extend(rtnl::addresses::<N>(socket).doing(|| "cannot list addresses".to_owned())?);
+    Ok(all.into_iter().map(|one| one.net.into().trunc()).collect())
 }
 
 /// Namespaces are the same when their inodes are: nsfs has one device (namespaces(7)).
@@ -414,7 +432,9 @@ mod tests {
             let ip = std::net::Ipv4Addr::new(172, 17, 0, 2);
             for _ in 0..2 {
                 let mac = MacAddr::of_ipv4(ip);
-                let endpoint = maker.endpoint(&bridge, ip, mac).unwrap();
+                let endpoint = maker
+                    .endpoint(&bridge, Addresses { ip, ipv6: None }, mac)
+                    .unwrap();
                 assert!(host_link_number(&endpoint.host_link).is_some());
                 assert_eq!(maker.index, None);
             }
@@ -430,12 +450,15 @@ mod tests {
             unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
             let mut maker = Maker::new().unwrap();
             let bridge = crate::bridge::ensure(&mut maker.socket, &NetConfig::default()).unwrap();
-            let ip = Ipv4Addr::new(172, 17, 0, 2);
+            let ip = std::net::Ipv4Addr::new(172, 17, 0, 2);
+            let addresses = Addresses { ip, ipv6: None };
             maker.socket.break_it();
             maker
-                .endpoint(&bridge, ip, MacAddr::of_ipv4(ip))
+                .endpoint(&bridge, addresses, MacAddr::of_ipv4(ip))
                 .unwrap_err();
-            maker.endpoint(&bridge, ip, MacAddr::of_ipv4(ip)).unwrap();
+            maker
+                .endpoint(&bridge, addresses, MacAddr::of_ipv4(ip))
+                .unwrap();
         })
         .join()
         .unwrap();

@@ -9,7 +9,7 @@
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::bridge::Bridge;
-use crate::endpoint::{Endpoint, Place};
+use crate::endpoint::{Addresses, Endpoint, Place};
 use crate::error::{Error, Result};
 use crate::ipam::Ipam;
 use crate::keeper::keep;
@@ -35,6 +35,7 @@ const SPARE: usize = 2;
 pub(crate) struct Wish {
     pub mac: Option<MacAddr>,
     pub ip: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
 }
 
 enum Job {
@@ -51,15 +52,50 @@ enum Job {
 
 type Task = Box<dyn FnOnce(&mut dyn Make) + Send>;
 
+/// Addresses of a network's subnets.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub ip: Ipam<Ipv4Addr>,
+    pub ipv6: Option<Ipam<Ipv6Addr>>,
+}
+
+impl Pool {
+    /// Just those that are wished for, and free ones for the others; or none.
+    fn take(&mut self, wish: Wish) -> Result<Addresses> {
+        let ip = match wish.ip {
+            Some(ip) => self.ip.claim(ip).map(|()| ip),
+            None => self.ip.allocate(),
+        }?;
+        let ipv6 = self.ipv6.as_mut().map(|pool| match wish.ipv6 {
+            Some(ip) => pool.claim(ip).map(|()| ip),
+            None => pool.allocate(),
+        });
+        match ipv6.transpose() {
+            Ok(ipv6) => Ok(Addresses { ip, ipv6 }),
+            Err(error) => {
+                self.ip.release(ip);
+                Err(error)
+            }
+        }
+    }
+
+    fn release(&mut self, addresses: Addresses) {
+        self.ip.release(addresses.ip);
+        if let (Some(pool), Some(ip)) = (&mut self.ipv6, addresses.ipv6) {
+            pool.release(ip);
+        }
+    }
+}
+
 struct State {
-    ipam: Ipam,
+    pool: Pool,
     warm: VecDeque<Endpoint>,
     /// Namespaces that are on no network, ready made.
     spare: VecDeque<OwnedFd>,
     jobs: VecDeque<Job>,
     /// Links of endpoints that have ended, by number: there are as many as the subnet has addresses. The kernel removes one with
     /// its namespace, unless something still holds this open: before the address is used again, the thread makes sure.
-    retired: HashMap<Ipv4Addr, u32>,
+    retired: HashMap<IpAddr, u32>,
     /// When warm endpoints are to be made, if any are. After a failure none are, until somebody takes one.
     refill: Option<Instant>,
     closed: bool,
@@ -76,11 +112,19 @@ impl State {
         }
     }
 
-    fn retire(&mut self, ip: Ipv4Addr, host_link: &str) {
-        self.ipam.release(ip);
+    fn retire(&mut self, addresses: Addresses, host_link: &str) {
+        self.pool.release(addresses);
         if let Some(number) = host_link_number(host_link) {
-            self.retired.insert(ip, number);
+            for ip in addresses.each() {
+                self.retired.insert(ip, number);
+            }
         }
+    }
+
+    /// The links of those who had the addresses before.
+    fn former(&mut self, addresses: Addresses) -> Vec<u32> {
+        let former = addresses.each().filter_map(|ip| self.retired.remove(&ip));
+        former.collect()
     }
 }
 
@@ -115,38 +159,38 @@ impl Drop for Lease {
 /// An address that is free again unless something comes of it, also when the thread dies over it.
 struct Taken<'a> {
     home: &'a Sandboxes,
-    ip: Ipv4Addr,
+    addresses: Addresses,
     kept: bool,
 }
 
 impl Taken<'_> {
-    fn keep(mut self) -> Ipv4Addr {
+    fn keep(mut self) -> Addresses {
         self.kept = true;
-        self.ip
+        self.addresses
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            self.home.lock().ipam.release(self.ip);
+            self.home.lock().pool.release(self.addresses);
         }
     }
 }
 
 enum Work {
     Job(Job),
-    Warm(Ipv4Addr),
+    Warm(Addresses),
     Spare,
 }
 
 impl Sandboxes {
-    pub fn new(bridge: Bridge, target: usize, ipam: Ipam) -> Arc<Self> {
+    pub fn new(bridge: Bridge, target: usize, pool: Pool) -> Arc<Self> {
         Arc::new(Sandboxes {
             bridge,
             target,
             state: Mutex::new(State {
-                ipam,
+                pool,
                 warm: VecDeque::new(),
                 spare: VecDeque::new(),
                 jobs: VecDeque::new(),
@@ -190,6 +234,9 @@ impl Sandboxes {
         let mut state = self.lock();
         let at = state.warm.iter().position(|endpoint| {
             wish.ip.is_none_or(|ip| ip == endpoint.ip)
+                && wish
+                    .ipv6
+                    .is_none_or(|ip| endpoint.ipv6.is_some_and(|own| own.ip == ip))
                 && wish.mac.is_none_or(|mac| mac == endpoint.mac)
         })?;
         let endpoint = state.warm.remove(at);
@@ -257,22 +304,24 @@ impl Sandboxes {
         name: &str,
         wish: Wish,
     ) -> Result<Option<Place>> {
-        let ip = self.address(maker, wish)?;
-        let taken = self.taken(ip);
-        let former = self.lock().retired.remove(&ip);
-        if let Some(number) = former {
-            maker.remove_link(&host_link_name(number))?;
-        }
-        let mac = wish.mac.unwrap_or_else(|| MacAddr::of_ipv4(ip));
-        let link = Joining { name, ip, mac };
+        let addresses = self.addresses(maker, wish)?;
+        let taken = self.taken(addresses);
+        self.remove_former(maker, addresses)?;
+        let mac = wish.mac.unwrap_or_else(|| MacAddr::of_ipv4(addresses.ip));
+        let link = Joining {
+            name,
+            addresses,
+            mac,
+        };
         let Some(host_link) = maker.join(&self.bridge, netns, link)? else {
             return Ok(None);
         };
         taken.keep();
         Ok(Some(Place {
-            ip,
+            ip: addresses.ip,
             prefix: self.bridge.info.subnet.prefix_len(),
             gateway: self.bridge.info.gateway,
+            ipv6: self.bridge.place6(addresses),
             mac,
             host_link,
         }))
@@ -294,10 +343,10 @@ impl Sandboxes {
         })?
     }
 
-    /// The address of an endpoint that has ended is free again.
-    pub fn release(&self, ip: Ipv4Addr, host_link: &str) {
+    /// The addresses of an endpoint that has ended are free again.
+    pub fn release(&self, addresses: Addresses, host_link: &str) {
         let mut state = self.lock();
-        state.retire(ip, host_link);
+        state.retire(addresses, host_link);
         let wanted = state.warm.len() < self.target;
         if wanted {
             state.refill.get_or_insert(Instant::now() + PAUSE);
@@ -330,7 +379,7 @@ impl Sandboxes {
         if ordinary && !state.closed && state.warm.len() < self.target {
             state.warm.push_back(endpoint);
         } else {
-            state.retire(endpoint.ip, &endpoint.host_link);
+            state.retire(endpoint.addresses(), &endpoint.host_link);
         }
     }
 
@@ -353,7 +402,7 @@ impl Sandboxes {
                     // A namespace that nobody takes is closed.
                     let _ = reply.send(maker.isolated());
                 }
-                Work::Warm(ip) => self.make_warm(&mut maker, ip),
+                Work::Warm(addresses) => self.make_warm(&mut maker, addresses),
                 Work::Spare => self.make_spare(&mut maker),
             }
         }
@@ -386,8 +435,8 @@ impl Sandboxes {
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) if !warm => return Some(Work::Spare),
                 Some(Duration::ZERO) => {
-                    match state.ipam.allocate() {
-                        Ok(ip) => return Some(Work::Warm(ip)),
+                    match state.pool.take(Wish::default()) {
+                        Ok(addresses) => return Some(Work::Warm(addresses)),
                         Err(_) => state.refill = None,
                     }
                     state
@@ -402,8 +451,8 @@ impl Sandboxes {
         }
     }
 
-    fn make_warm(&self, maker: &mut impl Make, ip: Ipv4Addr) {
-        match self.make_at(maker, ip, MacAddr::of_ipv4(ip)) {
+    fn make_warm(&self, maker: &mut impl Make, addresses: Addresses) {
+        match self.make_at(maker, addresses, MacAddr::of_ipv4(addresses.ip)) {
             Ok(endpoint) => self.lock().warm.push_back(endpoint),
             Err(error) => {
                 tracing::warn!(%error, "cannot make a sandbox ahead of time");
@@ -427,49 +476,63 @@ impl Sandboxes {
         if let Some(endpoint) = self.take_warm(wish) {
             return Ok(endpoint);
         }
-        let ip = self.address(maker, wish)?;
-        self.make_at(maker, ip, wish.mac.unwrap_or_else(|| MacAddr::of_ipv4(ip)))
+        let addresses = self.addresses(maker, wish)?;
+        let mac = wish.mac.unwrap_or_else(|| MacAddr::of_ipv4(addresses.ip));
+        self.make_at(maker, addresses, mac)
     }
 
-    /// An address as wished. What is warm makes room.
-    fn address(&self, maker: &mut dyn Make, wish: Wish) -> Result<Ipv4Addr> {
-        let mut state = self.lock();
-        let at = match wish.ip {
-            Some(ip) => state.warm.iter().position(|endpoint| endpoint.ip == ip),
-            None => match state.ipam.allocate() {
-                Ok(ip) => return Ok(ip),
-                Err(error) if state.warm.is_empty() => return Err(error),
-                Err(_) => Some(0),
-            },
-        };
-        let Some(endpoint) = at.and_then(|at| state.warm.remove(at)) else {
-            // There is a wish, else it would have been allocated.
-            let ip = wish.ip.ok_or(Error::Closed)?;
-            state.ipam.claim(ip)?;
-            return Ok(ip);
-        };
-        drop(state);
-        let taken = self.taken(endpoint.ip);
-        maker.remove_link(&endpoint.host_link)?;
-        Ok(taken.keep())
-    }
-
-    /// Makes an endpoint with an address that is taken for it already.
-    fn make_at(&self, maker: &mut impl Make, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
-        let taken = self.taken(ip);
-        let former = self.lock().retired.remove(&ip);
-        if let Some(number) = former {
-            maker.remove_link(&host_link_name(number))?;
+    /// Addresses as wished. What is warm makes room.
+    fn addresses(&self, maker: &mut dyn Make, wish: Wish) -> Result<Addresses> {
+        loop {
+            let mut state = self.lock();
+            let refused = match state.pool.take(wish) {
+                Ok(addresses) => return Ok(addresses),
+                Err(error) => error,
+            };
+            let in_the_way = state.warm.iter().position(|warm| {
+                let same6 = wish.ipv6.is_some() && warm.ipv6.map(|own| own.ip) == wish.ipv6;
+                wish.ip == Some(warm.ip) || same6
+            });
+            let at = match refused {
+                Error::AddressInUse(_) => in_the_way,
+                Error::Exhausted { .. } if !state.warm.is_empty() => Some(0),
+                _ => None,
+            };
+            let Some(endpoint) = at.and_then(|at| state.warm.remove(at)) else {
+                return Err(refused);
+            };
+            drop(state);
+            let _free_again = self.taken(endpoint.addresses());
+            maker.remove_link(&endpoint.host_link)?;
         }
-        let endpoint = maker.endpoint(&self.bridge, ip, mac)?;
+    }
+
+    /// Makes an endpoint with addresses that are taken for it already.
+    fn make_at(
+        &self,
+        maker: &mut impl Make,
+        addresses: Addresses,
+        mac: MacAddr,
+    ) -> Result<Endpoint> {
+        let taken = self.taken(addresses);
+        self.remove_former(maker, addresses)?;
+        let endpoint = maker.endpoint(&self.bridge, addresses, mac)?;
         taken.keep();
         Ok(endpoint)
     }
 
-    fn taken(&self, ip: Ipv4Addr) -> Taken<'_> {
+    fn remove_former(&self, maker: &mut dyn Make, addresses: Addresses) -> Result<()> {
+        let former = self.lock().former(addresses);
+        for number in former {
+            maker.remove_link(&host_link_name(number))?;
+        }
+        Ok(())
+    }
+
+    fn taken(&self, addresses: Addresses) -> Taken<'_> {
         Taken {
             home: self,
-            ip,
+            addresses,
             kept: false,
         }
     }

@@ -76,12 +76,13 @@ fn the_daemon_is_killed() {
             id: "a-id".to_owned(),
             name: "a".to_owned(),
             ip: words[0].parse().unwrap(),
+            ipv6: None,
             mac: words[1].parse().unwrap(),
             host_link: words[2].to_owned(),
             bindings: vec![dhow_net::PortBinding {
                 protocol: dhow_net::Protocol::Tcp,
                 container_port: 80,
-                host_ip: std::net::Ipv4Addr::UNSPECIFIED,
+                host_ip: std::net::Ipv4Addr::UNSPECIFIED.into(),
                 host_port: 8080,
             }],
         };

@@ -5,7 +5,7 @@ mod world;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use dhow_net::{EndpointRequest, LiveEndpoint, NetConfig, Network, Place};
+use dhow_net::{EndpointRequest, Gateways, LiveEndpoint, NetConfig, Network, Place};
 use world::*;
 
 fn config(name: &str, address: &str) -> NetConfig {
@@ -31,7 +31,11 @@ async fn join(network: &Network, netns: &OwnedFd, number: u32, name: &str) -> Pl
 
 async fn gateway(network: &Network, netns: &OwnedFd, gateway: Option<Ipv4Addr>) {
     let netns = netns.try_clone().unwrap();
-    network.set_gateway(netns, gateway).await.unwrap();
+    let gateways = Gateways {
+        ip: gateway,
+        ipv6: None,
+    };
+    network.set_gateways(netns, gateways).await.unwrap();
 }
 
 #[test]
@@ -190,10 +194,14 @@ fn the_hosts_own_namespace_is_no_containers() {
         let first = open(NetConfig::default()).await;
         let before = run("ip route show default");
         let host = || w.host.try_clone().unwrap();
+        let way_out = Gateways {
+            ip: Some(WORLD),
+            ipv6: None,
+        };
         let joined = first.join(host(), 0, EndpointRequest::default()).await;
         for error in [
             joined.err().unwrap(),
-            first.set_gateway(host(), Some(WORLD)).await.unwrap_err(),
+            first.set_gateways(host(), way_out).await.unwrap_err(),
             first.name_sockets(host()).await.err().unwrap(),
         ] {
             assert!(
@@ -240,6 +248,7 @@ fn the_next_daemon_takes_all_of_them_over() {
             id: "a-id".to_owned(),
             name: "a".to_owned(),
             ip: place.ip,
+            ipv6: None,
             mac: place.mac,
             host_link: place.host_link.clone(),
             bindings: published.bindings.clone(),

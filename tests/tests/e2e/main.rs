@@ -45,6 +45,7 @@ mod network;
 mod networks;
 mod networks_chaos;
 mod networks_cli;
+mod networks_ipv6;
 mod networks_limits;
 mod prune;
 mod pull_push;

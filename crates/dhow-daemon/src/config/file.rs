@@ -15,7 +15,7 @@ use super::not_here::{self, NOT_HERE};
 use super::{AddressPool, ConfigError, LogFormat, LogLevel, values};
 
 /// The keys of the file with the flag of the same meaning, where there is one.
-pub const KEYS: [(&str, &str); 56] = [
+pub const KEYS: [(&str, &str); 59] = [
     ("hosts", "host"),
     ("group", "group"),
     ("data-root", "data_root"),
@@ -42,6 +42,9 @@ pub const KEYS: [(&str, &str); 56] = [
     ("bridge", "bridge"),
     ("bip", "bip"),
     ("fixed-cidr", "fixed_cidr"),
+    ("ipv6", "ipv6"),
+    ("bip6", "bip6"),
+    ("fixed-cidr-v6", "fixed_cidr_v6"),
     ("default-address-pools", "default_address_pool"),
     ("mtu", "mtu"),
     ("ip", "ip"),
@@ -98,6 +101,9 @@ pub(super) struct FileConfig {
     pub bridge: Option<String>,
     pub bip: Option<String>,
     pub fixed_cidr: Option<String>,
+    pub ipv6: Option<bool>,
+    pub bip6: Option<String>,
+    pub fixed_cidr_v6: Option<String>,
     pub default_address_pools: Vec<AddressPool>,
     pub mtu: Option<u32>,
     pub ip: Option<IpAddr>,

@@ -55,14 +55,13 @@ const fn setting(
 
 const CONTAINERD: &str = "there is no containerd: the daemon does its work itself";
 const PROXY: &str = "published ports need no proxy";
-const IPV6: &str = "the default network has IPv4 only";
 const SWARM: &str = "there is no swarm";
 const OWN_RUNTIME: &str = "Dhow runs containers itself";
 const RT: &str = "containers have real-time shares of their own only";
 const OLD: &str = "it has no effect in Docker either";
 
 /// All of them.
-pub static NOT_HERE: [NotHere; 39] = {
+pub static NOT_HERE: [NotHere; 36] = {
     use Kind::{List, Map, Number, Switch, Text};
     [
         setting("containerd", "containerd", Text, &[], CONTAINERD),
@@ -132,11 +131,20 @@ pub static NOT_HERE: [NotHere; 39] = {
             &["false"],
             "containers have no SELinux labels",
         ),
-        setting("ipv6", "ipv6", Switch, &["false"], IPV6),
-        setting("ip6tables", "ip6tables", Switch, &["false"], IPV6),
-        setting("bip6", "bip6", Text, &[], IPV6),
-        setting("fixed-cidr-v6", "fixed-cidr-v6", Text, &[], IPV6),
-        setting("default-gateway-v6", "default-gateway-v6", Text, &[], IPV6),
+        setting(
+            "ip6tables",
+            "ip6tables",
+            Switch,
+            &["true"],
+            "a network with IPv6 has its rules",
+        ),
+        setting(
+            "default-gateway-v6",
+            "default-gateway-v6",
+            Text,
+            &[],
+            "the bridge is the default network's gateway",
+        ),
         setting(
             "default-gateway",
             "default-gateway",

@@ -190,15 +190,15 @@ impl Containers {
         let gone: Vec<_> = before
             .iter()
             .filter(|b| after.iter().all(|e| e.id != b.id))
-            .map(|b| b.ip.into())
+            .flat_map(EndpointRecord::addresses)
             .collect();
         change_file(container, container.etc_files().hosts, move |text| {
             let mut text = text.to_owned();
             for address in gone {
                 text = files::with_address(&text, address, None);
             }
-            for endpoint in new {
-                text = files::with_address(&text, endpoint.ip.into(), Some(&names));
+            for address in new.iter().flat_map(EndpointRecord::addresses) {
+                text = files::with_address(&text, address, Some(&names));
             }
             text
         })

@@ -1,6 +1,8 @@
 //! A container's endpoint as it is kept: its address, and what is published of it.
 
-use dhow_net::{LiveEndpoint, MacAddr, PortBinding, Protocol};
+use std::net::IpAddr;
+
+use dhow_net::{Ipv6Place, LiveEndpoint, MacAddr, PortBinding, Protocol};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{EngineError, Result};
@@ -18,10 +20,30 @@ pub struct EndpointRecord {
     pub ip: std::net::Ipv4Addr,
     pub prefix: u8,
     pub gateway: std::net::Ipv4Addr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Record>,
     pub mac: String,
     /// The host's end of the container's link.
     pub host_link: String,
     pub ports: Vec<PublishedPort>,
+}
+
+/// The IPv6 part of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Record {
+    pub ip: std::net::Ipv6Addr,
+    pub prefix: u8,
+    pub gateway: std::net::Ipv6Addr,
+}
+
+impl From<Ipv6Place> for Ipv6Record {
+    fn from(place: Ipv6Place) -> Self {
+        Ipv6Record {
+            ip: place.ip,
+            prefix: place.prefix,
+            gateway: place.gateway,
+        }
+    }
 }
 
 fn default_network() -> String {
@@ -48,7 +70,7 @@ pub fn one_or_several<'de, D: Deserializer<'de>>(
 pub struct PublishedPort {
     pub protocol: String,
     pub container_port: u16,
-    pub host_ip: std::net::Ipv4Addr,
+    pub host_ip: IpAddr,
     pub host_port: u16,
 }
 
@@ -59,10 +81,17 @@ impl EndpointRecord {
             id: self.id.clone(),
             name: name.to_owned(),
             ip: self.ip,
+            ipv6: self.ipv6.map(|six| six.ip),
             mac: parse_mac(&self.mac).ok()?,
             host_link: self.host_link.clone(),
             bindings: self.bindings(),
         })
+    }
+
+    /// IPv4's first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let ipv6 = self.ipv6.map(|six| IpAddr::V6(six.ip));
+        std::iter::once(IpAddr::V4(self.ip)).chain(ipv6)
     }
 
     pub fn bindings(&self) -> Vec<PortBinding> {

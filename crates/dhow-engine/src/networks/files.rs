@@ -51,7 +51,10 @@ impl Networks {
         paths: &EtcFiles,
     ) -> Result<()> {
         let (config, host) = (wishes.config, wishes.host);
-        let own: Vec<IpAddr> = endpoints.iter().map(|e| IpAddr::V4(e.ip)).collect();
+        let own: Vec<IpAddr> = endpoints
+            .iter()
+            .flat_map(EndpointRecord::addresses)
+            .collect();
         let wanted = files::Hosts {
             hostname: &config.hostname,
             domain: &config.domainname,

@@ -1,9 +1,9 @@
 //! The addresses of a network: what a client asks for, checked, and what is left open, chosen.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use dhow_api::{Ipam, IpamConfig};
-use dhow_net::Ipv4Net;
+use dhow_net::IpNet;
 
 use super::Networks;
 use super::records::StoredNetwork;
@@ -20,48 +20,63 @@ pub fn read(ipam: Ipam, record: &mut StoredNetwork) -> Result<()> {
     record.ipam_options = ipam.options;
     // Clients send one that says nothing.
     let said = |c: &IpamConfig| *c != IpamConfig::default();
-    record.ipam = ipam.config.into_iter().filter(said).collect();
-    if record.ipam.len() > 1 {
-        return Err(EngineError::invalid(
-            "a bridge network has one IPv4 subnet: several were given",
-        ));
+    let mut given: Vec<IpamConfig> = ipam.config.into_iter().filter(said).collect();
+    for config in &given {
+        if record.ipv6 || !config.subnet.contains(':') {
+            check(config)?;
+        }
     }
-    if let Some(config) = record.ipam.first() {
-        check(config)?;
+    // What is said of a family that the network has not is of no effect, as in Docker.
+    given.retain(|config| record.ipv6 || !config.subnet.contains(':'));
+    for (ipv6, family) in [(false, "IPv4"), (true, "IPv6")] {
+        let of = |config: &&IpamConfig| config.subnet.contains(':') == ipv6;
+        if given.iter().filter(of).count() > 1 {
+            return Err(EngineError::invalid(format!(
+                "a bridge network has one {family} subnet: several were given"
+            )));
+        }
     }
+    given.sort_by_key(|config| config.subnet.contains(':'));
+    record.ipam = given;
     Ok(())
 }
 
 impl Networks {
-    /// Chooses what the client has left open: subnet and gateway. Nothing that the host has a way to is chosen.
-    pub(super) async fn settle_subnet(&self, record: &mut StoredNetwork) -> Result<()> {
-        let mut config = record.ipam.pop().unwrap_or_default();
-        let others: Vec<Ipv4Net> = {
+    /// Chooses what the client has left open: subnets and gateways. Nothing that the host has a way to is chosen.
+    pub(super) async fn settle_subnets(&self, record: &mut StoredNetwork) -> Result<()> {
+        let mut settled = Vec::with_capacity(2);
+        for ipv6 in [false, true] {
+            if ipv6 && !record.ipv6 {
+                continue;
+            }
+            let config = record.ipam_of(ipv6).cloned().unwrap_or_default();
+            settled.push(self.settle(config, ipv6).await?);
+        }
+        record.ipam = settled;
+        Ok(())
+    }
+
+    async fn settle(&self, mut config: IpamConfig, ipv6: bool) -> Result<IpamConfig> {
+        let others: Vec<IpNet> = {
             let made = self.made();
-            let made = made.values().filter_map(|made| made.subnet());
-            made.chain([self.inner.net.bridge().subnet]).collect()
+            let made = made.values().flat_map(|made| made.subnets());
+            let own = self.inner.net.bridge();
+            let own6 = own.ipv6.map(|own| IpNet::V6(own.trunc()));
+            made.chain([IpNet::V4(own.subnet)]).chain(own6).collect()
         };
-        let overlaps = |a: &Ipv4Net, b: &Ipv4Net| a.contains(b) || b.contains(a);
         let subnet = match config.subnet.as_str() {
             "" => {
-                let reached = self.inner.net.reachable().await?;
-                let busy = |subnet: &Ipv4Net| {
-                    others.iter().any(|o| overlaps(subnet, o))
-                        || reached
-                            .iter()
-                            .any(|r| r.prefix_len() > 1 && overlaps(subnet, r))
-                };
-                let pools = &self.inner.config.pools;
-                let free = pools.iter().flat_map(|pool| pool.subnets());
-                free.into_iter()
-                    .find(|subnet| !busy(subnet))
+                let mut busy = self.inner.net.reachable().await?;
+                busy.extend(others);
+                dhow_net::free_subnet(&self.inner.config.pools, ipv6, &busy)
                     .ok_or(dhow_net::Error::NoFreeSubnet)?
             }
             text => {
-                let subnet: Ipv4Net = text
+                let subnet: IpNet = text
                     .parse()
                     .map_err(|_| EngineError::invalid(format!("invalid subnet {text}")))?;
-                if others.iter().any(|o| overlaps(&subnet, o)) {
+                let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+                if others.iter().any(|other| overlaps(&subnet, other)) {
                     return Err(EngineError::NotPermitted(
                         "invalid pool request: Pool overlaps with other one on this address space"
                             .to_owned(),
@@ -72,18 +87,18 @@ impl Networks {
         };
         config.subnet = subnet.to_string();
         if config.gateway.is_empty() {
-            let taken = |ip: &Ipv4Addr| {
-                let ip = ip.to_string();
-                config.auxiliary_addresses.values().any(|aux| *aux == ip)
+            let taken = |ip: &IpAddr| {
+                let same = |aux: &String| aux.parse() == Ok(*ip);
+                config.auxiliary_addresses.values().any(same)
             };
-            let first = subnet.hosts().find(|ip| !taken(ip));
-            let first = first.ok_or_else(|| {
+            // A network's own address is nobody's, also where the family has no broadcast.
+            let mut hosts = subnet.hosts().filter(|ip| *ip != subnet.network());
+            let first = hosts.find(|ip| !taken(ip)).ok_or_else(|| {
                 EngineError::invalid(format!("subnet {subnet} has no address for a gateway"))
             })?;
             config.gateway = first.to_string();
         }
-        record.ipam = vec![config];
-        Ok(())
+        Ok(config)
     }
 }
 
@@ -101,41 +116,29 @@ fn check(config: &IpamConfig) -> Result<()> {
             "invalid subnet : a range, a gateway or an auxiliary address needs one".to_owned(),
         ));
     }
-    if config.subnet.contains(':') {
-        return Err(EngineError::Unsupported(
-            "networks with IPv6 are not supported yet".to_owned(),
-        ));
-    }
-    let subnet: Ipv4Net = config.subnet.parse().map_err(|_| {
-        bad(format!(
-            "invalid subnet {}: invalid CIDR block notation",
-            config.subnet
-        ))
-    })?;
-    if subnet.trunc() != subnet {
-        return Err(bad(format!(
-            "invalid subnet {subnet}: it should be {}",
-            subnet.trunc()
-        )));
-    }
-    if subnet.prefix_len() > 30 {
+    let net = |what: &str, text: &str| -> Result<IpNet> {
+        let invalid = || {
+            bad(format!(
+                "invalid {what} {text}: invalid CIDR block notation"
+            ))
+        };
+        let net: IpNet = text.parse().map_err(|_| invalid())?;
+        match net.trunc() == net {
+            true => Ok(net),
+            false => Err(bad(format!(
+                "invalid {what} {net}: it should be {}",
+                net.trunc()
+            ))),
+        }
+    };
+    let subnet = net("subnet", &config.subnet)?;
+    if subnet.prefix_len() > subnet.max_prefix_len() - 2 {
         return Err(bad(format!(
             "invalid subnet {subnet}: it has no room for a gateway and a container"
         )));
     }
     if !config.ip_range.is_empty() {
-        let range: Ipv4Net = config.ip_range.parse().map_err(|_| {
-            bad(format!(
-                "invalid ip-range {}: invalid CIDR block notation",
-                config.ip_range
-            ))
-        })?;
-        if range.trunc() != range {
-            return Err(bad(format!(
-                "invalid ip-range {range}: it should be {}",
-                range.trunc()
-            )));
-        }
+        let range = net("ip-range", &config.ip_range)?;
         if !subnet.contains(&range) {
             return Err(bad(format!(
                 "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
@@ -143,7 +146,7 @@ fn check(config: &IpamConfig) -> Result<()> {
         }
     }
     let address = |what: &str, text: &str| {
-        let ip: Ipv4Addr = text
+        let ip: IpAddr = text
             .parse()
             .map_err(|_| bad(format!("invalid {what} {text}: invalid address")))?;
         match subnet.contains(&ip) {
@@ -175,10 +178,17 @@ mod tests {
             ..IpamConfig::default()
         };
         check(&of("10.1.0.0/16", "10.1.2.0/24", "10.1.0.9")).unwrap();
+        check(&of("fd00:1::/64", "fd00:1::100/120", "fd00:1::9")).unwrap();
         for (bad, why) in [
             (of("10.1.0.1/16", "", ""), "it should be 10.1.0.0/16"),
             (of("10.1.0.0", "", ""), "invalid CIDR block notation"),
             (of("10.1.0.0/31", "", ""), "no room"),
+            (of("fd00:1::/127", "", ""), "no room"),
+            (of("fd00:1::5/64", "", ""), "it should be fd00:1::/64"),
+            (
+                of("fd00:1::/64", "", "10.1.0.1"),
+                "doesn't contain this address",
+            ),
             (
                 of("10.1.0.0/16", "10.2.0.0/24", ""),
                 "doesn't contain ip-range",

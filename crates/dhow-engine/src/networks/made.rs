@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dhow_api::{
-    ConfigReference, Filters, NetworkCreateRequest, NetworkCreateResponse, NetworksPruneReport,
+    ConfigReference, Filters, IpamConfig, NetworkCreateRequest, NetworkCreateResponse,
+    NetworksPruneReport,
 };
-use dhow_net::{Ipv4Net, NetConfig, Network};
+use dhow_net::{IpNet, Ipv4Net, Ipv6Config, Ipv6Net, NetConfig, Network};
 
 use super::records::{self, StoredNetwork};
 use super::{Networks, PREDEFINED, ipam};
@@ -29,7 +31,10 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const MTU: &str = "com.docker.network.driver.mtu";
-const GATEWAY_MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
+const GATEWAY_MODES: [&str; 2] = [
+    "com.docker.network.bridge.gateway_mode_ipv4",
+    "com.docker.network.bridge.gateway_mode_ipv6",
+];
 const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
 impl Made {
@@ -45,12 +50,16 @@ impl Made {
         self.gone.load(Ordering::Acquire)
     }
 
-    pub fn subnet(&self) -> Option<Ipv4Net> {
-        if self.record.config_only {
-            return None;
-        }
-        self.record.ipam.first()?.subnet.parse().ok()
+    pub fn subnets(&self) -> Vec<IpNet> {
+        subnets(&self.record)
     }
+}
+
+/// Those of a network, but for one that others take their settings from.
+pub fn subnets(record: &StoredNetwork) -> Vec<IpNet> {
+    let all = record.ipam.iter().filter(|_| !record.config_only);
+    all.filter_map(|config| config.subnet.parse().ok())
+        .collect()
 }
 
 fn flag(options: &BTreeMap<String, String>, name: &str, default: bool) -> Result<bool> {
@@ -87,20 +96,29 @@ pub fn host_binding(record: &StoredNetwork) -> Result<Option<IpAddr>> {
     }
 }
 
-/// What a network's bridge and rules are to be; `own` is the default network's.
-pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> {
-    let bad = |what: &str, text: &str| EngineError::invalid(format!("invalid {what}: {text}"));
-    let config = record.ipam.first().cloned().unwrap_or_default();
-    let subnet: Ipv4Net = config
+fn bad(what: &str, text: &str) -> EngineError {
+    EngineError::invalid(format!("invalid {what}: {text}"))
+}
+
+/// The addresses of one family of a network: the bridge's own with the subnet's prefix, the range, and what is reserved.
+struct Family<N, A> {
+    own: N,
+    range: Option<N>,
+    reserved: Vec<A>,
+}
+
+fn family<N: FromStr, A: FromStr + Copy>(
+    config: &IpamConfig,
+    with_prefix: fn(A, u8) -> Option<N>,
+) -> Result<Family<N, A>> {
+    let subnet: IpNet = config
         .subnet
         .parse()
         .map_err(|_| bad("subnet", &config.subnet))?;
-    let gateway: Ipv4Addr = config
+    let gateway: A = config
         .gateway
         .parse()
         .map_err(|_| bad("gateway", &config.gateway))?;
-    let bridge_ip =
-        Ipv4Net::new(gateway, subnet.prefix_len()).map_err(|_| bad("subnet", &config.subnet))?;
     let range = match config.ip_range.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|_| bad("ip-range", text))?),
@@ -110,6 +128,33 @@ pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> 
         .values()
         .map(|text| text.parse().map_err(|_| bad("auxiliary address", text)))
         .collect::<Result<_>>()?;
+    Ok(Family {
+        own: with_prefix(gateway, subnet.prefix_len())
+            .ok_or_else(|| bad("subnet", &config.subnet))?,
+        range,
+        reserved,
+    })
+}
+
+/// What a network's bridge and rules are to be; `own` is the default network's.
+pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> {
+    let nothing = IpamConfig::default();
+    let ip = family(record.ipam_of(false).unwrap_or(&nothing), |ip, prefix| {
+        Ipv4Net::new(ip, prefix).ok()
+    })?;
+    let masquerade = flag(&record.options, MASQUERADE, true)?;
+    let ipv6 = match record.ipam_of(true).filter(|_| record.ipv6) {
+        None => None,
+        Some(config) => {
+            let ipv6 = family(config, |ip, prefix| Ipv6Net::new(ip, prefix).ok())?;
+            Some(Ipv6Config {
+                address: Some(ipv6.own),
+                range: ipv6.range,
+                reserved: ipv6.reserved,
+                masquerade,
+            })
+        }
+    };
     let mtu = match record.options.get(MTU).filter(|text| !text.is_empty()) {
         None => own.mtu,
         Some(text) => match text.parse() {
@@ -119,23 +164,26 @@ pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> 
         },
     };
     host_binding(record)?;
-    if let Some(mode) = record.options.get(GATEWAY_MODE)
-        && !matches!(mode.as_str(), "" | "nat")
-    {
-        return Err(EngineError::Unsupported(format!(
-            "gateway mode {mode} is not supported: the one there is is nat"
-        )));
+    for option in GATEWAY_MODES {
+        if let Some(mode) = record.options.get(option)
+            && !matches!(mode.as_str(), "" | "nat")
+        {
+            return Err(EngineError::Unsupported(format!(
+                "gateway mode {mode} is not supported: the one there is is nat"
+            )));
+        }
     }
     Ok(NetConfig {
         bridge: bridge_name(record),
-        bridge_ip: Some(bridge_ip),
-        fixed_cidr: range,
+        bridge_ip: Some(ip.own),
+        fixed_cidr: ip.range,
+        ipv6,
         mtu,
-        masquerade: flag(&record.options, MASQUERADE, true)?,
+        masquerade,
         icc: flag(&record.options, ICC, true)?,
         foreign: record.bridge_was_there,
         internal: record.internal,
-        reserved,
+        reserved: ip.reserved,
         warm: 0,
         ..own.clone()
     })
@@ -168,7 +216,7 @@ impl Networks {
         }
         let mut record = self.read(request)?;
         if !record.config_only {
-            self.settle_subnet(&mut record).await?;
+            self.settle_subnets(&mut record).await?;
         }
         let config = match record.config_only {
             true => None,
@@ -177,7 +225,13 @@ impl Networks {
                 self.check_bridge(&config)?;
                 let there = self.inner.net.addresses_of(config.bridge.clone()).await?;
                 record.bridge_was_there = there.is_some();
-                record.bridge_was_bare = there.is_some_and(|addresses| addresses.is_empty());
+                let bare = |ipv6| {
+                    let of = |net: &&IpNet| matches!(net, IpNet::V6(_)) == ipv6;
+                    let there = there.as_ref();
+                    there.is_some_and(|addresses| !addresses.iter().any(|net| of(&net)))
+                };
+                record.bridge_was_bare = bare(false);
+                record.bridge_was_bare6 = record.ipv6 && bare(true);
                 Some(NetConfig {
                     foreign: record.bridge_was_there,
                     ..config
@@ -237,9 +291,9 @@ impl Networks {
                 "an ingress network needs a swarm, and this engine is in none",
             ));
         }
-        if request.enable_ipv6 == Some(true) || request.enable_ipv4 == Some(false) {
+        if request.enable_ipv4 == Some(false) {
             return Err(EngineError::Unsupported(
-                "networks with IPv6 are not supported yet".to_owned(),
+                "networks without IPv4 are not supported: leave it on, beside IPv6".to_owned(),
             ));
         }
         let mut record = StoredNetwork {
@@ -247,6 +301,7 @@ impl Networks {
             name: request.name,
             created: dhow_api::time::now(),
             driver,
+            ipv6: request.enable_ipv6 == Some(true),
             internal: request.internal,
             attachable: request.attachable,
             config_only: request.config_only,
@@ -278,6 +333,7 @@ impl Networks {
                     )));
                 }
                 record.ipam.clone_from(&from.record.ipam);
+                record.ipv6 |= from.record.ipv6;
                 record.options.clone_from(&from.record.options);
                 record.internal |= from.record.internal;
                 record.config_from.clone_from(&from.record.name);
@@ -363,12 +419,13 @@ impl Networks {
     async fn remove_bridge(&self, made: &Made, net: &Network) -> Result<()> {
         let record = &made.record;
         net.remove(!record.bridge_was_there).await?;
-        if record.bridge_was_bare {
-            let bridge = net.bridge();
-            let address = Ipv4Net::new(bridge.gateway, bridge.subnet.prefix_len());
-            if let Ok(address) = address {
-                self.inner.net.take_address(bridge.name, address).await?;
-            }
+        let bridge = net.bridge();
+        let ip = Ipv4Net::new(bridge.gateway, bridge.subnet.prefix_len());
+        let ip = ip.ok().filter(|_| record.bridge_was_bare).map(IpNet::V4);
+        let ipv6 = bridge.ipv6.filter(|_| record.bridge_was_bare6);
+        for address in ip.into_iter().chain(ipv6.map(IpNet::V6)) {
+            let name = bridge.name.clone();
+            self.inner.net.take_address(name, address).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! its containers are told when they ask for each other.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 
 use super::EndpointRecord;
@@ -26,19 +26,21 @@ pub struct Member {
 struct Segment {
     members: BTreeMap<ContainerId, Member>,
     /// In lower case.
-    names: HashMap<String, Vec<(ContainerId, Ipv4Addr)>>,
-    addresses: HashMap<Ipv4Addr, ContainerId>,
+    names: HashMap<String, Vec<(ContainerId, IpAddr)>>,
+    addresses: HashMap<IpAddr, ContainerId>,
 }
 
 impl Segment {
     fn enter(&mut self, member: Member) {
         self.leave(&member.container);
-        let ip = member.endpoint.ip;
         for name in &member.names {
             let holders = self.names.entry(name.to_lowercase()).or_default();
-            holders.push((member.container.clone(), ip));
+            let ips = member.endpoint.addresses();
+            holders.extend(ips.map(|ip| (member.container.clone(), ip)));
         }
-        self.addresses.insert(ip, member.container.clone());
+        for ip in member.endpoint.addresses() {
+            self.addresses.insert(ip, member.container.clone());
+        }
         self.members.insert(member.container.clone(), member);
     }
 
@@ -55,8 +57,10 @@ impl Segment {
                 }
             }
         }
-        if self.addresses.get(&member.endpoint.ip) == Some(container) {
-            self.addresses.remove(&member.endpoint.ip);
+        for ip in member.endpoint.addresses() {
+            if self.addresses.get(&ip) == Some(container) {
+                self.addresses.remove(&ip);
+            }
         }
     }
 }
@@ -134,14 +138,11 @@ impl Members {
         let own = segment.members.get(asked_by)?;
         let name = own.links.get(name).map_or(name, String::as_str);
         let holders = segment.names.get(name)?;
-        Some(holders.iter().map(|(_, ip)| IpAddr::V4(*ip)).collect())
+        Some(holders.iter().map(|(_, ip)| *ip).collect())
     }
 
     /// The name of whoever has an address on a network.
     pub fn name_of(&self, network: &str, address: IpAddr) -> Option<String> {
-        let IpAddr::V4(address) = address else {
-            return None;
-        };
         let table = self.lock();
         let segment = table.segments.get(network)?;
         let member = segment.members.get(segment.addresses.get(&address)?)?;

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dhow_api::{Actor, ContainerConfig, EndpointSettings, HostConfig};
-use dhow_net::{LiveEndpoint, NetConfig, Network};
+use dhow_net::{AddressPool, IpNet, LiveEndpoint, NetConfig, Network};
 use dhow_oci::Digest;
 use dhow_store::Store;
 
@@ -110,6 +110,14 @@ impl Wishes<'_> {
     }
 }
 
+/// Of the first forty bits of a digest.
+fn site_pool(digest: &Digest) -> Result<AddressPool> {
+    let bits = u64::from_str_radix(&digest.hex()[..10], 16)
+        .map_err(|e| EngineError::Internal(e.to_string()))?;
+    let [_, _, _, id @ ..] = bits.to_be_bytes();
+    Ok(AddressPool::of_site(id))
+}
+
 /// A container that runs, or may, from the store.
 pub struct Live<'a> {
     pub wishes: Wishes<'a>,
@@ -127,6 +135,17 @@ impl Networks {
         root_id: String,
     ) -> Result<Networks> {
         let stored = records::all(&store).await?;
+        let mut config = config;
+        config.taken = stored.iter().flat_map(made::subnets).collect();
+        // Where nobody says otherwise, this data-root's own part of the private addresses.
+        let site = Digest::sha256(format!("{root_id}/ipv6").as_bytes());
+        if !config
+            .pools
+            .iter()
+            .any(|pool| matches!(pool.base, IpNet::V6(_)))
+        {
+            config.pools.push(site_pool(&site)?);
+        }
         let on = |key: &str| -> Vec<LiveEndpoint> {
             let of = |one: &Live<'_>| {
                 let endpoint = one.endpoints.iter().find(|e| e.network == key)?;

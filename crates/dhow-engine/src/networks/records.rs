@@ -25,7 +25,10 @@ pub struct StoredNetwork {
     pub config_from: String,
     pub ipam_driver: String,
     pub ipam_options: Option<BTreeMap<String, String>>,
-    /// Settled: with subnet and gateway.
+    /// Containers have IPv6 addresses too.
+    #[serde(default)]
+    pub ipv6: bool,
+    /// Settled: with subnet and gateway, IPv4's before IPv6's.
     pub ipam: Vec<IpamConfig>,
     pub options: BTreeMap<String, String>,
     /// The bridge is somebody else's, and stays when the network goes.
@@ -34,7 +37,19 @@ pub struct StoredNetwork {
     /// It had no address before: the one that it has is the network's, and goes with it.
     #[serde(default)]
     pub bridge_was_bare: bool,
+    /// As that, of IPv6 addresses.
+    #[serde(default)]
+    pub bridge_was_bare6: bool,
     pub labels: BTreeMap<String, String>,
+}
+
+impl StoredNetwork {
+    /// The addresses of a family, once settled.
+    pub fn ipam_of(&self, ipv6: bool) -> Option<&IpamConfig> {
+        self.ipam
+            .iter()
+            .find(|config| config.subnet.contains(':') == ipv6)
+    }
 }
 
 const ROWS: Rows = Rows {

@@ -4,12 +4,14 @@
 //! One endpoint is the way out: the container's default route leads to its network's gateway, and its ports are published
 //! for its address.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::str::FromStr;
 use std::sync::Arc;
 
-use dhow_api::EndpointSettings;
+use dhow_api::{EndpointIpamConfig, EndpointSettings};
 use dhow_net::dns::Sockets;
-use dhow_net::{EndpointRequest, MacAddr, Network};
+use dhow_net::{EndpointRequest, Gateways, MacAddr, Network};
 
 use super::doors::Entering;
 use super::endpoint::{EndpointRecord, PublishedPort, parse_mac};
@@ -59,13 +61,24 @@ impl Target {
         }
     }
 
-    /// The address that was asked for.
-    fn ip(&self) -> Result<Option<std::net::Ipv4Addr>> {
+    /// The addresses that were asked for.
+    fn ips(&self) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>)> {
         let config = self.settings.ipam_config.as_ref();
-        let Some(text) = config
-            .map(|c| c.ipv4_address.as_str())
-            .filter(|t| !t.is_empty())
-        else {
+        let asked = |field: fn(&EndpointIpamConfig) -> &String| {
+            config.map(|c| field(c).as_str()).filter(|t| !t.is_empty())
+        };
+        Ok((
+            self.ip(asked(|c| &c.ipv4_address), "IPv4")?,
+            self.ip(asked(|c| &c.ipv6_address), "IPv6")?,
+        ))
+    }
+
+    fn ip<A: FromStr + Into<IpAddr> + Copy>(
+        &self,
+        text: Option<&str>,
+        family: &str,
+    ) -> Result<Option<A>> {
+        let Some(text) = text else {
             return Ok(None);
         };
         let refuse = |why: &str| {
@@ -74,17 +87,13 @@ impl Target {
                 self.name
             ))
         };
-        let ip = text
+        let ip: A = text
             .parse()
-            .map_err(|_| refuse(&format!("invalid IPv4 address: {text}")))?;
-        if self
-            .made
-            .as_ref()
-            .and_then(|m| m.subnet())
-            .is_some_and(|s| !s.contains(&ip))
-        {
+            .map_err(|_| refuse(&format!("invalid {family} address: {text}")))?;
+        let subnets = self.made.as_ref().map(|made| made.subnets());
+        if subnets.is_some_and(|all| !all.iter().any(|subnet| subnet.contains(&ip.into()))) {
             return Err(refuse(&format!(
-                "no configured subnet contains IP address {ip}"
+                "no configured subnet contains IP address {text}"
             )));
         }
         Ok(Some(ip))
@@ -132,7 +141,7 @@ impl Networks {
     pub fn check(&self, name: &str, settings: &EndpointSettings) -> Result<()> {
         let target = self.target(name, settings)?;
         target.mac()?;
-        target.ip().map(|_| ())
+        target.ips().map(|_| ())
     }
 
     fn net_of(&self, target: &Target) -> Result<Network> {
@@ -193,12 +202,7 @@ impl Networks {
         }
         for target in &targets {
             let number = sandbox.endpoints.len() as u32;
-            let request = EndpointRequest {
-                id: crate::id::random_hex()?,
-                name: wishes.name.to_owned(),
-                mac: target.mac()?,
-                ip: target.ip()?,
-            };
+            let request = request(wishes, target)?;
             let record = match &sandbox.netns {
                 // One that is ready made, with its address.
                 None if target.key == BRIDGE => {
@@ -212,6 +216,7 @@ impl Networks {
                         ip: endpoint.ip,
                         prefix: endpoint.prefix,
                         gateway: endpoint.gateway,
+                        ipv6: endpoint.ipv6.map(Into::into),
                         mac: endpoint.mac.to_string(),
                         host_link: endpoint.host_link,
                         ports: Vec::new(),
@@ -235,8 +240,8 @@ impl Networks {
         let way_out = way_out(&targets);
         let only_default = targets.len() == 1 && targets[0].key == BRIDGE;
         if !only_default {
-            let gateway = way_out.map(|at| sandbox.endpoints[at].gateway);
-            self.inner.net.set_gateway(clone(netns)?, gateway).await?;
+            let gateways = gateways(&targets, &sandbox.endpoints);
+            self.inner.net.set_gateways(clone(netns)?, gateways).await?;
         }
         if names::wanted(&sandbox.endpoints) {
             let sockets = self.name_sockets(clone(netns)?).await?;
@@ -304,6 +309,7 @@ impl Networks {
             ip: place.ip,
             prefix: place.prefix,
             gateway: place.gateway,
+            ipv6: place.ipv6.map(Into::into),
             mac: place.mac.to_string(),
             host_link: place.host_link,
             ports: Vec::new(),
@@ -335,12 +341,7 @@ impl Networks {
         let none = EndpointSettings::default();
         let target = self.target(name, wishes.endpoints.get(name).unwrap_or(&none))?;
         let number = endpoints.iter().map(|e| e.link + 1).max().unwrap_or(0);
-        let request = EndpointRequest {
-            id: crate::id::random_hex()?,
-            name: wishes.name.to_owned(),
-            mac: target.mac()?,
-            ip: target.ip()?,
-        };
+        let request = request(wishes, &target)?;
         let record = self.join(&target, &netns, number, request).await?;
         self.enter_member(wishes, &record);
         let mut all = endpoints.to_vec();
@@ -377,7 +378,7 @@ impl Networks {
                 && let Some(net) = self.net_by_key(&heir.network)
             {
                 match net.take_ports(endpoint.ip, heir.ip).await {
-                    Ok(()) => heir.ports.clone_from(&endpoint.ports),
+                    Ok(ports) => heir.ports = ports.iter().map(PublishedPort::new).collect(),
                     Err(e) => {
                         tracing::warn!(container = wishes.name, error = %e, "its ports are no longer published");
                     }
@@ -427,8 +428,8 @@ impl Networks {
             targets.push(self.target(&endpoint.network, settings)?);
         }
         let way_out = way_out(&targets);
-        let gateway = way_out.map(|at| endpoints[at].gateway);
-        self.inner.net.set_gateway(clone(netns)?, gateway).await?;
+        let gateways = gateways(&targets, endpoints);
+        self.inner.net.set_gateways(clone(netns)?, gateways).await?;
         let Some(at) = way_out else {
             return Ok(Vec::new());
         };
@@ -436,8 +437,9 @@ impl Networks {
             Some(from) if from == at => Ok(Vec::new()),
             Some(from) => {
                 let net = self.net_of(&targets[at])?;
-                net.take_ports(endpoints[from].ip, endpoints[at].ip).await?;
-                endpoints[at].ports = std::mem::take(&mut endpoints[from].ports);
+                let ports = net.take_ports(endpoints[from].ip, endpoints[at].ip);
+                endpoints[at].ports = ports.await?.iter().map(PublishedPort::new).collect();
+                endpoints[from].ports.clear();
                 Ok(Vec::new())
             }
             None => {
@@ -452,12 +454,38 @@ impl Networks {
     }
 }
 
+/// What an endpoint is asked for with.
+fn request(wishes: &Wishes<'_>, target: &Target) -> Result<EndpointRequest> {
+    let (ip, ipv6) = target.ips()?;
+    Ok(EndpointRequest {
+        id: crate::id::random_hex()?,
+        name: wishes.name.to_owned(),
+        mac: target.mac()?,
+        ip,
+        ipv6,
+    })
+}
+
 /// Which of the networks is the way out: that of the highest priority, of several the first by name. An internal one never is.
 fn way_out(targets: &[Target]) -> Option<usize> {
-    let leading = targets.iter().enumerate().filter(|(_, t)| !t.internal());
+    way_out_of(targets, |_| true)
+}
+
+fn way_out_of(targets: &[Target], among: impl Fn(usize) -> bool) -> Option<usize> {
+    let leading = targets.iter().enumerate();
     leading
+        .filter(|(at, t)| among(*at) && !t.internal())
         .min_by_key(|(_, t)| (-i128::from(t.settings.gw_priority), t.name.clone()))
         .map(|(at, _)| at)
+}
+
+/// The ways out of each family. Not every network has IPv6.
+fn gateways(targets: &[Target], endpoints: &[EndpointRecord]) -> Gateways {
+    let ipv6 = way_out_of(targets, |at| endpoints[at].ipv6.is_some());
+    Gateways {
+        ip: way_out(targets).map(|at| endpoints[at].gateway),
+        ipv6: ipv6.and_then(|at| Some(endpoints[at].ipv6?.gateway)),
+    }
 }
 
 fn clone(netns: &OwnedFd) -> Result<OwnedFd> {

@@ -68,6 +68,9 @@ impl Networks {
             };
             if let Some(e) = one.endpoint {
                 resource.ipv4_address = format!("{}/{}", e.ip, e.prefix);
+                if let Some(six) = e.ipv6 {
+                    resource.ipv6_address = format!("{}/{}", six.ip, six.prefix);
+                }
                 resource.endpoint_id = e.id;
                 resource.mac_address = e.mac;
             }
@@ -101,6 +104,14 @@ impl Networks {
                 gateway: bridge.gateway.to_string(),
                 ..IpamConfig::default()
             }];
+            if let Some(own) = bridge.ipv6 {
+                network.enable_ipv6 = true;
+                network.ipam.config.push(IpamConfig {
+                    subnet: own.trunc().to_string(),
+                    gateway: own.addr().to_string(),
+                    ..IpamConfig::default()
+                });
+            }
             let net = &self.inner.config;
             for (key, value) in [
                 (
@@ -165,6 +176,11 @@ impl Networks {
             settings.ip_address = e.ip.to_string();
             settings.ip_prefix_len = e.prefix;
             settings.mac_address = e.mac.clone();
+            if let Some(six) = e.ipv6 {
+                settings.ipv6_gateway = six.gateway.to_string();
+                settings.global_ipv6_address = six.ip.to_string();
+                settings.global_ipv6_prefix_len = six.prefix;
+            }
         }
         all
     }
@@ -179,6 +195,7 @@ fn show_made(made: &Made) -> Network {
         scope: "local".into(),
         driver: record.driver.clone(),
         enable_ipv4: true,
+        enable_ipv6: record.ipv6,
         ipam: Ipam {
             driver: record.ipam_driver.clone(),
             options: record.ipam_options.clone(),

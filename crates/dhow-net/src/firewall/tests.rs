@@ -13,7 +13,9 @@ fn knows_whether_the_table_is_intact() {
         let bridge = BridgeRules {
             name: "dhow0".to_owned(),
             subnet: "172.17.0.0/16".parse().unwrap(),
+            subnet6: None,
             masquerade: true,
+            masquerade6: true,
             icc: true,
             internal: false,
         };
@@ -28,7 +30,10 @@ fn knows_whether_the_table_is_intact() {
         };
         let mut requests: Vec<_> = (8000..8100).map(|p| port(p, p)).collect();
         requests.extend((9000..9700).map(|p| port(80, p)));
-        let container = Ipv4Addr::new(172, 17, 0, 2);
+        let container = Addresses {
+            ip: Ipv4Addr::new(172, 17, 0, 2),
+            ipv6: None,
+        };
         firewall.publish(container, "a", &requests).unwrap();
         assert!(firewall.is_intact().unwrap());
         // Our own changes ask for no repair.
@@ -71,7 +76,10 @@ fn a_dead_thread_is_replaced_and_a_broken_socket_too() {
         let publish = |name: &str, port| {
             let (reply, answer) = oneshot::channel();
             handle.submit(Job::Publish {
-                endpoint: Ipv4Addr::new(172, 17, 0, 2),
+                endpoint: Addresses {
+                    ip: Ipv4Addr::new(172, 17, 0, 2),
+                    ipv6: None,
+                },
                 id: name.to_owned(),
                 name: name.to_owned(),
                 requests: vec![PortRequest {

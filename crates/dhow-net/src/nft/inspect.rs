@@ -3,32 +3,41 @@
 use std::io;
 
 use super::rule::Verdict;
-use super::wire::{self, Hook};
+use super::wire::{self, Family, Hook};
 use crate::netlink::{Socket, attributes};
 
-/// Whether a message is about the table of the IPv4 family.
-pub(crate) fn names_table(payload: &[u8], table: &str) -> bool {
-    payload.first() == Some(&wire::AF_INET)
-        && value(payload, wire::TABLE_NAME).is_some_and(|name| text(name) == table)
+/// The family of the table that a message is about, if that is of this name.
+pub(crate) fn family_of_table(payload: &[u8], table: &str) -> Option<Family> {
+    let family = [Family::Ip, Family::Ip6]
+        .into_iter()
+        .find(|family| payload.first() == Some(&family.number()))?;
+    let name = value(payload, wire::TABLE_NAME)?;
+    (text(name) == table).then_some(family)
 }
 
 /// How many rules the table has.
-pub(crate) fn count_rules(socket: &mut Socket, table: &str) -> io::Result<usize> {
+pub(crate) fn count_rules(socket: &mut Socket, family: Family, table: &str) -> io::Result<usize> {
     let mut count = 0;
-    let request = wire::dump(wire::GET_RULE, wire::AF_INET, Some(table), None);
+    let request = wire::dump(wire::GET_RULE, family.number(), Some(table), None);
     socket.dump(&request, |message| {
         let rule = wire::kind(message.kind) == Some(wire::NEW_RULE);
-        count += usize::from(rule && names_table(message.payload, table));
+        let own = family_of_table(message.payload, table) == Some(family);
+        count += usize::from(rule && own);
     })?;
     Ok(count)
 }
 
 /// How many entries a map has.
-pub(crate) fn count_elements(socket: &mut Socket, table: &str, map: &str) -> io::Result<usize> {
+pub(crate) fn count_elements(
+    socket: &mut Socket,
+    family: Family,
+    table: &str,
+    map: &str,
+) -> io::Result<usize> {
     let mut count = 0;
     let request = wire::dump(
         wire::GET_SET_ELEMENTS,
-        wire::AF_INET,
+        family.number(),
         Some(table),
         Some(map),
     );
@@ -41,7 +50,11 @@ pub(crate) fn count_elements(socket: &mut Socket, table: &str, map: &str) -> io:
 /// Table and name of the chains that drop by policy what is forwarded.
 pub(crate) fn dropping_forward_chains(socket: &mut Socket) -> io::Result<Vec<(String, String)>> {
     let mut chains = Vec::new();
-    for family in [wire::AF_INET, wire::NFPROTO_INET] {
+    for family in [
+        Family::Ip.number(),
+        Family::Ip6.number(),
+        wire::NFPROTO_INET,
+    ] {
         let request = wire::dump(wire::GET_CHAIN, family, None, None);
         socket.dump(&request, |message| {
             chains.extend(dropping_forward_chain(message.payload));
@@ -107,7 +120,7 @@ mod tests {
             &[2, 0, 0, 0, 255, 255, 1, 0],
             &[2, 0, 0, 0, 4, 0, 1, 0],
         ] {
-            assert!(!names_table(payload, "dhow"));
+            assert_eq!(family_of_table(payload, "dhow"), None);
             assert_eq!(dropping_forward_chain(payload), None);
         }
     }

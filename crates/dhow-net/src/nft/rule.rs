@@ -2,11 +2,11 @@
 //!
 //! Numbers are `linux/netfilter/nf_tables.h`'s; the order of expressions is what `nft --debug=netlink` shows for the same rule.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use super::wire::{AF_INET, LIST_ELEMENT, Map, attribute, nested, number, string, value};
+use super::wire::{Family, LIST_ELEMENT, Map, attribute, nested, number, string, value};
 
 const DATA_VERDICT: u16 = 2;
 
@@ -14,10 +14,24 @@ const DATA_VERDICT: u16 = 2;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Register(pub u32);
 
-/// The first; it overlaps the 128-bit register that names fit in.
+/// The first; it overlaps the 128-bit register that names and IPv6 addresses fit in.
 pub(crate) const R0: Register = Register(8);
-pub(crate) const R1: Register = Register(9);
-pub(crate) const R2: Register = Register(10);
+
+impl Register {
+    /// The next one behind a value of so many bytes.
+    pub fn after(self, bytes: usize) -> Register {
+        // Values are addresses and smaller.
+        Register(self.0 + bytes.div_ceil(4) as u32)
+    }
+
+    /// Behind an address.
+    pub fn after_address(self, family: Family) -> Register {
+        self.after(match family {
+            Family::Ip => 4,
+            Family::Ip6 => 16,
+        })
+    }
+}
 /// The first 128-bit register.
 const WIDE: Register = Register(1);
 const VERDICT: Register = Register(0);
@@ -105,30 +119,49 @@ impl Rule {
         })
     }
 
-    fn masked(self, register: Register, mask: [u8; 4]) -> Self {
+    fn masked(self, register: Register, mask: &[u8]) -> Self {
         self.expression("bitwise", |bytes| {
             number(bytes, 1, register.0);
             number(bytes, 2, register.0);
-            number(bytes, 3, 4);
-            value(bytes, 4, &mask);
-            value(bytes, 5, &[0; 4]);
+            // A register's length: 16 at most.
+            number(bytes, 3, mask.len() as u32);
+            value(bytes, 4, mask);
+            value(bytes, 5, &[0; 16][..mask.len()]);
         })
     }
 
-    fn in_network(self, offset: u32, net: Ipv4Net) -> Self {
-        self.network_header(offset, 4, R0)
-            .masked(R0, net.netmask().octets())
-            .compare(R0, Compare::Equal, &net.network().octets())
+    /// `offsets` are the addresses' of IPv4 and IPv6.
+    fn in_network(self, offsets: (u32, u32), net: IpNet) -> Self {
+        match net {
+            IpNet::V4(net) => self
+                .network_header(offsets.0, 4, R0)
+                .masked(R0, &net.netmask().octets())
+                .compare(R0, Compare::Equal, &net.network().octets()),
+            IpNet::V6(net) => self
+                .network_header(offsets.1, 16, WIDE)
+                .masked(WIDE, &net.netmask().octets())
+                .compare(WIDE, Compare::Equal, &net.network().octets()),
+        }
     }
 
-    /// The IPv4 source is in the network.
-    pub fn source_in(self, net: Ipv4Net) -> Self {
-        self.in_network(12, net)
+    /// The source is in the network, which is of the table's family.
+    pub fn source_in(self, net: IpNet) -> Self {
+        self.in_network((12, 8), net)
     }
 
-    /// The IPv4 destination is in the network.
-    pub fn destination_in(self, net: Ipv4Net) -> Self {
-        self.in_network(16, net)
+    /// The destination is in the network, which is of the table's family.
+    pub fn destination_in(self, net: IpNet) -> Self {
+        self.in_network((16, 24), net)
+    }
+
+    /// The destination is another address than this, of the table's family.
+    pub fn destination_is_not(self, address: IpAddr) -> Self {
+        let family = Family::of(address);
+        let loaded = self.load_destination(family, R0);
+        match address {
+            IpAddr::V4(ip) => loaded.compare(R0, Compare::Different, &ip.octets()),
+            IpAddr::V6(ip) => loaded.compare(WIDE, Compare::Different, &ip.octets()),
+        }
     }
 
     /// The destination is an address of this host.
@@ -148,7 +181,7 @@ impl Rule {
             number(bytes, 1, R0.0);
             number(bytes, 2, key);
         })
-        .masked(R0, any_of.to_ne_bytes())
+        .masked(R0, &any_of.to_ne_bytes())
         .compare(R0, Compare::Different, &[0; 4])
     }
 
@@ -162,8 +195,11 @@ impl Rule {
         self.connection(2, 0x20)
     }
 
-    pub fn load_destination(self, register: Register) -> Self {
-        self.network_header(16, 4, register)
+    pub fn load_destination(self, family: Family, register: Register) -> Self {
+        match family {
+            Family::Ip => self.network_header(16, 4, register),
+            Family::Ip6 => self.network_header(24, 16, register),
+        }
     }
 
     pub fn load_protocol(self, register: Register) -> Self {
@@ -184,23 +220,24 @@ impl Rule {
         })
     }
 
-    /// Translates the destination to the address in R0 and, if `port`, the port in R1.
-    pub fn translate_destination(self, port: bool) -> Self {
+    /// Translates the destination to the address in R0 and, if `port`, the port in the register behind it.
+    pub fn translate_destination(self, family: Family, port: bool) -> Self {
         self.expression("nat", |bytes| {
             number(bytes, 1, 1);
-            number(bytes, 2, u32::from(AF_INET));
+            number(bytes, 2, u32::from(family.number()));
             number(bytes, 3, R0.0);
             number(bytes, 4, R0.0);
             if port {
-                number(bytes, 5, R1.0);
-                number(bytes, 6, R1.0);
+                let register = R0.after_address(family);
+                number(bytes, 5, register.0);
+                number(bytes, 6, register.0);
             }
         })
     }
 
     /// The IPv4 destination is this address.
     pub fn destination_is(self, address: Ipv4Addr) -> Self {
-        self.load_destination(R0)
+        self.load_destination(Family::Ip, R0)
             .compare(R0, Compare::Equal, &address.octets())
     }
 
@@ -223,7 +260,7 @@ impl Rule {
         })
         .expression("nat", |bytes| {
             number(bytes, 1, 1);
-            number(bytes, 2, u32::from(AF_INET));
+            number(bytes, 2, u32::from(Family::Ip.number()));
             number(bytes, 5, R0.0);
             number(bytes, 6, R0.0);
         })

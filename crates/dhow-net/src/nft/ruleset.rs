@@ -7,42 +7,80 @@
 //!   that the answers come back through the translation.
 //! - Packets from the wire to 127.0.0.0/8 are dropped before anything is translated: ports that are published on the loopback
 //!   address are the host's own.
+//! - As soon as a bridge has IPv6 there is a second table of the same name for that family, with the same chains and maps. What is
+//!   sent to `::1` stays on the host: the kernel takes no packet from there that came by another link.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::endpoint::{PortBinding, Protocol};
 use crate::netlink::Batch;
 
-use super::rule::{R0, R1, R2, Rule, Verdict};
-use super::wire::{Element, Field, Hook, Map, Transaction};
+use super::rule::{R0, Rule, Verdict};
+use super::wire::{Element, Family, Field, Hook, Map, Transaction};
 
-/// Ports on any address of the host.
-pub(crate) const PORTS: Map = Map {
-    name: "ports",
-    key: &[Field::Protocol, Field::Port],
-    data: &[Field::Address, Field::Port],
-    intervals: false,
-};
+/// Ports on any address of the host, ports on one address, and runs of ports that the container has under the same numbers.
+const NAMES: [&str; 3] = ["ports", "ports_at", "port_ranges"];
 
-/// Ports on one address of the host.
-pub(crate) const PORTS_AT: Map = Map {
-    name: "ports_at",
-    key: &[Field::Address, Field::Protocol, Field::Port],
-    data: &[Field::Address, Field::Port],
-    intervals: false,
-};
+/// The maps of a family, in the order of [`NAMES`].
+const fn maps(
+    any: &'static [Field],
+    at: &'static [Field],
+    to: &'static [Field],
+    to_address: &'static [Field],
+) -> [Map; 3] {
+    [
+        Map {
+            name: NAMES[0],
+            key: any,
+            data: to,
+            intervals: false,
+        },
+        Map {
+            name: NAMES[1],
+            key: at,
+            data: to,
+            intervals: false,
+        },
+        Map {
+            name: NAMES[2],
+            key: at,
+            data: to_address,
+            intervals: true,
+        },
+    ]
+}
 
-/// Runs of ports that the container has under the same numbers.
-pub(crate) const RANGES: Map = Map {
-    name: "port_ranges",
-    key: &[Field::Address, Field::Protocol, Field::Port],
-    data: &[Field::Address],
-    intervals: true,
-};
+static MAPS: [Map; 3] = maps(
+    &[Field::Protocol, Field::Port],
+    &[Field::Address, Field::Protocol, Field::Port],
+    &[Field::Address, Field::Port],
+    &[Field::Address],
+);
 
-pub(crate) const MAPS: [&Map; 3] = [&PORTS, &PORTS_AT, &RANGES];
+static MAPS6: [Map; 3] = maps(
+    &[Field::Protocol, Field::Port],
+    &[Field::Address6, Field::Protocol, Field::Port],
+    &[Field::Address6, Field::Port],
+    &[Field::Address6],
+);
+
+/// The maps of a family's table.
+pub(crate) fn maps_of(family: Family) -> &'static [Map; 3] {
+    match family {
+        Family::Ip => &MAPS,
+        Family::Ip6 => &MAPS6,
+    }
+}
+
+/// The families that there are tables of.
+pub(crate) fn families(bridges: &[BridgeRules]) -> &'static [Family] {
+    match bridges.iter().any(|bridge| bridge.subnet6.is_some()) {
+        false => &[Family::Ip],
+        true => &[Family::Ip, Family::Ip6],
+    }
+}
 
 /// A run of fewer is cheaper as single entries, which the kernel adds without copying the map.
 const SHORTEST_RANGE: usize = 16;
@@ -54,46 +92,66 @@ const LOOPBACK: &str = "lo";
 pub(crate) struct BridgeRules {
     pub name: String,
     pub subnet: Ipv4Net,
+    pub subnet6: Option<Ipv6Net>,
     pub masquerade: bool,
+    pub masquerade6: bool,
     pub icc: bool,
     /// Nothing is forwarded from the bridge or onto it.
     pub internal: bool,
 }
 
-/// A published port and the container behind it.
+/// A published port and the container behind it, whose address is of the same family as the host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Forward {
     pub binding: PortBinding,
-    pub container: Ipv4Addr,
+    pub container: IpAddr,
 }
 
-/// Replaces the table, whatever it has now, by just these bridges and ports.
-pub(crate) fn replace(table: &str, bridges: &[BridgeRules], forwards: &[Forward]) -> Batch {
+/// Replaces the tables, whatever they have now, by just these bridges and ports. `other` says that the other family may have a
+/// table.
+pub(crate) fn replace(
+    table: &str,
+    bridges: &[BridgeRules],
+    forwards: &[Forward],
+    other: bool,
+) -> Batch {
     let mut transaction = Transaction::new(table);
-    // Adding makes deleting succeed where there is none.
-    transaction.add_table();
-    transaction.delete_table();
-    transaction.add_table();
-    for (id, map) in (1..).zip(MAPS) {
-        transaction.add_map(map, id);
-    }
-    add_chains(&mut transaction);
-    for bridge in bridges {
-        for (chain, rule) in bridge_rules(bridge) {
-            transaction.add_rule(chain, rule);
+    let wanted = families(bridges);
+    for family in [Family::Ip, Family::Ip6] {
+        transaction.set_family(family);
+        if wanted.contains(&family) || other {
+            // Adding makes deleting succeed where there is none.
+            transaction.add_table();
+            transaction.delete_table();
         }
-    }
-    for entries in entries(forwards) {
-        transaction.add_elements(entries.map, &entries.elements);
+        if !wanted.contains(&family) {
+            continue;
+        }
+        transaction.add_table();
+        for (id, map) in (1..).zip(maps_of(family)) {
+            transaction.add_map(map, id);
+        }
+        add_chains(&mut transaction, family);
+        for bridge in bridges {
+            for (chain, rule) in bridge_rules(family, bridge) {
+                transaction.add_rule(chain, rule);
+            }
+        }
+        for entries in entries(family, forwards) {
+            transaction.add_elements(entries.map, &entries.elements);
+        }
     }
     transaction.finish()
 }
 
-/// Adds a bridge's rules to those that are there.
-pub(crate) fn add_bridge(table: &str, bridge: &BridgeRules) -> Batch {
+/// Adds a bridge's rules to those that are there, of all that are there now.
+pub(crate) fn add_bridge(table: &str, families: &[Family], bridge: &BridgeRules) -> Batch {
     let mut transaction = Transaction::new(table);
-    for (chain, rule) in bridge_rules(bridge) {
-        transaction.add_rule(chain, rule);
+    for family in families {
+        transaction.set_family(*family);
+        for (chain, rule) in bridge_rules(*family, bridge) {
+            transaction.add_rule(chain, rule);
+        }
     }
     transaction.finish()
 }
@@ -101,51 +159,57 @@ pub(crate) fn add_bridge(table: &str, bridge: &BridgeRules) -> Batch {
 /// Turns an endpoint's ports from `old` to `new`, each of them all that the endpoint has. `None` when nothing changes.
 pub(crate) fn change(table: &str, old: &[Forward], new: &[Forward]) -> Option<Batch> {
     let mut transaction = Transaction::new(table);
-    let (old, new) = (entries(old), entries(new));
     let mut changed = false;
-    for map in MAPS {
-        let of = |all: &[Entries]| -> Vec<Element> {
-            all.iter()
-                .filter(|entries| entries.map.name == map.name)
-                .flat_map(|entries| entries.elements.clone())
-                .collect()
-        };
-        let (before, after) = (of(&old), of(&new));
-        let (kept, gone): (Vec<_>, Vec<_>) = before
-            .into_iter()
-            .partition(|element| after.contains(element));
-        let added: Vec<_> = after
-            .into_iter()
-            .filter(|element| !kept.contains(element))
-            .collect();
-        changed |= !(gone.is_empty() && added.is_empty());
-        transaction.delete_elements(map, &gone);
-        transaction.add_elements(map, &added);
+    for family in [Family::Ip, Family::Ip6] {
+        transaction.set_family(family);
+        let (old, new) = (entries(family, old), entries(family, new));
+        for map in maps_of(family) {
+            let of = |all: &[Entries]| -> Vec<Element> {
+                all.iter()
+                    .filter(|entries| entries.map.name == map.name)
+                    .flat_map(|entries| entries.elements.clone())
+                    .collect()
+            };
+            let (before, after) = (of(&old), of(&new));
+            let (kept, gone): (Vec<_>, Vec<_>) = before
+                .into_iter()
+                .partition(|element| after.contains(element));
+            let added: Vec<_> = after
+                .into_iter()
+                .filter(|element| !kept.contains(element))
+                .collect();
+            changed |= !(gone.is_empty() && added.is_empty());
+            transaction.delete_elements(map, &gone);
+            transaction.add_elements(map, &added);
+        }
     }
     changed.then(|| transaction.finish())
 }
 
-/// Removes the table.
-pub(crate) fn remove(table: &str) -> Batch {
+/// Removes the tables of these families.
+pub(crate) fn remove(table: &str, families: &[Family]) -> Batch {
     let mut transaction = Transaction::new(table);
-    transaction.add_table();
-    transaction.delete_table();
+    for family in families {
+        transaction.set_family(*family);
+        transaction.add_table();
+        transaction.delete_table();
+    }
     transaction.finish()
 }
 
-/// How many rules the table has with so many bridges.
-pub(crate) fn rule_count(bridges: &[BridgeRules]) -> usize {
-    let common: usize = common_rules().len();
+/// How many rules a family's table has with so many bridges.
+pub(crate) fn rule_count(family: Family, bridges: &[BridgeRules]) -> usize {
+    let common: usize = common_rules(family).len();
     common
         + bridges
             .iter()
-            .map(|bridge| bridge_rules(bridge).len())
+            .map(|bridge| bridge_rules(family, bridge).len())
             .sum::<usize>()
 }
 
-/// How many entries a map has with these ports.
-pub(crate) fn element_count(map: &Map, forwards: &[Forward]) -> usize {
-    entries(forwards)
+/// How many entries a family's map has with these ports.
+pub(crate) fn element_count(family: Family, map: &Map, forwards: &[Forward]) -> usize {
+    entries(family, forwards)
         .into_iter()
         .filter(|entries| entries.map.name == map.name)
         .map(|entries| entries.elements.len())
@@ -161,7 +225,7 @@ const CHAIN_PUBLISHED: &str = "published";
 /// What internal bridges forbid, ahead of all that others allow.
 const CHAIN_INTERNAL: &str = "internal";
 
-fn add_chains(transaction: &mut Transaction) {
+fn add_chains(transaction: &mut Transaction, family: Family) {
     // nft(8), "standard priority names".
     const RAW: i32 = -300;
     const DESTINATION: i32 = -100;
@@ -178,34 +242,42 @@ fn add_chains(transaction: &mut Transaction) {
     ] {
         transaction.add_base_chain(name, kind, hook, priority);
     }
-    for (chain, rule) in common_rules() {
+    for (chain, rule) in common_rules(family) {
         transaction.add_rule(chain, rule);
     }
 }
 
-fn loopback_net() -> Ipv4Net {
-    Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)
+fn loopback_net(family: Family) -> IpNet {
+    match family {
+        Family::Ip => IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+        Family::Ip6 => IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+    }
 }
 
-fn common_rules() -> Vec<(&'static str, Rule)> {
-    let published = |load: fn(Rule) -> Rule, map: &Map, port| {
-        (
-            CHAIN_PUBLISHED,
-            load(Rule::new()).look_up(map).translate_destination(port),
-        )
+fn common_rules(family: Family) -> Vec<(&'static str, Rule)> {
+    let published = |load: fn(Rule, Family) -> Rule, map: &Map, port| {
+        let rule = load(Rule::new(), family).look_up(map);
+        (CHAIN_PUBLISHED, rule.translate_destination(family, port))
     };
-    let any: fn(Rule) -> Rule = |rule| rule.load_protocol(R0).load_destination_port(R1);
-    let at: fn(Rule) -> Rule = |rule| {
-        rule.load_destination(R0)
-            .load_protocol(R1)
-            .load_destination_port(R2)
+    let any: fn(Rule, Family) -> Rule =
+        |rule, _| rule.load_protocol(R0).load_destination_port(R0.after(1));
+    let at: fn(Rule, Family) -> Rule = |rule, family| {
+        let protocol = R0.after_address(family);
+        rule.load_destination(family, R0)
+            .load_protocol(protocol)
+            .load_destination_port(protocol.after(1))
     };
+    let from_host = match family {
+        Family::Ip => Rule::new(),
+        Family::Ip6 => Rule::new().destination_is_not(Ipv6Addr::LOCALHOST.into()),
+    };
+    let [ports, ports_at, ranges] = maps_of(family);
     vec![
         (
             CHAIN_RAW,
             Rule::new()
                 .arrives_not_by(LOOPBACK)
-                .destination_in(loopback_net())
+                .destination_in(loopback_net(family))
                 .decide(Verdict::Drop),
         ),
         (
@@ -214,11 +286,11 @@ fn common_rules() -> Vec<(&'static str, Rule)> {
         ),
         (
             CHAIN_OUTPUT,
-            Rule::new().destination_local().jump(CHAIN_PUBLISHED),
+            from_host.destination_local().jump(CHAIN_PUBLISHED),
         ),
-        published(at, &PORTS_AT, true),
-        published(any, &PORTS, true),
-        published(at, &RANGES, false),
+        published(at, ports_at, true),
+        published(any, ports, true),
+        published(at, ranges, false),
         (
             CHAIN_FORWARD,
             Rule::new().established_or_related().decide(Verdict::Accept),
@@ -227,16 +299,22 @@ fn common_rules() -> Vec<(&'static str, Rule)> {
     ]
 }
 
-fn bridge_rules(bridge: &BridgeRules) -> Vec<(&'static str, Rule)> {
+fn bridge_rules(family: Family, bridge: &BridgeRules) -> Vec<(&'static str, Rule)> {
     let name = &bridge.name;
     let between = if bridge.icc {
         Verdict::Accept
     } else {
         Verdict::Drop
     };
-    let chain = match bridge.internal {
-        true => CHAIN_INTERNAL,
-        false => CHAIN_FORWARD,
+    let (subnet, masquerade) = match family {
+        Family::Ip => (Some(IpNet::V4(bridge.subnet)), bridge.masquerade),
+        Family::Ip6 => (bridge.subnet6.map(IpNet::V6), bridge.masquerade6),
+    };
+    // A bridge without addresses of the family has no way out of that family.
+    let subnet = subnet.filter(|_| !bridge.internal);
+    let chain = match subnet {
+        None => CHAIN_INTERNAL,
+        Some(_) => CHAIN_FORWARD,
     };
     // Seen only where bridged packets are handed to the IP hooks (br_netfilter).
     let bridged = (
@@ -244,33 +322,34 @@ fn bridge_rules(bridge: &BridgeRules) -> Vec<(&'static str, Rule)> {
         Rule::new().leaves_by(name).arrives_by(name).decide(between),
     );
     let onto = (chain, Rule::new().leaves_by(name).decide(Verdict::Drop));
-    if bridge.internal {
+    let Some(subnet) = subnet else {
         let off = (chain, Rule::new().arrives_by(name).decide(Verdict::Drop));
         return vec![bridged, onto, off];
+    };
+    let mut rules = Vec::new();
+    if family == Family::Ip {
+        rules.push((
+            CHAIN_POSTROUTING,
+            Rule::new()
+                .leaves_by(name)
+                .source_in(loopback_net(family))
+                .masquerade(),
+        ));
     }
-    let mut rules = vec![
-        (
-            CHAIN_POSTROUTING,
-            Rule::new()
-                .leaves_by(name)
-                .source_in(loopback_net())
-                .masquerade(),
-        ),
-        (
-            CHAIN_POSTROUTING,
-            Rule::new()
-                .leaves_by(name)
-                .source_in(bridge.subnet)
-                .translated()
-                .masquerade(),
-        ),
-    ];
-    if bridge.masquerade {
+    rules.push((
+        CHAIN_POSTROUTING,
+        Rule::new()
+            .leaves_by(name)
+            .source_in(subnet)
+            .translated()
+            .masquerade(),
+    ));
+    if masquerade {
         rules.push((
             CHAIN_POSTROUTING,
             Rule::new()
                 .leaves_not_by(name)
-                .source_in(bridge.subnet)
+                .source_in(subnet)
                 .masquerade(),
         ));
     }
@@ -293,12 +372,13 @@ struct Entries {
     elements: Vec<Element>,
 }
 
-/// The maps' entries for the ports: each port is in one map.
-fn entries(forwards: &[Forward]) -> Vec<Entries> {
+/// The maps' entries for the ports of a family: each port is in one map.
+fn entries(family: Family, forwards: &[Forward]) -> Vec<Entries> {
     let mut any = Vec::new();
     let mut at = Vec::new();
     let mut ranges = Vec::new();
-    for run in runs(forwards) {
+    let own = |forward: &Forward| Family::of(forward.binding.host_ip) == family;
+    for run in runs(forwards.iter().filter(|f| own(f)).copied().collect()) {
         if let [first, .., last] = run.as_slice()
             && run.len() >= SHORTEST_RANGE
         {
@@ -314,20 +394,20 @@ fn entries(forwards: &[Forward]) -> Vec<Entries> {
             }
         }
     }
-    [(&PORTS, any), (&PORTS_AT, at), (&RANGES, ranges)]
-        .into_iter()
+    maps_of(family)
+        .iter()
+        .zip([any, at, ranges])
         .filter(|(_, elements)| !elements.is_empty())
         .map(|(map, elements)| Entries { map, elements })
         .collect()
 }
 
 /// Splits the ports into runs: same container, address and protocol, consecutive numbers, the same on both sides.
-fn runs(forwards: &[Forward]) -> Vec<Vec<Forward>> {
+fn runs(mut sorted: Vec<Forward>) -> Vec<Vec<Forward>> {
     let key = |f: &Forward| {
         let b = f.binding;
         (f.container, b.host_ip, b.protocol, b.host_port)
     };
-    let mut sorted = forwards.to_vec();
     sorted.sort_by_key(key);
     let mut runs: Vec<Vec<Forward>> = Vec::new();
     for forward in sorted {
@@ -356,45 +436,48 @@ fn port_field(port: u16) -> [u8; 4] {
     [high, low, 0, 0]
 }
 
+fn octets(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
 fn single(forward: &Forward) -> Element {
     let binding = forward.binding;
-    let mut key = Vec::with_capacity(12);
+    let mut key = Vec::with_capacity(24);
     if !binding.host_ip.is_unspecified() {
-        key.extend(binding.host_ip.octets());
+        key.extend(octets(binding.host_ip));
     }
     key.extend(protocol_field(binding.protocol));
     key.extend(port_field(binding.host_port));
+    let mut data = octets(forward.container);
+    data.extend(port_field(binding.container_port));
     Element {
         key,
         key_end: None,
-        data: [
-            forward.container.octets(),
-            port_field(binding.container_port),
-        ]
-        .concat(),
+        data,
     }
 }
 
 fn range(first: &Forward, last: &Forward) -> Element {
     let host_ip = first.binding.host_ip;
     // Any address of the host is every address: the chain is entered for local ones only.
-    let last_ip = if host_ip.is_unspecified() {
-        Ipv4Addr::BROADCAST
-    } else {
-        host_ip
+    let last_ip = match host_ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::BROADCAST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::from(u128::MAX).into(),
+        one => one,
     };
-    let key = |ip: Ipv4Addr, port| {
-        [
-            ip.octets(),
-            protocol_field(first.binding.protocol),
-            port_field(port),
-        ]
-        .concat()
+    let key = |ip: IpAddr, port| {
+        let mut key = octets(ip);
+        key.extend(protocol_field(first.binding.protocol));
+        key.extend(port_field(port));
+        key
     };
     Element {
         key: key(host_ip, first.binding.host_port),
         key_end: Some(key(last_ip, last.binding.host_port)),
-        data: first.container.octets().to_vec(),
+        data: octets(first.container),
     }
 }
 
@@ -410,12 +493,12 @@ mod tests {
                 host_ip: host_ip.parse().unwrap(),
                 host_port,
             },
-            container: Ipv4Addr::new(172, 17, 0, 2),
+            container: Ipv4Addr::new(172, 17, 0, 2).into(),
         }
     }
 
     fn counts(forwards: &[Forward]) -> [usize; 3] {
-        MAPS.map(|map| element_count(map, forwards))
+        [0, 1, 2].map(|i| element_count(Family::Ip, &MAPS[i], forwards))
     }
 
     #[test]
@@ -447,12 +530,14 @@ mod tests {
         let mut bridge = BridgeRules {
             name: "dhow0".to_owned(),
             subnet: "172.17.0.0/16".parse().unwrap(),
+            subnet6: None,
             masquerade: true,
+            masquerade6: true,
             icc: true,
             internal: false,
         };
-        let with = rule_count(std::slice::from_ref(&bridge));
+        let with = rule_count(Family::Ip, std::slice::from_ref(&bridge));
         bridge.masquerade = false;
-        assert_eq!(rule_count(&[bridge]), with - 1);
+        assert_eq!(rule_count(Family::Ip, &[bridge]), with - 1);
     }
 }

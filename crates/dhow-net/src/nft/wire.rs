@@ -3,6 +3,8 @@
 //! Numbers are `linux/netfilter/nf_tables.h`'s. What netfilter interprets (handles, flags, register numbers) is big-endian;
 //! what is compared with a packet or register is the bytes as they are there.
 
+use std::net::IpAddr;
+
 use super::rule::Rule;
 use crate::netlink::{Batch, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, align};
 
@@ -58,9 +60,32 @@ const SET_INTERVAL: u32 = 4;
 const SET_MAP: u32 = 8;
 const SET_CONCAT: u32 = 0x80;
 
-/// Families of tables: of IPv4, and of both.
-pub(crate) const AF_INET: u8 = 2;
+/// The family of tables of both.
 pub(crate) const NFPROTO_INET: u8 = 1;
+
+/// Families of tables, as nft calls them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Ip,
+    Ip6,
+}
+
+impl Family {
+    pub fn of(ip: IpAddr) -> Family {
+        match ip {
+            IpAddr::V4(_) => Family::Ip,
+            IpAddr::V6(_) => Family::Ip6,
+        }
+    }
+
+    /// AF_INET or AF_INET6.
+    pub fn number(self) -> u8 {
+        match self {
+            Family::Ip => 2,
+            Family::Ip6 => 10,
+        }
+    }
+}
 
 /// A message's kind as it comes from the kernel, if it is of this subsystem.
 pub(crate) fn kind(message: u16) -> Option<u16> {
@@ -102,10 +127,11 @@ pub(super) fn value(bytes: &mut Vec<u8>, kind: u16, data: &[u8]) {
     nested(bytes, kind, |bytes| attribute(bytes, DATA_VALUE, data));
 }
 
-/// Changes to one table of the IPv4 family, for the kernel to apply at once.
+/// Changes to a table of one family and its namesake of the other, for the kernel to apply at once.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     table: String,
+    family: Family,
     batch: Batch,
 }
 
@@ -113,10 +139,16 @@ impl Transaction {
     pub fn new(table: &str) -> Self {
         let mut transaction = Transaction {
             table: table.to_owned(),
+            family: Family::Ip,
             batch: Batch::default(),
         };
         transaction.bound(NFNL_MSG_BATCH_BEGIN);
         transaction
+    }
+
+    /// What follows is about the table of this family.
+    pub fn set_family(&mut self, family: Family) {
+        self.family = family;
     }
 
     /// The batch, complete.
@@ -135,7 +167,8 @@ impl Transaction {
     }
 
     fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
-        push(&mut self.batch, kind, flags, AF_INET, |bytes| {
+        let family = self.family.number();
+        push(&mut self.batch, kind, flags, family, |bytes| {
             string(bytes, TABLE_NAME, &self.table);
             fill(bytes);
         });
@@ -221,7 +254,7 @@ impl Transaction {
     }
 
     fn elements(&mut self, kind: u16, flags: u16, map: &Map, elements: &[Element], data: bool) {
-        // A list of elements is one attribute, whose length is 16 bits: an element takes at most 80 bytes.
+        // A list of elements is one attribute, whose length is 16 bits: an element takes at most 100 bytes.
         for chunk in elements.chunks(512) {
             self.message(kind, flags, |bytes| {
                 string(bytes, ELEMENTS_SET, map.name);
@@ -281,6 +314,7 @@ pub(crate) enum Hook {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Field {
     Address,
+    Address6,
     Protocol,
     Port,
 }
@@ -289,6 +323,7 @@ impl Field {
     fn size(self) -> u32 {
         match self {
             Field::Address => 4,
+            Field::Address6 => 16,
             Field::Protocol => 1,
             Field::Port => 2,
         }
@@ -300,6 +335,7 @@ impl Field {
             types << 6
                 | match field {
                     Field::Address => 7,
+                    Field::Address6 => 8,
                     Field::Protocol => 12,
                     Field::Port => 13,
                 }
@@ -307,8 +343,10 @@ impl Field {
     }
 
     fn length(fields: &[Field]) -> u32 {
-        // At most three fields.
-        4 * fields.len() as u32
+        fields
+            .iter()
+            .map(|field| field.size().next_multiple_of(4))
+            .sum()
     }
 }
 

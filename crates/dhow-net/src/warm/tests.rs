@@ -18,16 +18,22 @@ impl Make for Fake {
         Ok(namespace())
     }
 
-    fn endpoint(&mut self, bridge: &Bridge, ip: Ipv4Addr, mac: MacAddr) -> Result<Endpoint> {
+    fn endpoint(
+        &mut self,
+        bridge: &Bridge,
+        addresses: Addresses,
+        mac: MacAddr,
+    ) -> Result<Endpoint> {
         let left = self
             .0
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         assert!(left.is_err(), "told to die");
         Ok(Endpoint {
             netns: namespace(),
-            ip,
+            ip: addresses.ip,
             prefix: 29,
             gateway: bridge.info.gateway,
+            ipv6: None,
             mac,
             host_link: host_link_name(1),
         })
@@ -37,7 +43,7 @@ impl Make for Fake {
         Ok(Some(host_link_name(2)))
     }
 
-    fn set_default_route(&mut self, _: BorrowedFd<'_>, _: Option<Ipv4Addr>) -> Result<()> {
+    fn set_default_routes(&mut self, _: BorrowedFd<'_>, _: crate::Gateways) -> Result<()> {
         Ok(())
     }
 
@@ -45,15 +51,15 @@ impl Make for Fake {
         Err(Error::Died)
     }
 
-    fn reachable(&mut self) -> Result<Vec<crate::Ipv4Net>> {
+    fn reachable(&mut self) -> Result<Vec<crate::IpNet>> {
         Ok(Vec::new())
     }
 
-    fn addresses_of(&mut self, _: &str) -> Result<Option<Vec<crate::Ipv4Net>>> {
+    fn addresses_of(&mut self, _: &str) -> Result<Option<Vec<crate::IpNet>>> {
         Ok(None)
     }
 
-    fn take_address(&mut self, _: &str, _: crate::Ipv4Net) -> Result<()> {
+    fn take_address(&mut self, _: &str, _: crate::IpNet) -> Result<()> {
         Ok(())
     }
 
@@ -67,15 +73,19 @@ fn sandboxes(target: usize) -> Arc<Sandboxes> {
         name: "dhow0".to_owned(),
         subnet: "172.17.0.0/29".parse().unwrap(),
         gateway: Ipv4Addr::new(172, 17, 0, 1),
+        ipv6: None,
         mtu: 1500,
     };
-    let ipam = Ipam::new(info.subnet, None, info.gateway).unwrap();
+    let pool = Pool {
+        ip: Ipam::new(info.subnet, None, info.gateway).unwrap(),
+        ipv6: None,
+    };
     let bridge = Bridge {
         index: 1,
         info,
         port_mode: PortMode::default(),
     };
-    Sandboxes::new(bridge, target, ipam)
+    Sandboxes::new(bridge, target, pool)
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
 //! A world for a test: a network namespace that plays the host, another that plays the rest of the world, a link between them,
 //! and means to send real packets from each.
 //!
-//! The host has 192.0.2.1, the world 192.0.2.2 and no route to the containers unless a test adds one.
+//! The host has 192.0.2.1 and 2001:db8::1, the world 192.0.2.2 and 2001:db8::2, and no route to the containers unless a test adds one.
 
 #![allow(dead_code)]
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Command;
+use std::str::FromStr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 
 pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const WORLD: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+pub const WORLD6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 /// Long enough for a slow machine; a test that passes never waits for it but where silence is the expectation.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long silence must last to count.
@@ -96,9 +99,11 @@ pub fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce(World) -> F + Send + 
             "ip link add outside type veth peer name inside netns {path}"
         ));
         run("ip address add 192.0.2.1/24 dev outside");
+        run("ip address add 2001:db8::1/64 dev outside nodad");
         run("ip link set outside up");
         inside(&world, || {
             run("ip address add 192.0.2.2/24 dev inside");
+            run("ip address add 2001:db8::2/64 dev inside nodad");
             run("ip link set inside up");
         })
         .join()
@@ -137,6 +142,7 @@ pub fn live(endpoint: &Endpoint, name: &str, bindings: &[dhow_net::PortBinding])
         id: format!("{name}-id"),
         name: name.to_owned(),
         ip: endpoint.ip,
+        ipv6: endpoint.ipv6.map(|place| place.ip),
         mac: endpoint.mac,
         host_link: endpoint.host_link.clone(),
         bindings: bindings.to_vec(),
@@ -162,7 +168,7 @@ pub fn udp(container_port: u16, host_port: u16) -> PortRequest {
 /// A TCP server in the namespace that tells every client the address it comes from, until the namespace's test ends.
 pub fn serve_tcp(netns: impl AsFd, port: u16) {
     let listener = inside(netns, move || {
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
+        TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap()
     })
     .join()
     .unwrap();
@@ -170,7 +176,7 @@ pub fn serve_tcp(netns: impl AsFd, port: u16) {
         for client in listener.incoming() {
             let Ok(mut client) = client else { return };
             let Ok(peer) = client.peer_addr() else { return };
-            let _ = client.write_all(peer.ip().to_string().as_bytes());
+            let _ = client.write_all(peer.ip().to_canonical().to_string().as_bytes());
         }
     });
 }
@@ -178,41 +184,42 @@ pub fn serve_tcp(netns: impl AsFd, port: u16) {
 /// A UDP server that answers every datagram with the sender's address.
 pub fn serve_udp(netns: impl AsFd, port: u16) {
     let socket = inside(netns, move || {
-        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
+        UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap()
     })
     .join()
     .unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
         while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(peer.ip().to_string().as_bytes(), peer);
+            let _ = socket.send_to(peer.ip().to_canonical().to_string().as_bytes(), peer);
         }
     });
 }
 
-fn address(text: &str) -> Ipv4Addr {
-    text.parse::<IpAddr>()
-        .ok()
-        .and_then(|ip| match ip {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        })
-        .unwrap_or_else(|| panic!("not an IPv4 address: {text}"))
+/// An address of a family.
+pub trait Address: Into<IpAddr> + Send + FromStr + 'static {}
+
+impl<T: Into<IpAddr> + Send + FromStr + 'static> Address for T {}
+
+fn address<A: Address>(text: &str) -> A {
+    text.parse()
+        .unwrap_or_else(|_| panic!("an address of the other family: {text}"))
 }
 
 /// The address that a server behind `to` sees, asked from the namespace; `None` if it doesn't answer.
-pub fn ask_tcp(netns: impl AsFd, to: (Ipv4Addr, u16)) -> Option<Ipv4Addr> {
+pub fn ask_tcp<A: Address>(netns: impl AsFd, to: (A, u16)) -> Option<A> {
     ask_tcp_for(netns, to, PATIENCE)
 }
 
 /// As `ask_tcp` where no answer is expected.
-pub fn is_silent(netns: impl AsFd, to: (Ipv4Addr, u16)) -> bool {
+pub fn is_silent<A: Address>(netns: impl AsFd, to: (A, u16)) -> bool {
     ask_tcp_for(netns, to, SILENCE).is_none()
 }
 
-fn ask_tcp_for(netns: impl AsFd, to: (Ipv4Addr, u16), patience: Duration) -> Option<Ipv4Addr> {
+fn ask_tcp_for<A: Address>(netns: impl AsFd, to: (A, u16), patience: Duration) -> Option<A> {
+    let to = SocketAddr::new(to.0.into(), to.1);
     inside(netns, move || {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(to), patience).ok()?;
+        let mut stream = TcpStream::connect_timeout(&to, patience).ok()?;
         stream.set_read_timeout(Some(patience)).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
@@ -232,15 +239,22 @@ pub fn udp_client(netns: impl AsFd) -> UdpSocket {
     .unwrap()
 }
 
-pub fn ask_udp(client: &UdpSocket, to: (Ipv4Addr, u16)) -> Option<Ipv4Addr> {
+pub fn udp_client6(netns: impl AsFd) -> UdpSocket {
+    inside(netns, || {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    })
+    .join()
+    .unwrap()
+}
+
+pub fn ask_udp<A: Address>(client: &UdpSocket, to: (A, u16)) -> Option<A> {
+    let to = SocketAddr::new(to.0.into(), to.1);
     client.send_to(b"who am I?", to).ok()?;
     let mut buffer = [0; 64];
     let (length, from) = client.recv_from(&mut buffer).ok()?;
-    assert_eq!(
-        from,
-        SocketAddr::from(to),
-        "the answer comes from whom was asked"
-    );
+    assert_eq!(from, to, "the answer comes from whom was asked");
     Some(address(std::str::from_utf8(&buffer[..length]).unwrap()))
 }
 
@@ -255,7 +269,6 @@ pub fn ports(bridge: &str) -> Vec<String> {
         .collect()
 }
 
-/// Waits until it is so: what another thread or the kernel does in its own time.
 /// Tries again while a port is in use that was given back just now: a program that another test is starting has
 /// this process's sockets, too, until it is executed.
 pub async fn given_back<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
@@ -274,6 +287,7 @@ pub async fn given_back<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>
     }
 }
 
+/// Waits until it is so: what another thread or the kernel does in its own time.
 pub fn eventually(what: &str, so: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + PATIENCE;
     while !so() {
