@@ -24,6 +24,7 @@ mod nft;
 mod ports;
 mod rtnl;
 mod sandbox;
+mod switches;
 mod warm;
 
 pub use config::{AddressPool, BridgeInfo, Ipv6Config, NetConfig, default_pools, free_subnet};

@@ -3,7 +3,7 @@
 //! Invariant: a namespace is held by descriptors only, never by a mount, so one that nobody took over goes with the daemon. A
 //! thread that can't come back to the host's namespace ends rather than work in the wrong one.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +18,7 @@ use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PairEnd, PortMode};
+use crate::switches::Switches;
 
 /// The container's end of the pair.
 const CONTAINER_LINK: &str = "eth0";
@@ -30,13 +31,6 @@ const HOST_LINKS: u32 = 1 << (4 * HOST_LINK_DIGITS);
 const CONTAINER_LINK_INDEX: u32 = 2;
 /// How often a name that is taken is replaced by another of 16^7.
 const NAME_ATTEMPTS: usize = 8;
-
-/// Docker's defaults for a namespace of a container's own, below /proc/sys/net/ipv4: any user may listen on any port and send
-/// ICMP echoes.
-const SWITCHES: [(&str, &str); 2] = [
-    ("ip_unprivileged_port_start", "0"),
-    ("ping_group_range", "0 2147483647"),
-];
 
 /// The number in a host link's name, if it is a name of the kind that we make.
 pub(crate) fn host_link_number(name: &str) -> Option<u32> {
@@ -63,6 +57,7 @@ pub(crate) struct Maker {
     /// The index that a container's link has. `None` where the kernel puts links of its own into every namespace (tunnels'
     /// fallback devices): then it is looked up.
     index: Option<u32>,
+    switches: Switches,
 }
 
 /// Makes sandboxes, and removes what is left of them.
@@ -124,6 +119,7 @@ impl Maker {
             socket: Socket::open(libc::NETLINK_ROUTE, 0)
                 .doing(|| "cannot open a route netlink socket".to_owned())?,
             index: Some(CONTAINER_LINK_INDEX),
+            switches: Switches::default(),
         })
     }
 
@@ -137,19 +133,14 @@ impl Maker {
         Ok(())
     }
 
-    fn enter_new(&self) -> Result<Entered> {
+    fn enter_new(&mut self) -> Result<Entered> {
         let made = || "cannot make a network namespace".to_owned();
         // SAFETY: unshare(2) of the network namespace leaves file descriptors, memory and everything else of the thread as is.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.doing(made)?;
         let entered = (|| {
             let netns = own_namespace()?.into();
             let socket = Socket::open(libc::NETLINK_ROUTE, 0)?;
-            for (name, value) in SWITCHES {
-                // A read-only /proc/sys keeps the kernel's stricter defaults; containers run all the same.
-                if let Err(error) = fs::write(format!("/proc/sys/net/ipv4/{name}"), value) {
-                    tracing::debug!(name, %error, "cannot set a container's network default");
-                }
-            }
+            self.switches.set();
             Ok::<_, io::Error>(Entered { netns, socket })
         })();
         self.come_home();
