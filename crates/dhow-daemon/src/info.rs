@@ -92,6 +92,7 @@ pub fn info(state: &AppState) -> SystemInfo {
     if !engine.swap_limit {
         warnings.push("WARNING: No swap limit support".to_owned());
     }
+    warnings.extend(crate::capacity::warnings(engine.running));
     SystemInfo {
         id: engine.id,
         containers: engine.containers,

@@ -4,6 +4,7 @@
 //! client of a given API version must be told, and in which form, is this crate's. It must never know the
 //! kernel.
 
+mod capacity;
 mod coding;
 pub mod config;
 mod daemon;

@@ -3,6 +3,9 @@
 //! Invariant: an existing bridge is never removed, nor loses its ports: containers of an earlier daemon hang on it. One that is
 //! somebody else's keeps all that it has.
 
+pub(crate) mod others;
+
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,6 +19,7 @@ use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PortMode, Reachable};
 use crate::sandbox::host_link_number;
+use crate::segments::Segments;
 
 /// The address that the bridge has on its link, as Docker's have.
 const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64);
@@ -24,6 +28,11 @@ const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0
 #[derive(Clone, Debug)]
 pub(crate) struct Bridge {
     pub index: u32,
+    /// Its hardware address, if that stays: one of somebody else's can change with its ports.
+    pub mac: Option<MacAddr>,
+    pub foreign: bool,
+    pub icc: bool,
+    pub segments: Segments,
     pub info: BridgeInfo,
     pub port_mode: PortMode,
 }
@@ -73,8 +82,16 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
         true => link.mtu,
         false => config.mtu,
     };
+    let segments = match config.foreign {
+        false => Segments::new(link.index),
+        true => Segments::alone(link.index),
+    };
     let bridge = Bridge {
         index: link.index,
+        mac: link.mac.filter(|_| !config.foreign),
+        foreign: config.foreign,
+        icc: config.icc,
+        segments,
         info: BridgeInfo {
             name: name.clone(),
             subnet: address.trunc(),
@@ -370,25 +387,6 @@ pub(crate) fn take_address(socket: &mut Socket, name: &str, address: IpNet) -> R
     }
 }
 
-/// Removes ports of the bridge that belong to no live endpoint: what an earlier daemon had ready, or was killed while making.
-/// Gives how many there were.
-pub(crate) fn remove_stale_ports(
-    socket: &mut Socket,
-    bridge: &Bridge,
-    live: impl Fn(&str) -> bool,
-) -> Result<usize> {
-    let ports = rtnl::bridge_ports(socket, bridge.index)
-        .doing(|| format!("cannot list the ports of bridge {}", bridge.info.name))?;
-    let mut removed = 0;
-    for port in ports {
-        let ours = port.kind.as_deref() == Some("veth") && host_link_number(&port.name).is_some();
-        if ours && !live(&port.name) {
-            removed += usize::from(remove_link(socket, &port.name)?);
-        }
-    }
-    Ok(removed)
-}
-
 /// Removes a link. Gives whether it was there.
 pub(crate) fn remove_link(socket: &mut Socket, name: &str) -> Result<bool> {
     let mut batch = Batch::default();
@@ -403,6 +401,29 @@ pub(crate) fn remove_link(socket: &mut Socket, name: &str) -> Result<bool> {
 }
 
 impl Bridge {
+    /// A container's link is gone, or will be soon.
+    pub fn forget(&self, host_link: &str) {
+        if let Some(number) = host_link_number(host_link) {
+            self.segments.leave(number);
+        }
+    }
+
+    /// Forgets neighbours of an earlier daemon's, but for those that live.
+    pub fn forget_others(&self, socket: &mut Socket, live: &HashSet<IpAddr>) -> Result<()> {
+        let doing = || format!("cannot look for neighbours on bridge {}", self.info.name);
+        let all = rtnl::learned_neighbours(socket, self.index).doing(doing)?;
+        let gone: Vec<IpAddr> = all.into_iter().filter(|ip| !live.contains(ip)).collect();
+        // Each is acknowledged, and the answers wait in a buffer.
+        for some in gone.chunks(64) {
+            let mut batch = Batch::default();
+            for ip in some {
+                rtnl::delete_neighbour(&mut batch, self.index, *ip);
+            }
+            socket.transact(&batch, |_| {}).doing(doing)?;
+        }
+        Ok(())
+    }
+
     /// A container's addresses, with the subnets' prefixes.
     pub fn container_nets(&self, addresses: Addresses, mac: MacAddr) -> Vec<IpNet> {
         // The prefix lengths came from networks of the addresses' families.

@@ -71,7 +71,7 @@ pub enum Error {
     KernelWithoutIpv6(io::Error),
 
     #[error(
-        "bridge {0} has no port left: a Linux bridge carries at most 1023 containers, those kept ready among them"
+        "bridge {0} has no port left: a Linux bridge has 1023, and other programs have those that were to tie further bridges to it"
     )]
     BridgeFull(String),
 

@@ -24,6 +24,7 @@ mod nft;
 mod ports;
 mod rtnl;
 mod sandbox;
+mod segments;
 mod switches;
 mod warm;
 

@@ -108,7 +108,7 @@ impl Network {
             .worker
             .with_maker(move |maker| maker.ensure_bridge(&made))
             .await?;
-        let rules = rules(&bridge.info, &config);
+        let rules = rules(&bridge, &config);
         let network = another(self, &config, bridge, &[])?;
         let ruled = self
             .ask_firewall(|reply| firewall::Job::AddBridge { rules, reply })
@@ -132,7 +132,7 @@ impl Network {
             let link = name.clone();
             self.inner
                 .worker
-                .with_maker(move |maker| maker.remove_link(&link))
+                .with_maker(move |maker| maker.remove_bridge(&link))
                 .await?;
         }
         // Only now: a bridge without rules would be open to everybody.
@@ -355,6 +355,7 @@ impl Network {
         let Some(entered) = entered else {
             return Ok(());
         };
+        self.forget_neighbours(entered.addresses);
         // The address is free when the ports have gone, or when the caller doesn't wait for that: what is published for the
         // next holder is in the firewall's queue behind this.
         let _release = ReleaseOnDrop {
@@ -372,6 +373,16 @@ impl Network {
             reply,
         });
         self.answered(answer).await
+    }
+
+    /// Before the addresses are free again: what enters them anew is behind this in the thread's queue.
+    fn forget_neighbours(&self, addresses: Addresses) {
+        let bridge = self.inner.sandboxes.bridge();
+        self.inner.worker.have_done(move |maker| {
+            if let Err(error) = maker.forget_neighbours(bridge, addresses) {
+                tracing::warn!(%error, "the host still knows where a container was");
+            }
+        });
     }
 
     /// Ends the network's threads, and waits for them. Containers stay connected.
@@ -457,6 +468,7 @@ impl Drop for Joined {
             return;
         };
         let sandboxes = Arc::clone(&self.network.inner.sandboxes);
+        self.network.forget_neighbours(place.addresses());
         self.network.inner.worker.have_done(move |maker| {
             if let Err(error) = maker.remove_link(&place.host_link) {
                 tracing::warn!(%error, "a link that nobody wants stays");
@@ -557,9 +569,11 @@ fn addresses(
     Ok((pool, endpoints))
 }
 
-fn rules(info: &BridgeInfo, config: &NetConfig) -> BridgeRules {
+fn rules(bridge: &Bridge, config: &NetConfig) -> BridgeRules {
+    let info = &bridge.info;
     BridgeRules {
         name: info.name.clone(),
+        further: bridge::others::beginning(bridge.index),
         subnet: info.subnet,
         subnet6: info.ipv6.map(|own| own.trunc()),
         masquerade: config.masquerade,
@@ -575,9 +589,10 @@ fn open_bridge(maker: &mut Maker, config: &NetConfig, live: &[LiveEndpoint]) -> 
     if config.foreign {
         return Ok(bridge);
     }
-    let removed = bridge::remove_stale_ports(&mut maker.socket, &bridge, |name| {
-        live.iter().any(|endpoint| endpoint.host_link == name)
-    })?;
+    let links = live.iter().map(|endpoint| endpoint.host_link.as_str());
+    let removed = bridge::others::take_over(&mut maker.socket, &bridge, &links.collect())?;
+    let ips = live.iter().flat_map(|endpoint| endpoint.addresses().each());
+    bridge.forget_others(&mut maker.socket, &ips.collect())?;
     if removed > 0 {
         tracing::info!(
             removed,
@@ -596,13 +611,13 @@ fn open(
     let mut maker = Maker::new()?;
     let bridge = open_bridge(&mut maker, config, live)?;
     let (pool, endpoints) = addresses(&bridge.info, config, live)?;
-    let mut all_rules = vec![rules(&bridge.info, config)];
+    let mut all_rules = vec![rules(&bridge, config)];
     let mut all_live = live.to_vec();
     let mut bridges = Vec::with_capacity(others.len());
     for (config, live) in others {
         let opened = open_bridge(&mut maker, config, live);
         if let Ok(bridge) = &opened {
-            all_rules.push(rules(&bridge.info, config));
+            all_rules.push(rules(bridge, config));
             all_live.extend(live.iter().cloned());
         }
         bridges.push(opened);

@@ -18,6 +18,7 @@ use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PairEnd, PortMode};
+use crate::segments;
 use crate::switches::Switches;
 
 /// The container's end of the pair.
@@ -95,6 +96,12 @@ pub(crate) trait Make {
 
     /// Removes a link of the host's, if it is still there.
     fn remove_link(&mut self, name: &str) -> Result<()>;
+
+    /// Removes a bridge of ours with those behind it.
+    fn remove_bridge(&mut self, name: &str) -> Result<()>;
+
+    /// Nobody has these addresses on a bridge any more.
+    fn forget_neighbours(&mut self, bridge: u32, addresses: Addresses) -> Result<()>;
 }
 
 /// A link to be made in a namespace.
@@ -171,10 +178,15 @@ impl Maker {
         &mut self,
         bridge: &Bridge,
         netns: BorrowedFd<'_>,
-        container_link: &str,
-        mac: MacAddr,
+        container: Joining<'_>,
     ) -> Result<Option<String>> {
-        for attempt in 1.. {
+        let mut attempts = 0;
+        let mut from = 0;
+        loop {
+            let (segment, master) = match bridge.segments.with_room(from) {
+                Some(found) => found,
+                None => self.another_segment(bridge)?,
+            };
             let random = random_bytes().doing(|| "cannot get random bytes".to_owned())?;
             let [.., a, b, c, d] = random;
             let number = u32::from_ne_bytes([a, b, c, d]) % HOST_LINKS;
@@ -187,39 +199,70 @@ impl Maker {
                     mac: host_mac(random),
                 },
                 PairEnd {
-                    name: container_link,
-                    mac,
+                    name: container.name,
+                    mac: container.mac,
                 },
                 netns,
-                bridge.index,
+                master,
                 bridge.info.mtu,
             );
-            if bridge.port_mode != PortMode::default() {
-                rtnl::set_port_mode(&mut batch, Link::Name(&name), bridge.port_mode);
+            let mode = match segment {
+                0 => bridge.port_mode,
+                _ => bridge::others::port_mode(bridge),
+            };
+            if mode != PortMode::default() {
+                rtnl::set_port_mode(&mut batch, Link::Name(&name), mode);
             }
             rtnl::no_ipv6_addresses(&mut batch, Link::Name(&name));
             rtnl::up(&mut batch, Link::Name(&name));
+            for ip in container.addresses.each() {
+                rtnl::new_neighbour(&mut batch, bridge.index, ip, container.mac);
+            }
             match self.socket.transact(&batch, |_| {}) {
-                Ok(()) => return Ok(Some(name)),
+                Ok(()) => {
+                    bridge.segments.enter(number, segment);
+                    if segment > 0 && bridge.port_mode.hairpin {
+                        self.fix_port(&name, container.mac)?;
+                    }
+                    return Ok(Some(name));
+                }
                 // Which of the two names is taken isn't told.
                 Err(refusal)
                     if errno(&refusal.error) == Some(libc::EEXIST) && refusal.message == 1 =>
                 {
-                    if attempt == NAME_ATTEMPTS {
+                    attempts += 1;
+                    if attempts == NAME_ATTEMPTS {
                         return Ok(None);
                     }
                 }
                 // br_add_if, when there is no port number left.
-                Err(refusal) if errno(&refusal.error) == Some(libc::EXFULL) => {
-                    return Err(Error::BridgeFull(bridge.info.name.clone()));
-                }
+                Err(refusal) if errno(&refusal.error) == Some(libc::EXFULL) => from = segment + 1,
                 Err(refusal) => {
                     return Err(io::Error::from(refusal))
                         .doing(|| format!("cannot make a port of bridge {}", bridge.info.name));
                 }
             }
         }
-        unreachable!("the last attempt returns")
+    }
+
+    fn fix_port(&mut self, link: &str, mac: MacAddr) -> Result<()> {
+        let doing = || format!("cannot say who is behind link {link}");
+        let Some(port) = rtnl::find_link(&mut self.socket, link).doing(doing)? else {
+            return Ok(());
+        };
+        let mut batch = Batch::default();
+        rtnl::fix_port(&mut batch, port.index, mac);
+        self.socket.transact(&batch, |_| {}).doing(doing)
+    }
+
+    /// Another bridge behind the first: its number and its index.
+    fn another_segment(&mut self, bridge: &Bridge) -> Result<(usize, u32)> {
+        let number = bridge.segments.count();
+        if bridge.foreign || number == segments::MOST {
+            return Err(Error::BridgeFull(bridge.info.name.clone()));
+        }
+        let index = bridge::others::ensure(&mut self.socket, bridge, number)?;
+        Ok((bridge.segments.add(index), index))
     }
 }
 
@@ -243,8 +286,13 @@ impl Make for Maker {
     ) -> Result<Endpoint> {
         self.mend()?;
         let mut entered = self.enter_new()?;
+        let link = Joining {
+            name: CONTAINER_LINK,
+            addresses,
+            mac,
+        };
         let host_link = self
-            .pair(bridge, entered.netns.as_fd(), CONTAINER_LINK, mac)?
+            .pair(bridge, entered.netns.as_fd(), link)?
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EEXIST))
             .doing(|| format!("cannot make a port of bridge {}", bridge.info.name))?;
         let index = match self.index {
@@ -265,6 +313,9 @@ impl Make for Maker {
         }
         for gateway in bridge.gateways() {
             rtnl::set_default_route(&mut batch, gateway);
+            if let Some(mac) = bridge.mac {
+                rtnl::new_neighbour(&mut batch, index, gateway, mac);
+            }
         }
         match entered.socket.transact(&batch, |_| {}) {
             Ok(()) => {}
@@ -274,10 +325,12 @@ impl Make for Maker {
                     && self.index.is_some() =>
             {
                 // What was set is another link's. The namespace is given up, and the pair with it.
+                bridge.forget(&host_link);
                 self.index = None;
                 return self.endpoint(bridge, addresses, mac);
             }
             Err(refusal) => {
+                bridge.forget(&host_link);
                 return Err(io::Error::from(refusal))
                     .doing(|| format!("cannot give a container the address {}", addresses.ip));
             }
@@ -301,7 +354,7 @@ impl Make for Maker {
     ) -> Result<Option<String>> {
         self.mend()?;
         let mut inside = self.socket_in(netns)?;
-        let Some(host_link) = self.pair(bridge, netns, link.name, link.mac)? else {
+        let Some(host_link) = self.pair(bridge, netns, link)? else {
             return Ok(None);
         };
         let addressed = (|| {
@@ -315,11 +368,15 @@ impl Make for Maker {
             for net in bridge.container_nets(link.addresses, link.mac) {
                 rtnl::new_address(&mut batch, index, net);
             }
+            for (gateway, mac) in bridge.gateways().into_iter().zip(bridge.mac.iter().cycle()) {
+                rtnl::new_neighbour(&mut batch, index, gateway, *mac);
+            }
             inside.transact(&batch, |_| {}).map_err(io::Error::from)
         })();
         match addressed {
             Ok(()) => Ok(Some(host_link)),
             Err(error) => {
+                bridge.forget(&host_link);
                 bridge::remove_link(&mut self.socket, &host_link)?;
                 Err(error)
                     .doing(|| format!("cannot give a container the address {}", link.addresses.ip))
@@ -369,6 +426,22 @@ impl Make for Maker {
         self.mend()?;
         bridge::remove_link(&mut self.socket, name).map(|_| ())
     }
+
+    fn remove_bridge(&mut self, name: &str) -> Result<()> {
+        self.mend()?;
+        bridge::others::remove_all(&mut self.socket, name)
+    }
+
+    fn forget_neighbours(&mut self, bridge: u32, addresses: Addresses) -> Result<()> {
+        self.mend()?;
+        let mut batch = Batch::default();
+        for ip in addresses.each() {
+            rtnl::delete_neighbour(&mut batch, bridge, ip);
+        }
+        self.socket
+            .transact(&batch, |_| {})
+            .doing(|| "cannot forget a neighbour".to_owned())
+    }
 }
 
 /// Those of a family.
@@ -399,6 +472,11 @@ fn random_bytes() -> io::Result<[u8; 10]> {
     let mut bytes = [0; 10];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(bytes)
+}
+
+/// For links that nobody knows by their addresses.
+pub(crate) fn random_mac() -> io::Result<MacAddr> {
+    Ok(host_mac(random_bytes()?))
 }
 
 /// A random unicast, locally administered address.

@@ -346,6 +346,7 @@ impl Sandboxes {
     /// The addresses of an endpoint that has ended are free again.
     pub fn release(&self, addresses: Addresses, host_link: &str) {
         let mut state = self.lock();
+        self.bridge.forget(host_link);
         state.retire(addresses, host_link);
         let wanted = state.warm.len() < self.target;
         if wanted {
@@ -355,6 +356,11 @@ impl Sandboxes {
         if wanted {
             self.work.notify_one();
         }
+    }
+
+    /// The index of the network's bridge.
+    pub fn bridge(&self) -> u32 {
+        self.bridge.index
     }
 
     /// How many are ready.
@@ -379,6 +385,7 @@ impl Sandboxes {
         if ordinary && !state.closed && state.warm.len() < self.target {
             state.warm.push_back(endpoint);
         } else {
+            self.bridge.forget(&endpoint.host_link);
             state.retire(endpoint.addresses(), &endpoint.host_link);
         }
     }
@@ -503,6 +510,7 @@ impl Sandboxes {
             };
             drop(state);
             let _free_again = self.taken(endpoint.addresses());
+            self.bridge.forget(&endpoint.host_link);
             maker.remove_link(&endpoint.host_link)?;
         }
     }

@@ -81,7 +81,7 @@ fn a_port_that_another_program_has() {
                     host_ip: Some(std::net::Ipv6Addr::UNSPECIFIED.into()),
                     ..tcp(80, 80)
                 },
-                "cannot publish on ::: the default bridge network has no IPv6; give an IPv4 address of the host, or none",
+                "cannot publish on [::]: the container has no IPv6 address; give an IPv4 address of the host, or none, or connect it to a network with IPv6",
             ),
             (
                 tcp(0, 80),

@@ -41,20 +41,6 @@ fn containers_the_host_and_the_world() {
     });
 }
 
-/// Whether the host could be told to hand bridged packets to the IP rules, or not to.
-fn hand_bridged_packets_to_ip(yes: bool) -> bool {
-    let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-    match std::fs::write(path, if yes { "1" } else { "0" }) {
-        Ok(()) => true,
-        // Without the module they are not.
-        Err(_) if !yes => true,
-        Err(error) => {
-            println!("skipped: no br_netfilter here: {error}");
-            false
-        }
-    }
-}
-
 #[test]
 fn published_ports_from_everywhere() {
     published_ports(false);

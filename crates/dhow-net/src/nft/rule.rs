@@ -94,6 +94,12 @@ impl Rule {
         self.link_name(6, Compare::Equal, name)
     }
 
+    /// By a link whose name begins so.
+    pub fn arrives_by_one_of(self, beginning: &str) -> Self {
+        let compared = self.meta(6, WIDE);
+        compared.compare(WIDE, Compare::Equal, beginning.as_bytes())
+    }
+
     pub fn arrives_not_by(self, name: &str) -> Self {
         self.link_name(6, Compare::Different, name)
     }
@@ -280,6 +286,11 @@ impl Rule {
 
     pub fn decide(self, verdict: Verdict) -> Self {
         self.verdict(|bytes| number(bytes, 1, verdict as u32))
+    }
+
+    /// No connection is made of the packet.
+    pub fn untracked(self) -> Self {
+        self.expression("notrack", |_| {})
     }
 
     pub fn jump(self, chain: &str) -> Self {

@@ -91,6 +91,8 @@ const LOOPBACK: &str = "lo";
 #[derive(Clone, Debug)]
 pub(crate) struct BridgeRules {
     pub name: String,
+    /// What the names of the bridges behind it begin with.
+    pub further: String,
     pub subnet: Ipv4Net,
     pub subnet6: Option<Ipv6Net>,
     pub masquerade: bool,
@@ -322,11 +324,14 @@ fn bridge_rules(family: Family, bridge: &BridgeRules) -> Vec<(&'static str, Rule
         Rule::new().leaves_by(name).arrives_by(name).decide(between),
     );
     let onto = (chain, Rule::new().leaves_by(name).decide(Verdict::Drop));
+    // What crosses a further bridge is looked at when it comes to the first, as if it came from a port there.
+    let crossing = Rule::new().arrives_by_one_of(&bridge.further);
+    let crossing = (CHAIN_RAW, crossing.untracked());
     let Some(subnet) = subnet else {
         let off = (chain, Rule::new().arrives_by(name).decide(Verdict::Drop));
-        return vec![bridged, onto, off];
+        return vec![crossing, bridged, onto, off];
     };
-    let mut rules = Vec::new();
+    let mut rules = vec![crossing];
     if family == Family::Ip {
         rules.push((
             CHAIN_POSTROUTING,
@@ -529,6 +534,7 @@ mod tests {
     fn a_bridge_without_masquerading_has_a_rule_less() {
         let mut bridge = BridgeRules {
             name: "dhow0".to_owned(),
+            further: "dx2-".to_owned(),
             subnet: "172.17.0.0/16".parse().unwrap(),
             subnet6: None,
             masquerade: true,

@@ -66,6 +66,14 @@ impl Make for Fake {
     fn remove_link(&mut self, _: &str) -> Result<()> {
         Ok(())
     }
+
+    fn remove_bridge(&mut self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn forget_neighbours(&mut self, _: u32, _: Addresses) -> Result<()> {
+        Ok(())
+    }
 }
 
 fn sandboxes(target: usize) -> Arc<Sandboxes> {
@@ -82,6 +90,10 @@ fn sandboxes(target: usize) -> Arc<Sandboxes> {
     };
     let bridge = Bridge {
         index: 1,
+        mac: None,
+        foreign: false,
+        icc: true,
+        segments: crate::segments::Segments::new(1),
         info,
         port_mode: PortMode::default(),
     };

@@ -295,3 +295,17 @@ pub fn eventually(what: &str, so: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Whether the host could be told to hand bridged packets to the IP rules, or not to.
+pub fn hand_bridged_packets_to_ip(yes: bool) -> bool {
+    let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    match std::fs::write(path, if yes { "1" } else { "0" }) {
+        Ok(()) => true,
+        // Without the module they are not.
+        Err(_) if !yes => true,
+        Err(error) => {
+            println!("skipped: no br_netfilter here: {error}");
+            false
+        }
+    }
+}
