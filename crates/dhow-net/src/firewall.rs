@@ -25,14 +25,10 @@ use crate::error::{Doing, Error, PortError, Result};
 use crate::keeper::keep;
 use crate::netlink::{Batch, Socket, messages};
 use crate::nft::inspect;
-use crate::nft::ruleset::{self, BridgeRules, Forward};
+use crate::nft::ruleset::{self, BridgeRules, Forward, Known};
 use crate::nft::wire::{self, Family};
 use crate::ports::{Ports, forwards};
 use repair::Repair;
-
-/// Bridges that go together have their rules removed together, as that costs what all rules cost. A rule about a link that
-/// isn't there does nothing.
-const TIDY: Duration = Duration::from_millis(500);
 
 /// Room for the notifications of our own largest changes, which arrive before they can be read.
 const MONITOR_BUFFER: i32 = 4 << 20;
@@ -116,8 +112,6 @@ pub(crate) struct Firewall {
     repair: Repair,
     /// Whether there may be a table of IPv6.
     ipv6: bool,
-    /// When the rules of bridges that are gone are removed, if there are any.
-    tidy: Option<Instant>,
 }
 
 impl Firewall {
@@ -151,7 +145,6 @@ impl Firewall {
             monitor,
             repair: Repair::default(),
             ipv6: false,
-            tidy: None,
         };
         firewall.forget_ipv6();
         firewall.replace()?;
@@ -213,12 +206,6 @@ impl Firewall {
             if self.repair.is_due(now) {
                 self.put_back(now);
             }
-            if self.tidy.is_some_and(|due| due <= now) {
-                self.tidy = None;
-                if let Err(error) = self.replace() {
-                    tracing::warn!(%error, "rules of networks that are gone stay");
-                }
-            }
             if let Err(error) = self.sleep(shared, now) {
                 // Only a lack of memory is left as a cause. Without a sleep the thread would be busy for ever.
                 tracing::error!(%error, "the firewall's thread can't wait for work");
@@ -228,8 +215,10 @@ impl Firewall {
     }
 
     fn sleep(&self, shared: &Shared, now: Instant) -> io::Result<()> {
-        let due = [self.repair.due, self.tidy].into_iter().flatten().min();
-        let timeout = due.map(|due| due.saturating_duration_since(now));
+        let timeout = self
+            .repair
+            .due
+            .map(|due| due.saturating_duration_since(now));
         let timeout = timeout.map(|timeout| Timespec {
             // At most a minute.
             tv_sec: timeout.as_secs() as i64,
@@ -304,11 +293,13 @@ impl Firewall {
             }
             Job::AddBridge { rules, reply } => {
                 // If nobody waits any more, the bridge's removal is behind this in the queue.
-                let _ = reply.send(self.add_bridge(rules));
+                let name = rules.name.clone();
+                let _ = reply.send(self.change_bridge(&name, Some(rules)));
             }
             Job::RemoveBridge { name } => {
-                self.bridges.retain(|bridge| bridge.name != name);
-                self.tidy.get_or_insert(Instant::now() + TIDY);
+                if let Err(error) = self.change_bridge(&name, None) {
+                    tracing::warn!(%error, "rules of a network that is gone stay");
+                }
             }
             Job::Stop { .. } => {}
         }
@@ -361,24 +352,24 @@ impl Firewall {
         Ok(())
     }
 
-    fn add_bridge(&mut self, rules: BridgeRules) -> Result<()> {
-        let before = self.bridges.len();
-        self.bridges.retain(|bridge| bridge.name != rules.name);
-        // Rules about the subnet of one that is gone would be rules about this one's, if it has the same.
-        let new = self.bridges.len() == before && self.tidy.is_none();
+    /// Puts a bridge in place of the one that has its name, or takes that away.
+    fn change_bridge(&mut self, name: &str, new: Option<BridgeRules>) -> Result<()> {
         let families = self.families();
-        let batch = ruleset::add_bridge(&self.table, families, &rules);
-        self.bridges.push(rules);
-        // The first with IPv6 needs a table.
-        if new && families == self.families() {
-            match self.commit(&batch) {
-                Ok(()) => return Ok(()),
-                Err(error) => {
-                    tracing::debug!(%error, table = self.table, "replacing the whole table");
-                }
-            }
+        let at = self.bridges.iter().position(|bridge| bridge.name == name);
+        let old = at.map(|at| self.bridges.swap_remove(at));
+        self.bridges.extend(new.clone());
+        // The first with IPv6 needs a table, and the last leaves one.
+        if families != self.families() {
+            return self.replace();
         }
-        self.replace()
+        let side = |bridge: &Option<BridgeRules>| bridge.clone().into_iter().collect::<Vec<_>>();
+        let known = |bridges| Known {
+            bridges,
+            forwards: &[],
+        };
+        let (old, new) = (side(&old), side(&new));
+        let batch = ruleset::change(&self.table, families, known(&old), known(&new));
+        self.commit_or_replace(batch)
     }
 
     /// Gives what the heir has then.
@@ -421,7 +412,16 @@ impl Firewall {
 
     /// Changes an endpoint's entries. Where that fails, as when somebody flushed the table just now, the whole is put in place.
     fn change(&mut self, before: &[Forward], after: &[Forward]) -> Result<()> {
-        let Some(batch) = ruleset::change(&self.table, before, after) else {
+        let side = |forwards| Known {
+            bridges: &[],
+            forwards,
+        };
+        let batch = ruleset::change(&self.table, self.families(), side(before), side(after));
+        self.commit_or_replace(batch)
+    }
+
+    fn commit_or_replace(&mut self, batch: Option<Batch>) -> Result<()> {
+        let Some(batch) = batch else {
             return Ok(());
         };
         match self.commit(&batch) {
@@ -438,7 +438,6 @@ impl Firewall {
         let batch = ruleset::replace(&self.table, &self.bridges, &forwards, self.ipv6);
         self.commit(&batch)?;
         self.ipv6 = self.families().contains(&Family::Ip6);
-        self.tidy = None;
         Ok(())
     }
 
@@ -509,12 +508,12 @@ impl Firewall {
         let all = self.ports.forwards();
         let (socket, table) = (&mut self.socket, &self.table);
         for family in ruleset::families(&self.bridges) {
-            let expected = ruleset::rule_count(*family, &self.bridges);
+            let expected = ruleset::rule_count(*family);
             if inspect::count_rules(socket, *family, table)? != expected {
                 return Ok(false);
             }
             for map in ruleset::maps_of(*family) {
-                let expected = ruleset::element_count(*family, map, &all);
+                let expected = ruleset::element_count(*family, map, &self.bridges, &all);
                 if inspect::count_elements(socket, *family, table, map.name)? != expected {
                     return Ok(false);
                 }

@@ -573,7 +573,6 @@ fn rules(bridge: &Bridge, config: &NetConfig) -> BridgeRules {
     let info = &bridge.info;
     BridgeRules {
         name: info.name.clone(),
-        further: bridge::others::beginning(bridge.index),
         subnet: info.subnet,
         subnet6: info.ipv6.map(|own| own.trunc()),
         masquerade: config.masquerade,

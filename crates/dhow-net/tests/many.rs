@@ -46,7 +46,7 @@ fn config(icc: bool) -> NetConfig {
 
 fn further() -> usize {
     let links = run("ip -o link show type bridge");
-    links.lines().filter(|line| line.contains(": dx")).count()
+    links.lines().filter(|line| line.contains(": dhx")).count()
 }
 
 /// Sockets and namespaces are open files.
@@ -157,7 +157,7 @@ fn reach_each_other(br_netfilter: bool) {
         network.part(more.place.ip, &more.id).await.unwrap();
         network.remove(true).await.unwrap();
         assert_eq!(further(), 0);
-        assert!(!run("ip -o link").contains(": dx"));
+        assert!(!run("ip -o link").contains(": dhx"));
         first.destroy().await;
     });
 }

@@ -1,8 +1,8 @@
 //! The further bridges of a network in the kernel (`segments` says why there are any): made, tied to the first, taken over from
 //! an earlier daemon, and removed with it.
 //!
-//! They are named by the first one's number among the host's links, which is its own as long as it is there: `dx7-1`, and the
-//! ends of the tie `dx7-1a`, a port of the first, and `dx7-1b`.
+//! They are named by the first one's number among the host's links, which is its own as long as it is there: `dhx7-1`, and the
+//! ends of the tie `dhx7-1a`, a port of the first, and `dhx7-1b`.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,13 +13,11 @@ use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, LinkState, PairEnd, PortMode};
 use crate::sandbox::{host_link_number, random_mac};
 
-/// What the names of those behind a bridge begin with.
-pub(crate) fn beginning(first: u32) -> String {
-    format!("dx{first:x}-")
-}
+/// What the names of all further bridges begin with, and of their ties.
+pub(crate) const FURTHER: &str = "dhx";
 
 fn name(first: u32, number: usize) -> String {
-    format!("{}{number}", beginning(first))
+    format!("{FURTHER}{first:x}-{number}")
 }
 
 /// How a further bridge treats frames between containers' ports. It translates nothing (`crossing` in the rules), so that it can

@@ -12,7 +12,6 @@ fn knows_whether_the_table_is_intact() {
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
         let bridge = BridgeRules {
             name: "dhow0".to_owned(),
-            further: "dx2-".to_owned(),
             subnet: "172.17.0.0/16".parse().unwrap(),
             subnet6: None,
             masquerade: true,

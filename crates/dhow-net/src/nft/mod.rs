@@ -1,8 +1,12 @@
-//! nf_tables over netlink: how to say it (`wire`, `rule`), what to say (`ruleset`), what there is (`inspect`).
+//! nf_tables over netlink: how to say it (`wire`, `rule`), what to say (`ruleset`: `chains`, `bridges`, `forwards`), what there is
+//! (`inspect`).
 //!
 //! What the messages mean is in the kernel's `linux/netfilter/nf_tables.h` and nft(8); no nft program is run. Every change is
 //! one batch, which the kernel applies wholly or not at all.
 
+mod bridges;
+mod chains;
+mod forwards;
 pub(crate) mod inspect;
 pub(crate) mod rule;
 pub(crate) mod ruleset;

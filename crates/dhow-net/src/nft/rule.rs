@@ -24,6 +24,11 @@ impl Register {
         Register(self.0 + bytes.div_ceil(4) as u32)
     }
 
+    /// Behind a link's name.
+    pub fn after_link(self) -> Register {
+        self.after(16)
+    }
+
     /// Behind an address.
     pub fn after_address(self, family: Family) -> Register {
         self.after(match family {
@@ -83,33 +88,26 @@ impl Rule {
         })
     }
 
-    fn link_name(self, key: u32, how: Compare, name: &str) -> Self {
-        let mut padded = [0; 16];
-        // Names are at most 15 bytes.
-        padded[..name.len()].copy_from_slice(name.as_bytes());
-        self.meta(key, WIDE).compare(WIDE, how, &padded)
+    pub fn load_arriving(self, register: Register) -> Self {
+        self.meta(6, register)
     }
 
-    pub fn arrives_by(self, name: &str) -> Self {
-        self.link_name(6, Compare::Equal, name)
+    pub fn load_leaving(self, register: Register) -> Self {
+        self.meta(7, register)
     }
 
     /// By a link whose name begins so.
     pub fn arrives_by_one_of(self, beginning: &str) -> Self {
-        let compared = self.meta(6, WIDE);
-        compared.compare(WIDE, Compare::Equal, beginning.as_bytes())
+        let loaded = self.load_arriving(WIDE);
+        loaded.compare(WIDE, Compare::Equal, beginning.as_bytes())
     }
 
     pub fn arrives_not_by(self, name: &str) -> Self {
-        self.link_name(6, Compare::Different, name)
-    }
-
-    pub fn leaves_by(self, name: &str) -> Self {
-        self.link_name(7, Compare::Equal, name)
-    }
-
-    pub fn leaves_not_by(self, name: &str) -> Self {
-        self.link_name(7, Compare::Different, name)
+        let mut padded = [0; 16];
+        // Names are at most 15 bytes.
+        padded[..name.len()].copy_from_slice(name.as_bytes());
+        let loaded = self.load_arriving(WIDE);
+        loaded.compare(WIDE, Compare::Different, &padded)
     }
 
     fn network_header(self, offset: u32, length: u32, register: Register) -> Self {
@@ -208,6 +206,13 @@ impl Rule {
         }
     }
 
+    pub fn load_source(self, family: Family, register: Register) -> Self {
+        match family {
+            Family::Ip => self.network_header(12, 4, register),
+            Family::Ip6 => self.network_header(8, 16, register),
+        }
+    }
+
     pub fn load_protocol(self, register: Register) -> Self {
         self.meta(16, register)
     }
@@ -223,6 +228,14 @@ impl Rule {
             string(bytes, 1, map.name);
             number(bytes, 2, R0.0);
             number(bytes, 3, R0.0);
+        })
+    }
+
+    /// The key in the registers from R0 on is in the set.
+    pub fn member_of(self, set: &Map) -> Self {
+        self.expression("lookup", |bytes| {
+            string(bytes, 1, set.name);
+            number(bytes, 2, R0.0);
         })
     }
 

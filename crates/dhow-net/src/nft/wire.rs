@@ -225,11 +225,14 @@ impl Transaction {
             } else {
                 0
             };
-            number(bytes, SET_FLAGS, SET_MAP | concat);
+            let kind = if map.data.is_empty() { 0 } else { SET_MAP };
+            number(bytes, SET_FLAGS, kind | concat);
             number(bytes, SET_KEY_TYPE, Field::types(map.key));
             number(bytes, SET_KEY_LENGTH, Field::length(map.key));
-            number(bytes, SET_DATA_TYPE, Field::types(map.data));
-            number(bytes, SET_DATA_LENGTH, Field::length(map.data));
+            if !map.data.is_empty() {
+                number(bytes, SET_DATA_TYPE, Field::types(map.data));
+                number(bytes, SET_DATA_LENGTH, Field::length(map.data));
+            }
             if map.intervals {
                 nested(bytes, SET_DESCRIPTION, |bytes| {
                     nested(bytes, SET_DESCRIPTION_CONCAT, |bytes| {
@@ -265,7 +268,7 @@ impl Transaction {
                             if let Some(end) = &element.key_end {
                                 value(bytes, ELEMENT_KEY_END, end);
                             }
-                            if data {
+                            if data && !element.data.is_empty() {
                                 value(bytes, ELEMENT_DATA, &element.data);
                             }
                         });
@@ -315,6 +318,7 @@ pub(crate) enum Hook {
 pub(crate) enum Field {
     Address,
     Address6,
+    Link,
     Protocol,
     Port,
 }
@@ -323,7 +327,7 @@ impl Field {
     fn size(self) -> u32 {
         match self {
             Field::Address => 4,
-            Field::Address6 => 16,
+            Field::Address6 | Field::Link => 16,
             Field::Protocol => 1,
             Field::Port => 2,
         }
@@ -336,6 +340,7 @@ impl Field {
                 | match field {
                     Field::Address => 7,
                     Field::Address6 => 8,
+                    Field::Link => 41,
                     Field::Protocol => 12,
                     Field::Port => 13,
                 }
@@ -350,7 +355,7 @@ impl Field {
     }
 }
 
-/// A named map.
+/// A named map, or a set, which has no data.
 #[derive(Debug)]
 pub(crate) struct Map {
     pub name: &'static str,
@@ -367,4 +372,19 @@ pub(crate) struct Element {
     /// Last key of a range.
     pub key_end: Option<Vec<u8>>,
     pub data: Vec<u8>,
+}
+
+/// Entries of one map or set.
+#[derive(Debug)]
+pub(crate) struct Entries {
+    pub map: &'static Map,
+    pub elements: Vec<Element>,
+}
+
+/// An address in a key.
+pub(crate) fn octets(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
 }
