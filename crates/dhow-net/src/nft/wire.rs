@@ -45,6 +45,12 @@ const SET_DATA_TYPE: u16 = 6;
 const SET_DATA_LENGTH: u16 = 7;
 const SET_DESCRIPTION: u16 = 9;
 const SET_ID: u16 = 10;
+const SET_USERDATA: u16 = 13;
+/// For programs that list the set: the key is in this host's order of bytes (libnftnl's udata, "key byte order").
+const NAMES_AS_THEY_ARE: [u8; 6] = {
+    let [a, b, c, d] = 1u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
 const SET_DESCRIPTION_CONCAT: u16 = 2;
 const SET_FIELD_LENGTH: u16 = 1;
 pub(crate) const ELEMENTS_SET: u16 = 2;
@@ -245,6 +251,9 @@ impl Transaction {
                 });
             }
             number(bytes, SET_ID, id);
+            if let [Field::Link] = map.key {
+                attribute(bytes, SET_USERDATA, &NAMES_AS_THEY_ARE);
+            }
         });
     }
 
