@@ -45,6 +45,7 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
         rtnl::find_link(socket, name).doing(|| format!("cannot look for bridge {name}"))?;
     let address = choose_address(socket, config, existing.as_ref().map(|link| link.index))?;
     let index = existing.as_ref().map(|link| link.index);
+    let new = existing.is_none();
     let ipv6 = choose_address6(socket, config, index)?;
     let link = match existing {
         Some(link) if link.kind.as_deref() == Some("bridge") => {
@@ -77,7 +78,7 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
                 .ok_or_else(|| Error::NotABridge(name.clone()))?
         }
     };
-    set_addresses(socket, config, link.index, address, ipv6)?;
+    set_addresses(socket, config, link.index, new, address, ipv6)?;
     let mtu = match config.foreign && link.mtu > 0 {
         true => link.mtu,
         false => config.mtu,
@@ -230,13 +231,18 @@ fn set_addresses(
     socket: &mut Socket,
     config: &NetConfig,
     index: u32,
+    new: bool,
     address: Ipv4Net,
     ipv6: Option<Ipv6Net>,
 ) -> Result<()> {
     let name = &config.bridge;
     let mut batch = Batch::default();
     let listing = || "cannot list addresses".to_owned();
-    let all = rtnl::addresses::<Ipv4Net>(socket).doing(listing)?;
+    // A bridge that was just made has none. All of the host's would be listed.
+    let all = match new {
+        true => Vec::new(),
+        false => rtnl::addresses::<Ipv4Net>(socket).doing(listing)?,
+    };
     let own = |link| link == index;
     let own4 = all.iter().filter(|a| own(a.link)).map(|a| a.net.into());
     change_addresses(&mut batch, config, index, address.into(), own4.collect())?;
@@ -245,7 +251,10 @@ fn set_addresses(
         refuse_routers(name);
     }
     if let Some(address) = ipv6 {
-        let all = rtnl::addresses::<Ipv6Net>(socket).doing(listing)?;
+        let all = match new {
+            true => Vec::new(),
+            false => rtnl::addresses::<Ipv6Net>(socket).doing(listing)?,
+        };
         let global = all
             .iter()
             .filter(|a| own(a.link) && !a.net.addr().is_unicast_link_local());
@@ -485,6 +494,17 @@ mod tests {
         assert_eq!(
             chosen(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"]),
             None
+        );
+        // What lies in another, and what is larger than a pool's subnets.
+        assert_eq!(
+            chosen(&[
+                "172.17.0.0/16",
+                "172.17.3.0/24",
+                "172.18.0.0/15",
+                "172.20.9.0/24"
+            ])
+            .as_deref(),
+            Some("172.21.0.0/16")
         );
         let site = crate::AddressPool::of_site([1, 2, 3, 4, 5]);
         let busy = ["::/0", "fd01:203:405::7/128"].map(|t| t.parse().unwrap());

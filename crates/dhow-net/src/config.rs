@@ -64,12 +64,28 @@ pub struct AddressPool {
 }
 
 impl AddressPool {
-    /// The subnets, in order, each with room for a gateway and a container.
-    pub fn subnets(&self) -> impl Iterator<Item = IpNet> + use<> {
+    /// The first subnet that overlaps none of the claims, which are in order and none of which lies in another. It has room for a
+    /// gateway and a container.
+    fn first_free(&self, claims: &[(u128, u128)]) -> Option<IpNet> {
         // A size that the block can't be cut into yields the block itself.
-        let size = self.size.max(self.base.prefix_len());
-        let size = size.min(self.base.max_prefix_len() - 2);
-        self.base.trunc().subnets(size).into_iter().flatten()
+        let bits = self.base.max_prefix_len();
+        let size = self.size.max(self.base.prefix_len()).min(bits - 2);
+        let last_offset = (1_u128 << (bits - size)) - 1;
+        let (mut first, end) = bounds(&self.base);
+        loop {
+            let last = first.checked_add(last_offset).filter(|last| *last <= end)?;
+            let at = claims.partition_point(|claim| claim.1 < first);
+            match claims.get(at).filter(|claim| claim.0 <= last) {
+                // The next that begins behind the claim.
+                Some(claim) => first = (claim.1 | last_offset).checked_add(1)?,
+                None if bits == 32 => {
+                    // It came from one of 32 bits.
+                    let ip = Ipv4Addr::from(first as u32);
+                    return Ipv4Net::new(ip, size).ok().map(IpNet::V4);
+                }
+                None => return Ipv6Net::new(first.into(), size).ok().map(IpNet::V6),
+            }
+        }
     }
 
     /// A block of a site's own (RFC 4193), of which the five octets should be random: 65,536 subnets.
@@ -88,17 +104,25 @@ impl AddressPool {
 pub fn free_subnet(pools: &[AddressPool], ipv6: bool, busy: &[IpNet]) -> Option<IpNet> {
     let family = |net: &IpNet| matches!(net, IpNet::V6(_)) == ipv6;
     // A default route, or one of its halves, as VPNs make them, is no claim to a subnet.
-    let busy: Vec<IpNet> = busy
+    let claims = busy
         .iter()
-        .filter(|net| family(net) && net.prefix_len() > 1)
-        .map(IpNet::trunc)
-        .collect();
-    let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
-    pools
-        .iter()
-        .filter(|pool| family(&pool.base))
-        .flat_map(AddressPool::subnets)
-        .find(|subnet| !busy.iter().any(|net| overlaps(subnet, net)))
+        .filter(|net| family(net) && net.prefix_len() > 1);
+    let mut claims: Vec<(u128, u128)> = claims.map(bounds).collect();
+    claims.sort_unstable();
+    // Where one lies in another, the other is what counts.
+    claims.dedup_by(|next, kept| next.1 <= kept.1);
+    let pools = pools.iter().filter(|pool| family(&pool.base));
+    pools.into_iter().find_map(|pool| pool.first_free(&claims))
+}
+
+fn bounds(net: &IpNet) -> (u128, u128) {
+    match net {
+        IpNet::V4(net) => (
+            u32::from(net.network()).into(),
+            u32::from(net.broadcast()).into(),
+        ),
+        IpNet::V6(net) => (net.network().into(), net.broadcast().into()),
+    }
 }
 
 fn pool(a: u8, b: u8, prefix: u8, size: u8) -> AddressPool {
