@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use dhow_tests::{TestHost, footprint};
 
+use crate::clients::{CLIENTS, remove_all, share};
 use crate::hosts::{ENGINES, name, start};
-use crate::measure::{Samples, Table, command, ms, request, time};
-
-const CLIENTS: usize = 8;
+use crate::measure::{Samples, Table, command, ms, request};
 
 pub fn bench(count: usize) -> Result<()> {
     println!("{count} containers (sleep, default bridge) by {CLIENTS} clients (dhow)");
@@ -29,21 +28,12 @@ pub fn bench(count: usize) -> Result<()> {
         host.sh("dhow run --rm busybox true").ok();
         let before = settle()?;
         let pss_before = pss(&host);
-        let (starting, ()) = time(|| {
-            std::thread::scope(|scope| {
-                for client in 0..CLIENTS {
-                    let host = &host;
-                    scope.spawn(move || {
-                        for i in (client..count).step_by(CLIENTS) {
-                            let name = format!("c{i}");
-                            let words = [
-                                "dhow", "run", "-d", "--name", &name, "busybox", "sleep", "100000",
-                            ];
-                            command(host, &words).expect("a container starts");
-                        }
-                    });
-                }
-            });
+        let starting = share(count, |i| {
+            let name = format!("c{i}");
+            let words = [
+                "dhow", "run", "-d", "--name", &name, "busybox", "sleep", "100000",
+            ];
+            command(&host, &words).expect("a container starts");
         });
         let after = settle()?;
         let pss_after = pss(&host);
@@ -56,12 +46,7 @@ pub fn bench(count: usize) -> Result<()> {
             table_of.add(command(&host, &["dhow", "ps"])?);
         }
         assert_eq!(host.sh("dhow ps").ok().lines().count(), count + 1);
-        let (removing, ()) = time(|| {
-            host.sh(&format!(
-                "dhow ps -aq | xargs -P {CLIENTS} -n 10 dhow rm -f"
-            ))
-            .ok();
-        });
+        let removing = remove_all(&host);
         table.row([
             name(engine).to_owned(),
             format!("{:.1}", count as f64 / starting.as_secs_f64()),

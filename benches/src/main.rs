@@ -2,14 +2,17 @@
 //! machine. `cargo xtask bench NAME` builds all that it needs and runs it.
 
 mod api;
+mod clients;
 mod density;
 mod exec;
 mod hosts;
 mod idle;
 mod measure;
 mod network;
+mod programs;
 mod pull;
 mod registry;
+mod report;
 mod run;
 
 use anyhow::{Result, bail};

@@ -62,6 +62,16 @@ pub fn command(host: &TestHost, words: &[&str]) -> Result<Duration> {
     Ok(elapsed)
 }
 
+/// How long each of so many runs of a command takes, after one that isn't counted.
+pub fn commands(host: &TestHost, words: &[&str], count: usize) -> Result<Samples> {
+    command(host, words)?;
+    let mut samples = Samples::default();
+    for _ in 0..count {
+        samples.add(command(host, words)?);
+    }
+    Ok(samples)
+}
+
 /// A request to the daemon; gives the milliseconds from the connection to the answer's last byte, without those
 /// that the client's own start takes.
 pub fn request(

@@ -1,54 +1,40 @@
 //! Networks of one's own: what they cost to make, a start on one, joining another, a stack of services by Compose, and many
 //! containers on one network that find each other by name.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use dhow_tests::engine::peer;
 use dhow_tests::{Engine, Random, TestHost, eventually};
 
-use crate::hosts::{ENGINES, name, start};
-use crate::measure::{Samples, Table, command, ms, ratio, request, time};
+use crate::clients::{CLIENTS, remove_all, share};
+use crate::hosts::{ENGINES, start};
+use crate::measure::{Samples, command, commands, request};
+use crate::report::{Column, Report};
 
 /// Networks that are made and removed again.
 const NETWORKS: usize = 100;
-const CLIENTS: usize = 8;
 /// Whom each of some containers on the full network asks.
 const ASKED: usize = 10;
-
-/// What is measured of one engine, in the order of the table.
-type Figures = Vec<(String, f64)>;
 
 /// `count` containers are on the full network.
 pub fn bench(count: usize) -> Result<()> {
     println!(
         "{NETWORKS} networks; a stack of ten services; {count} containers on one network by {CLIENTS} clients (dhow); milliseconds"
     );
-    let mut columns: Vec<Figures> = Vec::new();
+    let mut report = Report::default();
     for engine in ENGINES {
         let host = start(engine);
-        let mut figures = Figures::new();
-        runs(&host, &mut figures)?;
-        networks(&host, &mut figures)?;
-        joining(&host, &mut figures)?;
-        compose(&host, &mut figures)?;
-        many(&host, count, &mut figures)?;
-        columns.push(figures);
+        let mut column = report.column(engine);
+        runs(&host, &mut column)?;
+        networks(&host, &mut column)?;
+        joining(&host, &mut column)?;
+        compose(&host, &mut column)?;
+        many(&host, count, &mut column)?;
     }
-    let mut table = Table::new(&["", name(ENGINES[0]), name(ENGINES[1]), "ratio"]);
-    for (peer, ours) in columns[0].iter().zip(&columns[1]) {
-        table.row([
-            peer.0.clone(),
-            ms(peer.1),
-            ms(ours.1),
-            ratio(ours.1, peer.1),
-        ]);
-    }
-    table.print();
+    report.print();
     Ok(())
 }
 
-fn runs(host: &TestHost, figures: &mut Figures) -> Result<()> {
+fn runs(host: &TestHost, column: &mut Column) -> Result<()> {
     host.sh("docker network create own").ok();
     for network in ["bridge", "own"] {
         let words = [
@@ -60,18 +46,14 @@ fn runs(host: &TestHost, figures: &mut Figures) -> Result<()> {
             "busybox",
             "true",
         ];
-        command(host, &words)?;
-        let mut samples = Samples::default();
-        for _ in 0..40 {
-            samples.add(command(host, &words)?);
-        }
-        figures.push((format!("run --rm on {network}"), samples.median()));
+        let samples = commands(host, &words, 40)?;
+        column.ms(&format!("run --rm on {network}"), samples.median());
     }
     host.sh("docker network rm own").ok();
     Ok(())
 }
 
-fn networks(host: &TestHost, figures: &mut Figures) -> Result<()> {
+fn networks(host: &TestHost, column: &mut Column) -> Result<()> {
     let many = match host.engine {
         Engine::Dhow => NETWORKS,
         // Its pools have no more.
@@ -85,12 +67,12 @@ fn networks(host: &TestHost, figures: &mut Figures) -> Result<()> {
     for number in 0..many {
         removed.add_ms(request(host, "DELETE", &format!("/networks/n{number}"), None)?.0);
     }
-    figures.push(("network create".to_owned(), made.median()));
-    figures.push(("network rm".to_owned(), removed.median()));
+    column.ms("network create", made.median());
+    column.ms("network rm", removed.median());
     Ok(())
 }
 
-fn joining(host: &TestHost, figures: &mut Figures) -> Result<()> {
+fn joining(host: &TestHost, column: &mut Column) -> Result<()> {
     host.sh("docker network create own && docker run -d --name box busybox sleep 100000")
         .ok();
     let (mut joined, mut left) = (Samples::default(), Samples::default());
@@ -100,12 +82,12 @@ fn joining(host: &TestHost, figures: &mut Figures) -> Result<()> {
         left.add_ms(request(host, "POST", "/networks/own/disconnect", body)?.0);
     }
     host.sh("docker rm -f box && docker network rm own").ok();
-    figures.push(("connect, while it runs".to_owned(), joined.median()));
-    figures.push(("disconnect".to_owned(), left.median()));
+    column.ms("connect, while it runs", joined.median());
+    column.ms("disconnect", left.median());
     Ok(())
 }
 
-fn compose(host: &TestHost, figures: &mut Figures) -> Result<()> {
+fn compose(host: &TestHost, column: &mut Column) -> Result<()> {
     let mut stack = String::from("name: stack\nservices:\n");
     for number in 0..10 {
         stack += &format!(
@@ -127,42 +109,34 @@ fn compose(host: &TestHost, figures: &mut Figures) -> Result<()> {
         }
     }
     for (what, samples) in ["up", "up, with nothing to do", "down"].iter().zip(rounds) {
-        figures.push((format!("compose {what}"), samples.median()));
+        column.ms(&format!("compose {what}"), samples.median());
     }
     Ok(())
 }
 
 /// All of them started at once, then asking for each other.
-fn many(host: &TestHost, count: usize, figures: &mut Figures) -> Result<()> {
+fn many(host: &TestHost, count: usize, column: &mut Column) -> Result<()> {
     host.sh("docker network create full").ok();
-    let (starting, ()) = time(|| {
-        std::thread::scope(|scope| {
-            for client in 0..CLIENTS {
-                scope.spawn(move || {
-                    for number in (client..count).step_by(CLIENTS) {
-                        let name = format!("c{number}");
-                        let words = [
-                            "dhow",
-                            "run",
-                            "-d",
-                            "--network",
-                            "full",
-                            "--name",
-                            &name,
-                            "busybox",
-                            "sleep",
-                            "100000",
-                        ];
-                        command(host, &words).expect("a container starts");
-                    }
-                });
-            }
-        });
+    let starting = share(count, |number| {
+        let name = format!("c{number}");
+        let words = [
+            "dhow",
+            "run",
+            "-d",
+            "--network",
+            "full",
+            "--name",
+            &name,
+            "busybox",
+            "sleep",
+            "100000",
+        ];
+        command(host, &words).expect("a container starts");
     });
-    figures.push((
-        format!("each of {count} starts on one network"),
+    column.ms(
+        &format!("each of {count} starts on one network"),
         starting.as_secs_f64() * 1e3 / count as f64,
-    ));
+    );
     let mut random = Random::seeded();
     let (mut reached, mut asked) = (0, 0);
     let mut looking = Samples::default();
@@ -180,12 +154,8 @@ fn many(host: &TestHost, count: usize, figures: &mut Figures) -> Result<()> {
         }
     }
     ensure!(reached == asked, "{reached} of {asked} were reached");
-    figures.push(("exec: ping another by name".to_owned(), looking.median()));
-    host.sh_within(
-        Duration::from_secs(300),
-        &format!("dhow ps -aq | xargs -P {CLIENTS} -n 10 dhow rm -f >/dev/null"),
-    )
-    .ok();
+    column.ms("exec: ping another by name", looking.median());
+    remove_all(host);
     eventually("the network is free", || {
         (host.sh("docker network rm full").code == 0).then_some(())
     });

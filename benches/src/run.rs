@@ -1,18 +1,18 @@
 //! `run --rm busybox true` on the default bridge: the whole command, and the daemon's part of it by phase.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use dhow_tests::{Engine, TestHost};
 
 use crate::hosts::{ENGINES, name, start};
-use crate::measure::{Samples, Table, command, ms, ratio, request};
+use crate::measure::{Samples, Table, commands, ms, ratio, request};
+use crate::programs::beside;
+use crate::report::Report;
 
 pub fn bench(count: usize) -> Result<()> {
     let hosts: Vec<TestHost> = ENGINES.into_iter().map(start).collect();
-    let mut commands: Vec<(String, Samples)> = Vec::new();
+    let mut runs: Vec<(String, Samples)> = Vec::new();
     for host in &hosts {
         for client in ["docker", "dhow"] {
             for network in ["bridge", "none"] {
@@ -25,14 +25,9 @@ pub fn bench(count: usize) -> Result<()> {
                     "busybox",
                     "true",
                 ];
-                command(host, &words)?;
-                let mut samples = Samples::default();
-                for _ in 0..count {
-                    samples.add(command(host, &words)?);
-                }
-                commands.push((
+                runs.push((
                     format!("{} ({client} client), {network}", name(host.engine)),
-                    samples,
+                    commands(host, &words, count)?,
                 ));
             }
         }
@@ -44,11 +39,11 @@ pub fn bench(count: usize) -> Result<()> {
         .map_or(f64::NAN, |(_, s)| s.median());
 
     println!("run --rm busybox true, {count} times, milliseconds");
-    let peer = commands
+    let peer = runs
         .first()
         .map_or(f64::NAN, |(_, samples)| samples.median());
     let mut table = Table::new(&["", "median", "p95", "of the peer's"]);
-    for (what, samples) in &commands {
+    for (what, samples) in &runs {
         table.row([
             what.clone(),
             ms(samples.median()),
@@ -65,16 +60,14 @@ pub fn bench(count: usize) -> Result<()> {
     table.print();
 
     println!("by request, as the daemon answers them, milliseconds (median)");
-    let phases: Vec<_> = hosts
-        .iter()
-        .map(|host| requests(host, count))
-        .collect::<Result<_>>()?;
-    let mut table = Table::new(&["", name(hosts[0].engine), name(hosts[1].engine), "ratio"]);
-    for phase in ["create", "start", "wait", "remove", "all"] {
-        let [peer, ours] = [0, 1].map(|i| phases[i].get(phase).map_or(f64::NAN, Samples::median));
-        table.row([phase.to_owned(), ms(peer), ms(ours), ratio(ours, peer)]);
+    let mut report = Report::default();
+    for host in &hosts {
+        let mut column = report.column(host.engine);
+        for (phase, samples) in requests(host, count)? {
+            column.ms(phase, samples.median());
+        }
     }
-    table.print();
+    report.print();
 
     println!("the floor, by phase, milliseconds (median)");
     let mut table = Table::new(&["", "median", "p95"]);
@@ -89,8 +82,9 @@ pub fn bench(count: usize) -> Result<()> {
 }
 
 /// What a client of `run` asks for, one after another.
-fn requests(host: &TestHost, count: usize) -> Result<BTreeMap<&'static str, Samples>> {
-    let mut phases: BTreeMap<&'static str, Samples> = BTreeMap::new();
+fn requests(host: &TestHost, count: usize) -> Result<[(&'static str, Samples); 5]> {
+    let mut phases =
+        ["create", "start", "wait", "remove", "all"].map(|phase| (phase, Samples::default()));
     for _ in 0..count {
         let (create, body) = request(
             host,
@@ -106,14 +100,8 @@ fn requests(host: &TestHost, count: usize) -> Result<BTreeMap<&'static str, Samp
         let (wait, _) = request(host, "POST", &format!("/containers/{id}/wait"), None)?;
         let (remove, _) = request(host, "DELETE", &format!("/containers/{id}"), None)?;
         let all = create + start + wait + remove;
-        for (phase, ms) in [
-            ("create", create),
-            ("start", start),
-            ("wait", wait),
-            ("remove", remove),
-            ("all", all),
-        ] {
-            phases.entry(phase).or_default().add_ms(ms);
+        for ((_, samples), ms) in phases.iter_mut().zip([create, start, wait, remove, all]) {
+            samples.add_ms(ms);
         }
     }
     Ok(phases)
@@ -133,7 +121,7 @@ fn phases_of_daemon(host: &TestHost) {
 
 /// Runs the floor program; it prints a line `PHASE MICROSECONDS` for each phase of each round.
 fn floor(count: usize) -> Result<Vec<(String, Samples)>> {
-    let output = Command::new(floor_program()?)
+    let output = Command::new(beside("dhow-floor")?)
         .arg(count.to_string())
         .output()
         .context("can't run the floor program")?;
@@ -157,8 +145,4 @@ fn floor(count: usize) -> Result<Vec<(String, Samples)>> {
         }
     }
     Ok(phases)
-}
-
-fn floor_program() -> Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name("dhow-floor"))
 }

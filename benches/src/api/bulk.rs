@@ -9,9 +9,9 @@ use dhow_tests::{Engine, TestHost};
 
 use super::client::Client;
 use super::options::Options;
-use super::report::Column;
 use super::{floor, memory};
 use crate::measure::time;
+use crate::report::Column;
 
 pub fn measure(host: &TestHost, options: &Options, column: &mut Column<'_>) -> Result<()> {
     if options.wants("logs") {

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::client::Client;
 use super::memory;
 use super::options::Options;
-use super::report::Column;
+use crate::report::Column;
 
 /// How many events there are in a burst, each of which goes to everyone.
 const BURST: usize = 100;

@@ -9,15 +9,14 @@ mod events;
 mod floor;
 mod memory;
 mod options;
-mod report;
 mod slow;
 mod small;
 
 use anyhow::Result;
 
 use crate::hosts::{ENGINES, start};
+use crate::report::Report;
 use options::Options;
-use report::Report;
 
 pub fn bench(words: impl Iterator<Item = String>) -> Result<()> {
     let options = Options::parse(words)?;

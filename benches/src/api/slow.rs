@@ -9,8 +9,8 @@ use dhow_tests::TestHost;
 
 use super::client::{Client, Sent};
 use super::options::Options;
-use super::report::Column;
 use crate::measure::Samples;
+use crate::report::Column;
 
 /// The registry that takes connections and says nothing.
 const SILENT: &str = "127.0.0.1:5001";

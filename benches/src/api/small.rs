@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::client::Client;
 use super::floor;
 use super::options::Options;
-use super::report::Column;
 use crate::measure::{Samples, time};
+use crate::report::Column;
 
 /// How many clients ask for statistics at once.
 const CLIENTS: usize = 8;

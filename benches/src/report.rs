@@ -37,14 +37,17 @@ impl Report {
     }
 
     pub fn print(&self) {
-        let mut table = Table::new(&[
+        let head = [
             "",
             "dockerd",
             "dhow",
             "of dockerd's",
             "floor",
             "of the floor",
-        ]);
+        ];
+        let floored = self.0.iter().any(|line| line.floor.is_some());
+        let columns = if floored { head.len() } else { head.len() - 2 };
+        let mut table = Table::new(&head[..columns]);
         for line in &self.0 {
             let shown = |value: Option<f64>| match (value, line.unit) {
                 (None, _) => String::new(),
@@ -55,14 +58,15 @@ impl Report {
                 (Some(ours), Some(of)) => ratio(ours, of),
                 _ => String::new(),
             };
-            table.row([
+            let cells = [
                 line.what.clone(),
                 shown(line.peer),
                 shown(line.ours),
                 share(line.peer),
                 shown(line.floor),
                 share(line.floor),
-            ]);
+            ];
+            table.row(cells.into_iter().take(columns));
         }
         table.print();
     }
