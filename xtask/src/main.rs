@@ -21,7 +21,7 @@ usage: cargo xtask COMMAND
   setup                 install the Debian packages and build the peers that the tests use
   test [ARGUMENT...]    set up, build the release binary and run every test; arguments go to cargo test
   ci                    what .ci/run does: test, formatting, lints
-  bench NAME [OPTION]   run|density|pull|idle|exec|registry, beside the newest peers
+  bench NAME [OPTION]   run|density|pull|idle|exec|network|registry|api, beside the newest peers
   vm [-p PACKAGE] [ARGUMENT...]
                         run the end-to-end suite, or a package's tests, in a virtual machine with cgroup v2 and
                         AppArmor; arguments go to the tests: names, or parts of names, of those to run
