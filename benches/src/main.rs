@@ -20,8 +20,10 @@ use anyhow::{Result, bail};
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_default();
-    if name == "api" {
-        return api::bench(args);
+    match name.as_str() {
+        "api" => return api::bench(args),
+        "network" => return network::bench(args),
+        _ => {}
     }
     let count = args.next().map(|n| n.parse()).transpose()?;
     match name.as_str() {
@@ -30,7 +32,6 @@ fn main() -> Result<()> {
         "density" => density::bench(count.unwrap_or(300)),
         "pull" => pull::bench(count.unwrap_or(3)),
         "idle" => idle::bench(count.unwrap_or(30)),
-        "network" => network::bench(count.unwrap_or(200)),
         "registry" => registry::run(),
         other => bail!("there is no benchmark `{other}`"),
     }

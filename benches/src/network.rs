@@ -1,6 +1,12 @@
 //! Networks of one's own: what they cost to make, a start on one, joining another, a stack of services by Compose, and many
 //! containers on one network that find each other by name.
 
+mod bare;
+mod elsewhere;
+mod load;
+mod options;
+mod traffic;
+
 use anyhow::{Result, ensure};
 use dhow_tests::engine::peer;
 use dhow_tests::{Engine, Random, TestHost, eventually};
@@ -9,14 +15,26 @@ use crate::clients::{CLIENTS, remove_all, share};
 use crate::hosts::{ENGINES, start};
 use crate::measure::{Samples, command, commands, request};
 use crate::report::{Column, Report};
+use options::Options;
 
 /// Networks that are made and removed again.
 const NETWORKS: usize = 100;
 /// Whom each of some containers on the full network asks.
 const ASKED: usize = 10;
 
+pub fn bench(words: impl Iterator<Item = String>) -> Result<()> {
+    let options = Options::parse(words)?;
+    if options.wants("stack") {
+        stack(options.containers)?;
+    }
+    if options.wants("traffic") {
+        traffic::bench()?;
+    }
+    Ok(())
+}
+
 /// `count` containers are on the full network.
-pub fn bench(count: usize) -> Result<()> {
+fn stack(count: usize) -> Result<()> {
     println!(
         "{NETWORKS} networks; a stack of ten services; {count} containers on one network by {CLIENTS} clients (dhow); milliseconds"
     );

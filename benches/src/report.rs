@@ -17,9 +17,22 @@ struct Line {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
+pub enum Unit {
     Milliseconds,
     Mebibytes,
+    GigabitsPerSecond,
+    PerSecond,
+}
+
+impl Unit {
+    fn shown(self, value: f64) -> String {
+        match self {
+            Unit::Milliseconds => ms(value),
+            Unit::Mebibytes => format!("{value:.1} MiB"),
+            Unit::GigabitsPerSecond => format!("{value:.1} Gbit/s"),
+            Unit::PerSecond => format!("{value:.0}/s"),
+        }
+    }
 }
 
 /// One engine's part of the report.
@@ -49,11 +62,8 @@ impl Report {
         let columns = if floored { head.len() } else { head.len() - 2 };
         let mut table = Table::new(&head[..columns]);
         for line in &self.0 {
-            let shown = |value: Option<f64>| match (value, line.unit) {
-                (None, _) => String::new(),
-                (Some(value), Unit::Milliseconds) => ms(value),
-                (Some(value), Unit::Mebibytes) => format!("{value:.1} MiB"),
-            };
+            let shown =
+                |value: Option<f64>| value.map_or(String::new(), |value| line.unit.shown(value));
             let share = |of: Option<f64>| match (line.ours, of) {
                 (Some(ours), Some(of)) => ratio(ours, of),
                 _ => String::new(),
@@ -69,6 +79,12 @@ impl Report {
             table.row(cells.into_iter().take(columns));
         }
         table.print();
+    }
+
+    /// What it takes without an engine.
+    pub fn floor(&mut self, what: &str, unit: Unit, value: f64) {
+        eprintln!("floor: {what}: {value:.2}");
+        self.line(what, unit).floor = Some(value);
     }
 
     fn line(&mut self, what: &str, unit: Unit) -> &mut Line {
@@ -96,12 +112,11 @@ impl Column<'_> {
         self.add(what, Unit::Mebibytes, value);
     }
 
-    /// What it takes without an engine.
     pub fn floor(&mut self, what: &str, ms: f64) {
-        self.report.line(what, Unit::Milliseconds).floor = Some(ms);
+        self.report.floor(what, Unit::Milliseconds, ms);
     }
 
-    fn add(&mut self, what: &str, unit: Unit, value: f64) {
+    pub fn add(&mut self, what: &str, unit: Unit, value: f64) {
         eprintln!("{:?}: {what}: {value:.2}", self.engine);
         let line = self.report.line(what, unit);
         match self.engine {

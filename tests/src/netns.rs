@@ -3,9 +3,10 @@
 //! Not `ip netns exec`: it mounts a new /sys over the old, which hides the cgroups.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -61,6 +62,15 @@ impl NetNs {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Its file, for other programs, which find it there while this is held.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            self.0.as_raw_fd()
+        ))
     }
 
     /// The number that /proc/PID/ns/net of the processes in it shows.
