@@ -13,5 +13,16 @@ pub fn name(engine: Engine) -> &'static str {
 }
 
 pub fn start(engine: Engine) -> TestHost {
-    TestHost::of(engine, HostOptions::default())
+    start_with(engine, &[])
+}
+
+/// With further arguments of the daemon.
+pub fn start_with(engine: Engine, daemon: &[&str]) -> TestHost {
+    TestHost::of(
+        engine,
+        HostOptions {
+            daemon: daemon.iter().map(|word| (*word).to_owned()).collect(),
+            ..HostOptions::default()
+        },
+    )
 }

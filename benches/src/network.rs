@@ -5,6 +5,7 @@ mod bare;
 mod elsewhere;
 mod load;
 mod options;
+mod pools;
 mod traffic;
 
 use anyhow::{Result, ensure};
@@ -29,6 +30,9 @@ pub fn bench(words: impl Iterator<Item = String>) -> Result<()> {
     }
     if options.wants("traffic") {
         traffic::bench()?;
+    }
+    if options.wants("networks") {
+        pools::bench()?;
     }
     Ok(())
 }

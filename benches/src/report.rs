@@ -18,19 +18,25 @@ struct Line {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
+    Microseconds,
     Milliseconds,
+    Seconds,
     Mebibytes,
     GigabitsPerSecond,
     PerSecond,
+    Count,
 }
 
 impl Unit {
     fn shown(self, value: f64) -> String {
         match self {
+            Unit::Microseconds => format!("{value:.1} µs"),
             Unit::Milliseconds => ms(value),
+            Unit::Seconds => format!("{value:.2} s"),
             Unit::Mebibytes => format!("{value:.1} MiB"),
             Unit::GigabitsPerSecond => format!("{value:.1} Gbit/s"),
             Unit::PerSecond => format!("{value:.0}/s"),
+            Unit::Count => format!("{value:.0}"),
         }
     }
 }

@@ -6,11 +6,14 @@ use dhow_tests::image::{Image, Layer};
 use dhow_tests::netns::NetNs;
 use serde_json::json;
 
+use super::elsewhere::{Elsewhere, HERE};
 use crate::programs::{beside, output};
 
 pub const PROGRAM: &str = "dhow-traffic";
 /// The image with the program in it. What follows its name in `run` are the program's words.
 pub const IMAGE: &str = "traffic";
+/// So many are made to each port for a median.
+const CONNECTIONS: &str = "2000";
 
 /// Puts the image into the engine's store.
 pub fn bring_image(host: &TestHost) -> Result<()> {
@@ -47,4 +50,14 @@ pub fn measure(from: From, words: &[&str]) -> Result<Vec<f64>> {
     let figures = figures.with_context(|| format!("{words:?}: {printed}"))?;
     ensure!(!figures.is_empty(), "{words:?} printed nothing");
     Ok(figures)
+}
+
+/// The medians of the microseconds that a connection from elsewhere takes through each of these published ports.
+pub fn latency(elsewhere: &Elsewhere, ports: &[u16]) -> Result<Vec<f64>> {
+    let addresses: Vec<String> = ports.iter().map(|port| format!("{HERE}:{port}")).collect();
+    let mut words = vec!["latency", CONNECTIONS];
+    words.extend(addresses.iter().map(String::as_str));
+    let medians = measure(From::Namespace(&elsewhere.netns), &words)?;
+    ensure!(medians.len() == ports.len(), "{medians:?} for {ports:?}");
+    Ok(medians)
 }
