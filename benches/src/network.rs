@@ -6,6 +6,7 @@ mod elsewhere;
 mod load;
 mod options;
 mod pools;
+mod ports;
 mod traffic;
 
 use anyhow::{Result, ensure};
@@ -33,6 +34,9 @@ pub fn bench(words: impl Iterator<Item = String>) -> Result<()> {
     }
     if options.wants("networks") {
         pools::bench()?;
+    }
+    if options.wants("ports") {
+        ports::bench()?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 /// The parts that can be asked for by name.
-const PARTS: &[&str] = &["stack", "traffic", "networks"];
+const PARTS: &[&str] = &["stack", "traffic", "networks", "ports"];
 
 #[derive(Debug)]
 pub struct Options {
