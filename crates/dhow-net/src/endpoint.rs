@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
+use crate::held::HostPort;
 use crate::mac::MacAddr;
 
 /// What a container wants of the network.
@@ -172,6 +173,17 @@ pub struct PortBinding {
     pub container_port: u16,
     pub host_ip: IpAddr,
     pub host_port: u16,
+}
+
+/// Ports of an endpoint that go, and others that come.
+#[derive(Debug, Default)]
+pub struct PortChange {
+    /// Those that the endpoint hasn't are passed over.
+    pub gone: Vec<PortBinding>,
+    pub added: Vec<PortRequest>,
+    /// Duplicates of the sockets that keep those that go, which whoever has them holds until the change is done: a port can go
+    /// and come again, on other addresses of the host or for another port of the container, without being free in between.
+    pub held: Vec<(HostPort, OwnedFd)>,
 }
 
 /// The ports of an endpoint, published.

@@ -4,6 +4,7 @@
 //! sleeps in one poll(2) until there is a job or a change of rules.
 
 mod flows;
+mod published;
 mod repair;
 #[cfg(test)]
 mod tests;
@@ -20,14 +21,14 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::RecvFlags;
 use tokio::sync::oneshot;
 
-use crate::endpoint::{Addresses, LiveEndpoint, PortBinding, PortRequest, Published};
-use crate::error::{Doing, Error, PortError, Result};
+use crate::endpoint::{Addresses, LiveEndpoint, PortBinding, PortChange, PortRequest, Published};
+use crate::error::{Doing, Error, Result};
 use crate::keeper::keep;
 use crate::netlink::{Batch, Socket, messages};
 use crate::nft::inspect;
 use crate::nft::ruleset::{self, BridgeRules, Forward, Known};
 use crate::nft::wire::{self, Family};
-use crate::ports::{Ports, forwards};
+use crate::ports::Ports;
 use repair::Repair;
 
 /// Room for the notifications of our own largest changes, which arrive before they can be read.
@@ -45,6 +46,22 @@ pub(crate) enum Job {
         endpoint: Ipv4Addr,
         /// All of the endpoint's without.
         bindings: Option<Vec<PortBinding>>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// Ports of an endpoint go and others come: all of them or none.
+    Change {
+        endpoint: Addresses,
+        id: String,
+        name: String,
+        change: PortChange,
+        reply: oneshot::Sender<Result<Published>>,
+    },
+    /// A change is taken back, while the sockets of what comes back are held.
+    ChangeBack {
+        endpoint: Addresses,
+        name: String,
+        gone: Vec<PortBinding>,
+        back: Vec<PortBinding>,
         reply: oneshot::Sender<Result<()>>,
     },
     /// What one endpoint has published is another's from now on.
@@ -282,6 +299,40 @@ impl Firewall {
                     tracing::warn!(%endpoint, %error, "cannot take back published ports");
                 }
             }
+            Job::Change {
+                endpoint,
+                id,
+                name,
+                mut change,
+                reply,
+            } => {
+                let result = self
+                    .change_ports(endpoint, &name, &mut change)
+                    .map_err(|cause| Error::Publish {
+                        endpoint: name.clone(),
+                        id,
+                        cause,
+                    });
+                if let Err(Ok(published)) = reply.send(result) {
+                    // As with those that nobody waits for any more when they are published.
+                    let (gone, back) = (&published.bindings, &change.gone);
+                    if let Err(error) = self.exchange(endpoint, &name, gone, back) {
+                        tracing::warn!(ip = %endpoint.ip, %error, "cannot take back a change of ports");
+                    }
+                }
+            }
+            Job::ChangeBack {
+                endpoint,
+                name,
+                gone,
+                back,
+                reply,
+            } => {
+                let result = self.exchange(endpoint, &name, &gone, &back);
+                if let Err(Err(error)) = reply.send(result) {
+                    tracing::warn!(ip = %endpoint.ip, %error, "cannot take back a change of ports");
+                }
+            }
             Job::Move {
                 from,
                 to,
@@ -305,53 +356,6 @@ impl Firewall {
         }
     }
 
-    fn publish(
-        &mut self,
-        endpoint: Addresses,
-        name: &str,
-        requests: &[PortRequest],
-    ) -> Result<Published, PortError> {
-        let chosen = self.ports.choose(requests, endpoint, self.publish_ip)?;
-        let holders = chosen
-            .holders
-            .finish()
-            .doing(|| "cannot keep the ports bound".to_owned())
-            .map_err(|error| PortError::Rules(Box::new(error)))?;
-        let before = forwards(endpoint, &self.ports.of(endpoint.ip));
-        self.ports.enter(endpoint, name, &chosen.bindings);
-        let after = forwards(endpoint, &self.ports.of(endpoint.ip));
-        if let Err(error) = self.change(&before, &after) {
-            self.ports.leave(endpoint.ip, &chosen.bindings);
-            return Err(PortError::Rules(Box::new(error)));
-        }
-        self.forget_flows(endpoint, &chosen.bindings, true);
-        Ok(Published {
-            bindings: chosen.bindings,
-            holders,
-        })
-    }
-
-    fn unpublish(&mut self, endpoint: Ipv4Addr, bindings: Option<&[PortBinding]>) -> Result<()> {
-        let own = self.ports.of(endpoint);
-        let addresses = self.ports.addresses(endpoint);
-        let gone: Vec<PortBinding> = match bindings {
-            None => own.clone(),
-            Some(bindings) => bindings
-                .iter()
-                .filter(|binding| own.contains(binding))
-                .copied()
-                .collect(),
-        };
-        if gone.is_empty() {
-            return Ok(());
-        }
-        self.ports.leave(endpoint, &gone);
-        let after = forwards(addresses, &self.ports.of(endpoint));
-        self.change(&forwards(addresses, &own), &after)?;
-        self.forget_flows(addresses, &gone, false);
-        Ok(())
-    }
-
     /// Puts a bridge in place of the one that has its name, or takes that away.
     fn change_bridge(&mut self, name: &str, new: Option<BridgeRules>) -> Result<()> {
         let families = self.families();
@@ -370,30 +374,6 @@ impl Firewall {
         let (old, new) = (side(&old), side(&new));
         let batch = ruleset::change(&self.table, families, known(&old), known(&new));
         self.commit_or_replace(batch)
-    }
-
-    /// Gives what the heir has then.
-    fn move_ports(
-        &mut self,
-        from: Ipv4Addr,
-        to: Addresses,
-        name: &str,
-    ) -> Result<Vec<PortBinding>> {
-        let moved = self.ports.of(from);
-        let (from, own) = (self.ports.addresses(from), self.ports.of(to.ip));
-        let mut before = forwards(from, &moved);
-        before.extend(forwards(to, &own));
-        self.ports.leave(from.ip, &moved);
-        let taken: Vec<PortBinding> = moved
-            .iter()
-            .filter(|binding| to.behind(binding.host_ip).is_some())
-            .copied()
-            .collect();
-        self.ports.enter(to, name, &taken);
-        let now = self.ports.of(to.ip);
-        self.change(&before, &forwards(to, &now))?;
-        self.forget_flows(from, &moved, false);
-        Ok(now)
     }
 
     fn families(&self) -> &'static [Family] {

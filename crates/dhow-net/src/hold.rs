@@ -3,27 +3,46 @@
 //! Invariant: a held port can be bound by no other process, and no packet is ever read from its socket: translation takes
 //! them away before a socket is looked for.
 
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    ipproto, sockopt,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::endpoint::Protocol;
-
-/// So many descriptors are handed over as they are; more travel inside a socket.
-const LOOSE: usize = 16;
 
 /// How often a port is tried that somebody else tries at the same moment.
 const LISTEN_ATTEMPTS: u32 = 16;
 
 /// Binds a host port. `None` where the kernel has no sockets of the protocol: then no other process can have one either.
-pub(crate) fn hold(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<Option<OwnedFd>> {
+///
+/// `ours` are sockets that are in the way, and are given up afterwards: they have the port on other addresses of the host. It is not
+/// free in between, nor when this fails. Who tries in the very same microseconds, and shares ports with everybody, could bind it
+/// too; packets go to the container all the same.
+pub(crate) fn hold(
+    protocol: Protocol,
+    ip: IpAddr,
+    port: u16,
+    ours: &[&OwnedFd],
+) -> io::Result<Option<OwnedFd>> {
+    if ours.is_empty() {
+        return bind(protocol, ip, port, false);
+    }
+    let give_way = |gives: bool| {
+        ours.iter()
+            .try_for_each(|fd| sockopt::set_socket_reuseaddr(fd, gives))
+    };
+    let held = match give_way(true) {
+        Ok(()) => bind(protocol, ip, port, true),
+        Err(error) => Err(error.into()),
+    };
+    give_way(false)?;
+    held
+}
+
+/// `shares` says that there are sockets of ours that give way.
+fn bind(protocol: Protocol, ip: IpAddr, port: u16, shares: bool) -> io::Result<Option<OwnedFd>> {
     let address = SocketAddr::new(ip, port);
     let socket = |kind, protocol| {
         let family = match ip {
@@ -64,7 +83,9 @@ pub(crate) fn hold(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<Opti
             let fd = socket(SocketType::DGRAM, ipproto::UDP)?;
             // The least that the kernel allows, should packets come before the translation is there.
             sockopt::set_socket_recv_buffer_size(&fd, 0)?;
+            sockopt::set_socket_reuseaddr(&fd, shares)?;
             rustix::net::bind(&fd, &address)?;
+            sockopt::set_socket_reuseaddr(&fd, false)?;
             Ok(Some(fd))
         }
         Protocol::Sctp => {
@@ -73,7 +94,9 @@ pub(crate) fn hold(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<Opti
                 Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
+            sockopt::set_socket_reuseaddr(&fd, shares)?;
             rustix::net::bind(&fd, &address)?;
+            sockopt::set_socket_reuseaddr(&fd, false)?;
             Ok(Some(fd))
         }
     }
@@ -97,81 +120,22 @@ fn stop_listening(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Descriptors that are kept open together. Many are put into a socket's queue: the one descriptor that reads it keeps all of
-/// them open, in whatever process it is, without filling that process's table.
-#[derive(Debug, Default)]
-pub(crate) struct Holders {
-    loose: Vec<OwnedFd>,
-    packed: Option<Pack>,
-}
-
-#[derive(Debug)]
-struct Pack {
-    writer: OwnedFd,
-    reader: OwnedFd,
-}
-
-impl Holders {
-    pub fn push(&mut self, fd: OwnedFd) -> io::Result<()> {
-        self.loose.push(fd);
-        if self.loose.len() > LOOSE {
-            self.pack()?;
-        }
-        Ok(())
-    }
-
-    fn pack(&mut self) -> io::Result<()> {
-        let pack = match &self.packed {
-            Some(pack) => pack,
-            None => {
-                let (writer, reader) = rustix::net::socketpair(
-                    AddressFamily::UNIX,
-                    SocketType::STREAM,
-                    SocketFlags::CLOEXEC,
-                    None,
-                )?;
-                self.packed.insert(Pack { writer, reader })
-            }
-        };
-        let fds: Vec<_> = self.loose.iter().map(AsFd::as_fd).collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LOOSE + 1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-            return Err(io::Error::from(Errno::TOOBIG));
-        }
-        // Waiting for room would be for ever: nobody reads.
-        rustix::net::sendmsg(
-            &pack.writer,
-            &[IoSlice::new(&[0])],
-            &mut control,
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        )?;
-        self.loose.clear();
-        Ok(())
-    }
-
-    pub fn finish(mut self) -> io::Result<Vec<OwnedFd>> {
-        if self.packed.is_some() && !self.loose.is_empty() {
-            self.pack()?;
-        }
-        Ok(match self.packed {
-            Some(pack) => vec![pack.reader],
-            None => self.loose,
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, TcpListener, UdpSocket};
 
     use rustix::thread::UnshareFlags;
 
+    use super::hold as hold_beside;
     use super::*;
 
-    const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
+    pub(crate) const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-    fn free_port() -> u16 {
+    pub(crate) fn hold(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<Option<OwnedFd>> {
+        hold_beside(protocol, ip, port, &[])
+    }
+
+    pub(crate) fn free_port() -> u16 {
         TcpListener::bind((LOCAL, 0))
             .unwrap()
             .local_addr()
@@ -181,7 +145,7 @@ mod tests {
 
     /// What was closed here may be open for another moment in a program that another test starts, until it
     /// executes.
-    fn soon<T>(mut bind: impl FnMut() -> io::Result<T>) -> T {
+    pub(crate) fn soon<T>(mut bind: impl FnMut() -> io::Result<T>) -> T {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
             let result = bind();
@@ -192,7 +156,7 @@ mod tests {
         }
     }
 
-    fn in_use<T>(result: &io::Result<T>) -> bool {
+    pub(crate) fn in_use<T>(result: &io::Result<T>) -> bool {
         matches!(result, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
     }
 
@@ -274,25 +238,33 @@ mod tests {
     }
 
     #[test]
-    fn many_are_one_descriptor() {
-        let mut holders = Holders::default();
-        let mut ports = Vec::new();
-        for _ in 0..40 {
-            let port = free_port();
-            if let Some(fd) = soon(|| hold(Protocol::Tcp, LOCAL.into(), port)) {
-                holders.push(fd).unwrap();
-                ports.push(port);
+    fn our_own_sockets_give_way_and_nobody_elses() {
+        let port = free_port();
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let any = Ipv4Addr::UNSPECIFIED;
+            let old = soon(|| hold(protocol, LOCAL.into(), port)).unwrap();
+            assert!(in_use(&hold(protocol, any.into(), port)));
+            let new = soon(|| hold_beside(protocol, any.into(), port, &[&old])).unwrap();
+            drop(old);
+            assert!(in_use(&hold(protocol, LOCAL.into(), port)));
+            let other = Ipv4Addr::new(127, 0, 0, 9);
+            assert!(in_use(&hold(protocol, other.into(), port)));
+            // And back.
+            let old = soon(|| hold_beside(protocol, LOCAL.into(), port, &[&new])).unwrap();
+            let mut theirs = None;
+            drop(new);
+            match protocol {
+                Protocol::Tcp => {
+                    assert!(in_use(&TcpListener::bind((LOCAL, port))));
+                    theirs = Some(soon(|| TcpListener::bind((other, port))));
+                }
+                _ => assert!(in_use(&UdpSocket::bind((LOCAL, port)))),
             }
-        }
-        let fds = holders.finish().unwrap();
-        assert_eq!(fds.len(), 1);
-        for port in &ports {
-            assert!(in_use(&TcpListener::bind((LOCAL, *port))));
-        }
-        drop(fds);
-        // The queue of a closed socket is emptied before close returns.
-        for port in ports {
-            soon(|| TcpListener::bind((LOCAL, port)));
+            // A stranger's stays in the way.
+            if theirs.is_some() {
+                assert!(in_use(&hold_beside(protocol, any.into(), port, &[&old])));
+                assert!(in_use(&TcpListener::bind((LOCAL, port))));
+            }
         }
     }
 

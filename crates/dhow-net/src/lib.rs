@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 pub mod files;
 mod firewall;
+pub mod held;
 mod hold;
 mod ipam;
 mod keeper;
@@ -30,8 +31,8 @@ mod warm;
 
 pub use config::{AddressPool, BridgeInfo, Ipv6Config, NetConfig, default_pools, free_subnet};
 pub use endpoint::{
-    Endpoint, EndpointRequest, Gateways, Ipv6Place, LiveEndpoint, Place, PortBinding, PortRequest,
-    Protocol, Published,
+    Endpoint, EndpointRequest, Gateways, Ipv6Place, LiveEndpoint, Place, PortBinding, PortChange,
+    PortRequest, Protocol, Published,
 };
 pub use error::{BindError, Error, PortError, PortRange, Result};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

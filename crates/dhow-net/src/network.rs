@@ -6,6 +6,8 @@
 //! Invariant: an address, a port or a rule belongs to an endpoint that is entered here, or to none. Nothing has to be torn
 //! down when the daemon ends: containers keep their links, addresses and ports, and the next `open` takes them over.
 
+mod changes;
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 
 use crate::endpoint::{Addresses, PortBinding, PortRequest, Protocol};
 use crate::error::{BindError, PortError, PortRange};
-use crate::hold::{Holders, hold};
+use crate::held::{Holders, HostPort};
+use crate::hold::hold;
 use crate::nft::ruleset::Forward;
 
 /// Where the kernel takes ports from for whoever doesn't care, and so do we; with the kernel's default.
@@ -40,13 +42,41 @@ pub(crate) struct Chosen {
     pub holders: Holders,
 }
 
+/// Ports of an endpoint that go as others are chosen: it may have them again.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Spare<'a> {
+    pub bindings: &'a [PortBinding],
+    /// What holds them. Somebody keeps duplicates for as long as they are wanted.
+    pub sockets: &'a [(HostPort, OwnedFd)],
+}
+
+impl Spare<'_> {
+    fn has(&self, port: HostPort) -> bool {
+        self.bindings.iter().any(|own| HostPort::from(own) == port)
+    }
+
+    fn holds(&self, port: HostPort) -> bool {
+        self.sockets.iter().any(|(own, _)| *own == port)
+    }
+
+    /// Those that are in the way of binding it.
+    fn beside(&self, port: HostPort) -> Vec<&OwnedFd> {
+        let clashes = |own: &HostPort| {
+            own.protocol == port.protocol && own.port == port.port && clash(own.ip, port.ip)
+        };
+        let all = self.sockets.iter().filter(|(own, _)| clashes(own));
+        all.map(|(_, fd)| fd).collect()
+    }
+}
+
 impl Ports {
     /// The endpoint that has the port, or a port that a request for this one would clash with.
-    fn holder(&self, protocol: Protocol, host_ip: IpAddr, port: u16) -> Option<Ipv4Addr> {
+    fn holder(&self, wanted: HostPort, spare: Spare<'_>) -> Option<Ipv4Addr> {
+        let is_spare = |ip: IpAddr| spare.has(HostPort { ip, ..wanted });
         self.taken
-            .get(&(protocol, port))?
+            .get(&(wanted.protocol, wanted.port))?
             .iter()
-            .find(|(ip, _)| clash(*ip, host_ip))
+            .find(|(ip, _)| clash(*ip, wanted.ip) && !is_spare(*ip))
             .map(|(_, container)| *container)
     }
 
@@ -64,6 +94,7 @@ impl Ports {
         requests: &[PortRequest],
         endpoint: Addresses,
         default_ip: Ipv4Addr,
+        spare: Spare<'_>,
     ) -> Result<Chosen, PortError> {
         let mut chosen = Chosen {
             bindings: Vec::with_capacity(requests.len()),
@@ -75,13 +106,15 @@ impl Ports {
                 return Err(PortError::InvalidPort);
             }
             let host_port = match request.host_ports {
-                None | Some((0, 0)) => self.ephemeral(request.protocol, &host_ips, &mut chosen)?,
+                None | Some((0, 0)) => {
+                    self.ephemeral(request.protocol, &host_ips, spare, &mut chosen)?
+                }
                 Some((first, last)) if first > last => {
                     return Err(PortError::InvalidRange(PortRange(first, last)));
                 }
                 Some((0, _)) => return Err(PortError::InvalidPort),
-                Some((first, last)) => {
-                    self.first_free(request.protocol, &host_ips, (first, last), &mut chosen)?
+                Some(ports) => {
+                    self.first_free(request.protocol, &host_ips, ports, spare, &mut chosen)?
                 }
             };
             let binding = |host_ip| PortBinding {
@@ -101,6 +134,7 @@ impl Ports {
         protocol: Protocol,
         host_ips: &[IpAddr],
         (first, last): (u16, u16),
+        spare: Spare<'_>,
         chosen: &mut Chosen,
     ) -> Result<u16, PortError> {
         let ports = PortRange(first, last);
@@ -108,7 +142,12 @@ impl Ports {
         for port in first..=last {
             let held = host_ips
                 .iter()
-                .find_map(|ip| Some((*ip, self.holder(protocol, *ip, port)?)));
+                .map(|ip| HostPort {
+                    protocol,
+                    ip: *ip,
+                    port,
+                })
+                .find_map(|wanted| Some((wanted.ip, self.holder(wanted, spare)?)));
             if let Some((host_ip, container)) = held {
                 failure = Some(PortError::Allocated {
                     host_ip,
@@ -117,7 +156,7 @@ impl Ports {
                 });
                 continue;
             }
-            match take(protocol, host_ips, port, chosen) {
+            match take(protocol, host_ips, port, spare, chosen) {
                 Ok(()) => return Ok(port),
                 Err((host_ip, error)) => {
                     let in_use = error.kind() == io::ErrorKind::AddrInUse;
@@ -141,6 +180,7 @@ impl Ports {
         &mut self,
         protocol: Protocol,
         host_ips: &[IpAddr],
+        spare: Spare<'_>,
         chosen: &mut Chosen,
     ) -> Result<u16, PortError> {
         let (low, high) = ephemeral_range();
@@ -150,11 +190,18 @@ impl Ports {
             .filter(|next| (low..=high).contains(next))
             .unwrap_or(low);
         for port in (start..=high).chain(low..start) {
-            let held = |ip: &IpAddr| self.holder(protocol, *ip, port).is_some();
+            let held = |ip: &IpAddr| {
+                let wanted = HostPort {
+                    protocol,
+                    ip: *ip,
+                    port,
+                };
+                self.holder(wanted, spare).is_some()
+            };
             if host_ips.iter().any(held) {
                 continue;
             }
-            match take(protocol, host_ips, port, chosen) {
+            match take(protocol, host_ips, port, spare, chosen) {
                 Ok(()) => {
                     self.last = Some(port);
                     return Ok(port);
@@ -180,6 +227,9 @@ impl Ports {
 
     /// Adds ports to those of an endpoint.
     pub fn enter(&mut self, endpoint: Addresses, name: &str, bindings: &[PortBinding]) {
+        if bindings.is_empty() {
+            return;
+        }
         let container = endpoint.ip;
         let owner = self.owners.entry(container).or_default();
         name.clone_into(&mut owner.name);
@@ -202,10 +252,7 @@ impl Ports {
     ) -> Vec<PortBinding> {
         let mut doubled = Vec::new();
         for binding in bindings {
-            if self
-                .holder(binding.protocol, binding.host_ip, binding.host_port)
-                .is_some()
-            {
+            if self.holder(binding.into(), Spare::default()).is_some() {
                 doubled.push(*binding);
             } else {
                 self.enter(endpoint, name, std::slice::from_ref(binding));
@@ -306,6 +353,7 @@ fn take(
     protocol: Protocol,
     host_ips: &[IpAddr],
     port: u16,
+    spare: Spare<'_>,
     chosen: &mut Chosen,
 ) -> Result<(), (IpAddr, io::Error)> {
     let mut held = Vec::with_capacity(host_ips.len());
@@ -317,7 +365,16 @@ fn take(
         if clash {
             return Err((*host_ip, io::ErrorKind::AddrInUse.into()));
         }
-        let fd = hold(protocol, *host_ip, port).map_err(|error| (*host_ip, error))?;
+        let wanted = HostPort {
+            protocol,
+            ip: *host_ip,
+            port,
+        };
+        if spare.holds(wanted) {
+            continue;
+        }
+        let fd = hold(protocol, *host_ip, port, &spare.beside(wanted))
+            .map_err(|error| (*host_ip, error))?;
         held.extend(fd.map(|fd| (*host_ip, fd)));
     }
     for (host_ip, fd) in held {

@@ -2,9 +2,11 @@
 
 mod world;
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-use dhow_net::{Error, NetConfig, PortError, PortRequest, Protocol};
+use dhow_net::held::{self, HostPort};
+use dhow_net::{Error, NetConfig, PortChange, PortError, PortRequest, Protocol};
 use world::*;
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -150,6 +152,65 @@ fn ports_that_nobody_chose() {
             .unwrap();
         let ports: Vec<_> = published.bindings.iter().map(|b| b.host_port).collect();
         assert_eq!(ports, [40004, 40005]);
+        network.destroy().await;
+    });
+}
+
+/// What goes and comes in one change, and what is taken back.
+#[test]
+fn ports_change_as_one() {
+    on_a_host(|w| async move {
+        let network = open(NetConfig::default()).await;
+        let a = connect(&network, "web").await;
+        let b = connect(&network, "web2").await;
+        serve_tcp(&a.netns, 80);
+        let both = [tcp(80, 8080), tcp(80, 8081)];
+        let first = network.publish(a.ip, &both).await.unwrap();
+        let _second = network.publish(b.ip, &[tcp(80, 9000)]).await.unwrap();
+        let gone = vec![first.bindings[0]];
+        let wanted: HashSet<HostPort> = gone.iter().map(HostPort::from).collect();
+        let on_one = PortRequest {
+            host_ip: Some(HOST.into()),
+            ..tcp(80, 8080)
+        };
+        let change = |added: Vec<PortRequest>| PortChange {
+            gone: gone.clone(),
+            added,
+            held: held::find(&first.holders, &wanted).unwrap(),
+        };
+        // One of them can't be had: nothing has changed.
+        let added = vec![on_one.clone(), tcp(80, 8082), tcp(80, 9000)];
+        let refused = network.change_ports(a.ip, "web-id", change(added)).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(
+            refused.ends_with("0.0.0.0:9000 failed: port is already allocated"),
+            "{refused}"
+        );
+        assert_eq!(ask_tcp(&w.world, (HOST, 8080)), Some(WORLD));
+        assert!(is_silent(&w.world, (HOST, 8082)));
+        assert!(
+            network
+                .change_ports(a.ip, "another", change(Vec::new()))
+                .await
+                .is_err()
+        );
+        let added = vec![on_one, tcp(80, 8082)];
+        let changed = network
+            .change_ports(a.ip, "web-id", change(added))
+            .await
+            .unwrap();
+        assert_eq!(changed.bindings.len(), 2);
+        for port in [8080, 8081, 8082] {
+            assert_eq!(ask_tcp(&w.world, (HOST, port)), Some(WORLD), "{port}");
+        }
+        // And back, while the old socket is there.
+        let back =
+            network.change_ports_back(a.ip, "web-id", changed.bindings.clone(), gone.clone());
+        back.await.unwrap();
+        drop(changed);
+        assert_eq!(ask_tcp(&w.world, (HOST, 8080)), Some(WORLD));
+        assert!(is_silent(&w.world, (HOST, 8082)));
+        given_back(async || TcpListener::bind((ANY, 8082))).await;
         network.destroy().await;
     });
 }

@@ -36,6 +36,22 @@ fn knows_whether_the_table_is_intact() {
         };
         firewall.publish(container, "a", &requests).unwrap();
         assert!(firewall.is_intact().unwrap());
+        // One port of many that are one entry goes, comes for another port of the container, and comes back.
+        let published = |container_port, host_port| PortBinding {
+            protocol: Protocol::Tcp,
+            container_port,
+            host_ip: any.into(),
+            host_port,
+        };
+        let (as_it_was, other) = ([published(8050, 8050)], [published(80, 8050)]);
+        for (gone, come) in [
+            (&as_it_was[..], &[][..]),
+            (&[], &other),
+            (&other, &as_it_was),
+        ] {
+            firewall.exchange(container, "a", gone, come).unwrap();
+            assert!(firewall.is_intact().unwrap(), "{come:?}");
+        }
         // Our own changes ask for no repair.
         firewall.watch();
         assert_eq!(firewall.repair.due, None);

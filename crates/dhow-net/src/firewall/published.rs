@@ -1,0 +1,123 @@
+//! What endpoints have published: ports that come, go, change and move.
+
+use std::net::Ipv4Addr;
+
+use super::Firewall;
+use crate::endpoint::{Addresses, PortBinding, PortChange, PortRequest, Published};
+use crate::error::{Doing, PortError, Result};
+use crate::ports::{Spare, forwards};
+
+impl Firewall {
+    pub(super) fn publish(
+        &mut self,
+        endpoint: Addresses,
+        name: &str,
+        requests: &[PortRequest],
+    ) -> Result<Published, PortError> {
+        let mut change = PortChange {
+            added: requests.to_vec(),
+            ..PortChange::default()
+        };
+        self.change_ports(endpoint, name, &mut change)
+    }
+
+    /// All of it or nothing. Of what goes, only what the endpoint has is left in the change.
+    pub(super) fn change_ports(
+        &mut self,
+        endpoint: Addresses,
+        name: &str,
+        change: &mut PortChange,
+    ) -> Result<Published, PortError> {
+        let own = self.ports.of(endpoint.ip);
+        change.gone.retain(|binding| own.contains(binding));
+        let spare = Spare {
+            bindings: &change.gone,
+            sockets: &change.held,
+        };
+        let chosen = self
+            .ports
+            .choose(&change.added, endpoint, self.publish_ip, spare)?;
+        let holders = chosen
+            .holders
+            .finish()
+            .doing(|| "cannot keep the ports bound".to_owned())
+            .map_err(|error| PortError::Rules(Box::new(error)))?;
+        self.exchange(endpoint, name, &change.gone, &chosen.bindings)
+            .map_err(|error| PortError::Rules(Box::new(error)))?;
+        Ok(Published {
+            bindings: chosen.bindings,
+            holders,
+        })
+    }
+
+    /// Some ports of an endpoint go, and others come. When it fails, all is as it was.
+    pub(super) fn exchange(
+        &mut self,
+        endpoint: Addresses,
+        name: &str,
+        gone: &[PortBinding],
+        come: &[PortBinding],
+    ) -> Result<()> {
+        let before = forwards(endpoint, &self.ports.of(endpoint.ip));
+        self.ports.leave(endpoint.ip, gone);
+        self.ports.enter(endpoint, name, come);
+        let after = forwards(endpoint, &self.ports.of(endpoint.ip));
+        if let Err(error) = self.change(&before, &after) {
+            self.ports.leave(endpoint.ip, come);
+            self.ports.enter(endpoint, name, gone);
+            return Err(error);
+        }
+        self.forget_flows(endpoint, gone, false);
+        self.forget_flows(endpoint, come, true);
+        Ok(())
+    }
+
+    pub(super) fn unpublish(
+        &mut self,
+        endpoint: Ipv4Addr,
+        bindings: Option<&[PortBinding]>,
+    ) -> Result<()> {
+        let own = self.ports.of(endpoint);
+        let addresses = self.ports.addresses(endpoint);
+        let gone: Vec<PortBinding> = match bindings {
+            None => own.clone(),
+            Some(bindings) => bindings
+                .iter()
+                .filter(|binding| own.contains(binding))
+                .copied()
+                .collect(),
+        };
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.ports.leave(endpoint, &gone);
+        let after = forwards(addresses, &self.ports.of(endpoint));
+        self.change(&forwards(addresses, &own), &after)?;
+        self.forget_flows(addresses, &gone, false);
+        Ok(())
+    }
+
+    /// Gives what the heir has then.
+    pub(super) fn move_ports(
+        &mut self,
+        from: Ipv4Addr,
+        to: Addresses,
+        name: &str,
+    ) -> Result<Vec<PortBinding>> {
+        let moved = self.ports.of(from);
+        let (from, own) = (self.ports.addresses(from), self.ports.of(to.ip));
+        let mut before = forwards(from, &moved);
+        before.extend(forwards(to, &own));
+        self.ports.leave(from.ip, &moved);
+        let taken: Vec<PortBinding> = moved
+            .iter()
+            .filter(|binding| to.behind(binding.host_ip).is_some())
+            .copied()
+            .collect();
+        self.ports.enter(to, name, &taken);
+        let now = self.ports.of(to.ip);
+        self.change(&before, &forwards(to, &now))?;
+        self.forget_flows(from, &moved, false);
+        Ok(now)
+    }
+}
