@@ -310,6 +310,13 @@ pub struct ContainerUpdateRequest {
     pub resources: Resources,
     #[serde(deserialize_with = "nullable")]
     pub restart_policy: RestartPolicy,
+    /// Ports to publish. Dhow's own: Docker's engine passes over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_add: Option<PortMap>,
+    /// Ports to publish no more. A protocol alone, as `tcp`, stands for every port of it, and a port without bindings for all of
+    /// its bindings. Dhow's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_remove: Option<PortMap>,
 }
 
 composed!(HostConfig: resources);

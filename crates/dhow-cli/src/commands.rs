@@ -156,7 +156,7 @@ pub const COMMANDS: &[Command] = commands! {
     ["top", "container top"], [], "CONTAINER [ps OPTIONS]", "Show the processes of a container", ONE, true, [], container::top::run;
     ["port", "container port"], [], "CONTAINER [PRIVATE_PORT[/PROTO]]", "Show where a container's ports are published", Arity::Between(1, 2), false, [], container::port::run;
     ["stats", "container stats"], [], "[OPTIONS] [CONTAINER...]", "Show what containers use of their host", Arity::AtLeast(0), false, [container::stats::STATS], container::stats::run;
-    ["update", "container update"], [], OPTIONS_CONTAINERS, "Change the limits of one or more containers", ONE, false, [spec::LIMITS, container::update::UPDATE], container::update::run;
+    ["update", "container update"], [], OPTIONS_CONTAINERS, "Change limits, restart policy or published ports of containers", ONE, false, [spec::LIMITS, container::update::UPDATE], container::update::run;
     ["diff", "container diff"], [], "CONTAINER", "Show what a container has changed of its image's files", Arity::Exactly(1), false, [], container::diff::run;
     ["export", "container export"], [], "[OPTIONS] CONTAINER", "Write a container's files as a tar archive", Arity::Exactly(1), false, [container::export::EXPORT], container::export::run;
     ["commit", "container commit"], [], "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", "Make an image of a container's changes", Arity::Between(1, 2), true, [container::commit::COMMIT], container::commit::run;

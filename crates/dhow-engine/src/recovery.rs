@@ -154,7 +154,7 @@ impl Recovery {
                 Ok(Reach::Connected(shim, started)) => {
                     self.containers.keep_volumes_mounted(container).await;
                     self.containers.resume(container, &shim, &started).await;
-                    self.containers.resume_names(container, &shim).await;
+                    self.containers.resume_held(container, &shim).await;
                     self.containers.restore_freezer(container).await;
                     self.containers.watch(container, Some(shim));
                     self.containers.save(container).await;

@@ -97,7 +97,8 @@ pub fn of_flag(walk: &Walk, flag: &Flag) -> Choices {
         "format" => fixed(&["json", "table"]),
         "driver" if command == "volume create" => fixed(&["local"]),
         "driver" if command == "network create" => fixed(&["bridge", "ipvlan", "macvlan"]),
-        "device-cgroup-rule" | "hostname" | "name" | "user" | "username" | "password" => nothing(),
+        "device-cgroup-rule" | "hostname" | "name" | "user" | "username" | "password"
+        | "publish-add" | "publish-rm" => nothing(),
         "env" => {
             let mut names: Vec<String> = std::env::vars_os()
                 .filter_map(|(name, _)| name.into_string().ok())

@@ -7,13 +7,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use dhow_api::EndpointSettings;
-use dhow_net::dns::Sockets;
 use dhow_net::files;
 
 use super::container::{Container, Life};
 use super::define::check_endpoints;
 use super::definition::Definition;
 use super::links::change_file;
+use super::publish::{hold_more, let_go};
 use super::state::State;
 use super::{Containers, records};
 use crate::error::{EngineError, Result};
@@ -129,11 +129,11 @@ impl Containers {
         let name = container.name();
         let wishes = definition.wishes(&container.id, &name);
         let left = networks.disconnect(&wishes, netns, &before, &key).await;
-        let has_ports = |all: &[EndpointRecord]| all.iter().any(|e| !e.ports.is_empty());
-        let frees = has_ports(&before) && !has_ports(&left);
+        let ports = |all: &[EndpointRecord]| all.iter().map(|e| e.ports.len()).sum::<usize>();
+        let frees = ports(&left) < ports(&before);
         if self.settle(&container, definition, &before, left).await? {
             if frees {
-                hold_names_alone(&container).await;
+                let_go(&container).await;
             }
             networks.tell(container.id.as_str(), [key.as_str()], "disconnect");
         }
@@ -142,7 +142,7 @@ impl Containers {
 
     /// A running container's places are others from now on, and so is where it is to be. `false` if it has ended meanwhile: then
     /// only the latter is so.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         container: &Arc<Container>,
         definition: Definition,
@@ -204,35 +204,6 @@ impl Containers {
         })
         .await;
         Ok(true)
-    }
-}
-
-/// Has the shim hold further sockets. Without, another program of the host can take the ports.
-pub(super) async fn hold_more(container: &Container, sockets: Vec<OwnedFd>) {
-    let held = async {
-        let shim = container.shim()?;
-        let failed = || EngineError::io("handing sockets over");
-        let mut held = shim.held().await.map_err(failed())?;
-        held.extend(sockets);
-        shim.hold(&held).await.map_err(failed())
-    };
-    if let Err(e) = held.await {
-        tracing::warn!(container = %container.id, error = %e, "its shim does not hold what it is to hold");
-    }
-}
-
-/// Nothing is published any more: others may have the ports.
-async fn hold_names_alone(container: &Container) {
-    let held = async {
-        let shim = container.shim()?;
-        let failed = || EngineError::io("taking sockets back");
-        let held = shim.held().await.map_err(failed())?;
-        let names = Sockets::among(held).0;
-        let names: Vec<OwnedFd> = names.into_iter().flat_map(|s| [s.udp, s.tcp]).collect();
-        shim.hold(&names).await.map_err(failed())
-    };
-    if let Err(e) = held.await {
-        tracing::warn!(container = %container.id, error = %e, "ports that it has no more stay taken until it ends");
     }
 }
 

@@ -116,6 +116,8 @@ pub struct Container {
     pub ops: tokio::sync::Mutex<()>,
     /// Held over a change of the state, see [`super::turn::Turn`].
     pub(super) changes: tokio::sync::Mutex<()>,
+    /// Held by whoever changes what its shim keeps open.
+    pub holding: tokio::sync::Mutex<()>,
     /// Those who read or write its files from outside.
     pub views: Views,
     view: Mutex<View>,
@@ -145,6 +147,7 @@ impl Container {
             dir,
             ops: tokio::sync::Mutex::new(()),
             changes: tokio::sync::Mutex::new(()),
+            holding: tokio::sync::Mutex::new(()),
             views: Views::default(),
             view: Mutex::new(View {
                 name: name.into(),

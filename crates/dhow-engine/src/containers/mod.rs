@@ -25,6 +25,7 @@ mod partners;
 mod pause;
 mod prepare;
 mod prune;
+mod publish;
 pub mod records;
 pub mod remove;
 mod rename;

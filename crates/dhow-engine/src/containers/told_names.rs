@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dhow_net::dns::Sockets;
-use dhow_runtime::Shim;
 
 use super::Containers;
-use super::connect::{hold_more, namespace};
+use super::connect::namespace;
 use super::container::Container;
 use super::links::change_file;
+use super::publish::hold_more;
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, wants_names};
 
@@ -85,24 +85,15 @@ impl Containers {
 
     /// As [`Containers::serve_names`], of a container that an earlier daemon has started. Its shim has the sockets, also when
     /// it has left the network that it has them for: its resolver asks there.
-    pub async fn resume_names(&self, container: &Container, shim: &Shim) {
-        if !container.definition().is_on_networks()
-            || self.inner.networks.serves_names(&container.id)
-        {
+    pub(super) async fn resume_names(&self, container: &Container, held: Option<Sockets>) {
+        if self.inner.networks.serves_names(&container.id) {
             return;
         }
-        let held = match shim.held().await {
-            Ok(held) => held,
-            Err(e) => {
-                tracing::warn!(container = %container.id, error = %e, "its shim gives no sockets back");
-                Vec::new()
-            }
-        };
         let Some(pid) = container.state().run().map(|r| r.pid) else {
             return;
         };
         let wanted = wants_names(&container.view().life.endpoints);
-        let sockets = match Sockets::among(held).0 {
+        let sockets = match held {
             Some(sockets) => Ok(sockets),
             None if !wanted => return,
             None => self.new_name_sockets(container).await,

@@ -1,16 +1,20 @@
-//! Changing a container's limits and restart policy while it exists.
+//! Changing a container's limits, restart policy and published ports while it exists.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use dhow_api::{ContainerUpdateRequest, ContainerUpdateResponse, Resources};
 
 use super::Containers;
+use super::container::Container;
 use super::definition::{Definition, parse_restart_policy};
+use super::publish::{Asked, DISCARDED};
 use super::spec::resources;
 use super::state::State;
 use super::validate;
 use crate::background::blocking;
 use crate::error::{EngineError, Result};
+use crate::networks::NetworkMode;
 
 impl Containers {
     pub async fn update(
@@ -39,30 +43,65 @@ impl Containers {
             }
             definition.host_config.restart_policy = request.restart_policy;
         }
-        let mut warnings = Vec::new();
-        if container.state().run().is_some() {
-            let limits = resources::limits(
-                &definition.host_config.resources,
-                self.inner.host.cgroup_version,
-            )?;
-            let cgroup = self.cgroup(&container)?;
-            warnings = blocking(move || cgroup.update(&limits))
-                .await?
-                .map_err(|e| {
-                    let what = format!("cannot update container {}", container.id);
-                    match e.kind() {
-                        // The value is none to the kernel, or less than what is in use.
-                        ErrorKind::InvalidInput => EngineError::Invalid(format!("{what}: {e}")),
-                        ErrorKind::ResourceBusy => EngineError::Refused(format!("{what}: {e}")),
-                        _ => EngineError::io(what)(e),
-                    }
-                })?;
+        let asked = Asked {
+            add: request.publish_add.unwrap_or_default(),
+            remove: request.publish_remove.unwrap_or_default(),
+        };
+        let mut discards = false;
+        let mut applied = None;
+        if !asked.is_empty() {
+            discards = !asked.add.is_empty() && definition.network_mode() == NetworkMode::Host;
+            let change = self.plan_ports(&container, &mut definition, asked).await?;
+            applied = self.apply_ports(&container, &definition, change).await?;
         }
-        self.redefine(&container, definition).await?;
+        let limited = self.limit(&container, &definition).await;
+        let mut warnings = match (limited, applied) {
+            (Ok(warnings), applied) => {
+                self.settle_ports(&container, definition, applied).await?;
+                warnings
+            }
+            (Err(e), applied) => {
+                if let Some(applied) = applied {
+                    let definition = container.definition();
+                    self.undo_ports(&container, &definition, applied).await;
+                }
+                return Err(e);
+            }
+        };
+        if discards {
+            warnings.push(DISCARDED.to_owned());
+        }
         self.tell(&container, "update", &[]);
         Ok(ContainerUpdateResponse {
             warnings: Some(warnings).filter(|w| !w.is_empty()),
         })
+    }
+
+    /// Gives a running container its limits, and says what of them the kernel can't.
+    async fn limit(
+        &self,
+        container: &Arc<Container>,
+        definition: &Definition,
+    ) -> Result<Vec<String>> {
+        if container.state().run().is_none() {
+            return Ok(Vec::new());
+        }
+        let limits = resources::limits(
+            &definition.host_config.resources,
+            self.inner.host.cgroup_version,
+        )?;
+        let cgroup = self.cgroup(container)?;
+        blocking(move || cgroup.update(&limits))
+            .await?
+            .map_err(|e| {
+                let what = format!("cannot update container {}", container.id);
+                match e.kind() {
+                    // The value is none to the kernel, or less than what is in use.
+                    ErrorKind::InvalidInput => EngineError::Invalid(format!("{what}: {e}")),
+                    ErrorKind::ResourceBusy => EngineError::Refused(format!("{what}: {e}")),
+                    _ => EngineError::io(what)(e),
+                }
+            })
     }
 }
 

@@ -112,7 +112,7 @@ impl PublishedPort {
         }
     }
 
-    fn binding(&self) -> Option<PortBinding> {
+    pub fn binding(&self) -> Option<PortBinding> {
         Some(PortBinding {
             protocol: Protocol::from_name(&self.protocol)?,
             container_port: self.container_port,

@@ -12,7 +12,9 @@ mod made;
 mod members;
 mod mode;
 mod names;
+pub mod port_changes;
 pub mod ports;
+mod publish;
 mod records;
 mod sandbox;
 mod show;
@@ -35,6 +37,7 @@ pub use endpoint::{EndpointRecord, PublishedPort, parse_mac};
 pub use files::EtcFiles;
 pub use mode::NetworkMode;
 pub use names::wanted as wants_names;
+pub use publish::ChangedPorts;
 pub use sandbox::Sandbox;
 pub use show::Attached;
 

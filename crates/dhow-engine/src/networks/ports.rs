@@ -22,8 +22,18 @@ pub fn parse_port(text: &str) -> Result<(u16, Protocol)> {
     Ok((number, Protocol::from_name(protocol).ok_or_else(invalid)?))
 }
 
+/// `""` is no address in particular.
+pub fn parse_host_ip(text: &str) -> Result<Option<IpAddr>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let ip = text.trim_matches(['[', ']']).parse();
+    let ip = ip.map_err(|_| EngineError::invalid(format!("invalid IP address: {text}")))?;
+    Ok(Some(ip))
+}
+
 /// `""`, `8080` or `8080-8090`.
-fn parse_host_ports(text: &str) -> Result<Option<(u16, u16)>> {
+pub fn parse_host_ports(text: &str) -> Result<Option<(u16, u16)>> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -47,18 +57,10 @@ pub fn requests(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<PortR
     for (port, hosts) in bindings {
         let (container_port, protocol) = parse_port(port)?;
         for host in hosts.iter().flatten() {
-            let host_ip = match host.host_ip.as_str() {
-                "" => None,
-                ip => Some(
-                    ip.trim_matches(['[', ']'])
-                        .parse::<IpAddr>()
-                        .map_err(|_| EngineError::invalid(format!("invalid IP address: {ip}")))?,
-                ),
-            };
             requests.push(PortRequest {
                 protocol,
                 container_port,
-                host_ip,
+                host_ip: parse_host_ip(&host.host_ip)?,
                 host_ports: parse_host_ports(&host.host_port)?,
             });
         }

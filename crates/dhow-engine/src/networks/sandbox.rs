@@ -15,7 +15,7 @@ use dhow_net::{EndpointRequest, Gateways, MacAddr, Network};
 
 use super::doors::Entering;
 use super::endpoint::{EndpointRecord, PublishedPort, parse_mac};
-use super::made::{Made, host_binding};
+use super::made::Made;
 use super::{BRIDGE, NetworkMode, Networks, Wishes, names, ports};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
@@ -33,12 +33,12 @@ pub struct Sandbox {
 }
 
 /// A network that a container is to be on. It is not removed meanwhile.
-struct Target {
-    key: String,
+pub(super) struct Target {
+    pub key: String,
     name: String,
     settings: EndpointSettings,
     /// `None` is the default network.
-    made: Option<Arc<Made>>,
+    pub made: Option<Arc<Made>>,
     _entering: Option<Entering>,
 }
 
@@ -144,7 +144,7 @@ impl Networks {
         target.ips().map(|_| ())
     }
 
-    fn net_of(&self, target: &Target) -> Result<Network> {
+    pub(super) fn net_of(&self, target: &Target) -> Result<Network> {
         match &target.made {
             None => Ok(self.inner.net.clone()),
             Some(made) => made.net.clone().ok_or_else(|| {
@@ -157,7 +157,7 @@ impl Networks {
     }
 
     /// The network of an endpoint, if it is still there.
-    fn net_by_key(&self, key: &str) -> Option<Network> {
+    pub(super) fn net_by_key(&self, key: &str) -> Option<Network> {
         match key {
             BRIDGE => Some(self.inner.net.clone()),
             key => self.made().get(key)?.net.clone(),
@@ -261,35 +261,6 @@ impl Networks {
             self.enter_member(wishes, &sandbox.endpoints[at]);
         }
         Ok(())
-    }
-
-    async fn publish_ports(
-        &self,
-        wishes: &Wishes<'_>,
-        target: &Target,
-        record: &mut EndpointRecord,
-        mut requests: Vec<dhow_net::PortRequest>,
-    ) -> Result<Vec<OwnedFd>> {
-        if let Some(ip) = target
-            .made
-            .as_ref()
-            .map(|m| host_binding(&m.record))
-            .transpose()?
-        {
-            for request in &mut requests {
-                request.host_ip = request.host_ip.or(ip);
-            }
-        }
-        match self.net_of(target)?.publish(record.ip, &requests).await {
-            Ok(published) => {
-                record.ports = published.bindings.iter().map(PublishedPort::new).collect();
-                Ok(published.holders)
-            }
-            Err(e) => {
-                tracing::info!(container = wishes.name, error = ?e, "its ports can't be published");
-                Err(e.into())
-            }
-        }
     }
 
     async fn join(
@@ -409,16 +380,14 @@ impl Networks {
         self.inner.members.leave(&endpoint.network, container);
     }
 
-    /// Sets the way out of a running container, and has its ports follow, or published if they are not: then there are sockets
-    /// for the shim to hold.
-    async fn turn_way_out(
+    /// The networks that a running container is on, in the order of its endpoints.
+    pub(super) fn targets(
         &self,
         wishes: &Wishes<'_>,
-        netns: &OwnedFd,
-        endpoints: &mut [EndpointRecord],
-    ) -> Result<Vec<OwnedFd>> {
+        endpoints: &[EndpointRecord],
+    ) -> Result<Vec<Target>> {
         let mut targets = Vec::with_capacity(endpoints.len());
-        for endpoint in endpoints.iter() {
+        for endpoint in endpoints {
             let name = self
                 .name_and_driver(&endpoint.network)
                 .map(|(name, _)| name);
@@ -427,6 +396,18 @@ impl Networks {
             let settings = wishes.endpoints.get(&name).unwrap_or(&none);
             targets.push(self.target(&endpoint.network, settings)?);
         }
+        Ok(targets)
+    }
+
+    /// Sets the way out of a running container, and has its ports follow, or published if they are not: then there are sockets
+    /// for the shim to hold.
+    async fn turn_way_out(
+        &self,
+        wishes: &Wishes<'_>,
+        netns: &OwnedFd,
+        endpoints: &mut [EndpointRecord],
+    ) -> Result<Vec<OwnedFd>> {
+        let targets = self.targets(wishes, endpoints)?;
         let way_out = way_out(&targets);
         let gateways = gateways(&targets, endpoints);
         self.inner.net.set_gateways(clone(netns)?, gateways).await?;
@@ -467,7 +448,7 @@ fn request(wishes: &Wishes<'_>, target: &Target) -> Result<EndpointRequest> {
 }
 
 /// Which of the networks is the way out: that of the highest priority, of several the first by name. An internal one never is.
-fn way_out(targets: &[Target]) -> Option<usize> {
+pub(super) fn way_out(targets: &[Target]) -> Option<usize> {
     way_out_of(targets, |_| true)
 }
 

@@ -108,7 +108,7 @@ impl Supervisor {
                 Ok(Reach::Connected(shim, started)) => {
                     tracing::info!(container = %container.id, "its shim was reached again");
                     self.containers.resume(container, &shim, &started).await;
-                    self.containers.resume_names(container, &shim).await;
+                    self.containers.resume_held(container, &shim).await;
                     return Some(shim);
                 }
                 Ok(Reach::Gone) => return None,

@@ -12,11 +12,12 @@ mod security;
 mod volumes;
 
 pub use container::{Definition, define};
+pub use ports::{Ports, unpublish};
 pub use resources::{limits, restart_policy};
 
 /// Reads the value of one of the flags that have a grammar of their own: see [`crate::untrusted`].
 pub fn untrusted(which: u8, text: &str) {
-    match which % 12 {
+    match which % 13 {
         0 => drop(mounts::mount(text)),
         1 => drop(mounts::tmpfs(&[text])),
         2 => drop(volumes::read(&[text])),
@@ -28,6 +29,7 @@ pub fn untrusted(which: u8, text: &str) {
         8 => drop(devices::weights(&[text])),
         9 => drop(devices::throttles(&[text], true)),
         10 => drop((resources::ulimit(text), resources::restart_policy(text))),
-        _ => drop((container::extra_host(text), resources::check_sysctl(text))),
+        11 => drop((container::extra_host(text), resources::check_sysctl(text))),
+        _ => drop(ports::unpublish(&mut Default::default(), text)),
     }
 }

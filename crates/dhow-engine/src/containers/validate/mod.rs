@@ -16,6 +16,7 @@ use crate::error::{EngineError, Result};
 use crate::host::HostFacts;
 use crate::networks::ports;
 
+pub use networks::check as check_network;
 pub use resources::check as check_resources;
 pub use text::check_text;
 

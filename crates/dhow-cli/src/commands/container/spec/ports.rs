@@ -140,6 +140,76 @@ impl Ports {
     }
 }
 
+/// What is to be published no more, added to `removals`: `8080`, `8080:80/udp`, `127.0.0.1:8080`, `:80` for all of a port of the
+/// container's. A host port alone is named by its protocol.
+pub fn unpublish(removals: &mut PortMap, text: &str) -> Result<(), Refusal> {
+    let spec = short_form(text)?;
+    let (rest, protocol) = protocol(&spec);
+    if !known(&protocol) {
+        return Err(format!("invalid proto: {protocol}"));
+    }
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let (ip, ports) = match rest.strip_prefix('[') {
+        Some(inner) => inner
+            .split_once("]:")
+            .ok_or_else(|| format!("invalid IP address: {rest}"))?,
+        None => match rest.rsplit_once(':') {
+            Some((ip, port)) if is_address(ip) && port.contains(|c| c != '-') => (ip, port),
+            _ => match rest.rmatch_indices(':').nth(1) {
+                Some((at, _)) => (&rest[..at], &rest[at + 1..]),
+                None => ("", rest),
+            },
+        },
+    };
+    if !ip.is_empty() && !is_address(ip) {
+        return Err(format!("invalid IP address: {ip}"));
+    }
+    let (host, container) = match ports.split_once(':') {
+        Some((host, container)) => (host, Some(container)),
+        None => (ports, None),
+    };
+    let hosts = match host {
+        "" => None,
+        host => Some(range(host).ok_or_else(|| format!("invalid hostPort: {host}"))?),
+    };
+    let containers = match container {
+        Some(text) => Some(range(text).ok_or_else(|| format!("invalid containerPort: {text}"))?),
+        None => None,
+    };
+    let mut remove = |key: String, host_port: String| {
+        let of_port = removals.entry(key).or_default();
+        of_port.get_or_insert_default().push(PortBinding {
+            host_ip: ip.to_owned(),
+            host_port,
+        });
+    };
+    match (hosts, containers) {
+        (None, None) => return Err(format!("no port specified: {spec}<empty>")),
+        (Some(_), None) => remove(protocol, host.to_owned()),
+        (_, Some((start, end))) if start == end => {
+            remove(format!("{start}/{protocol}"), host.to_owned());
+        }
+        (None, Some((start, end))) => {
+            for port in start..=end {
+                remove(format!("{port}/{protocol}"), String::new());
+            }
+        }
+        (Some((host_start, host_end)), Some((start, end))) => {
+            if end - start != host_end - host_start {
+                let container = container.unwrap_or_default();
+                return Err(format!(
+                    "invalid ranges specified for container and host Ports: {container} and {host}"
+                ));
+            }
+            for offset in 0..=end - start {
+                let key = format!("{}/{protocol}", start + offset);
+                remove(key, (host_start + offset).to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +277,57 @@ mod tests {
     }
 
     #[test]
+    fn what_is_removed_is_named_by_what_is_known_of_it() {
+        let unpublish = |text: &str| {
+            let mut removals = PortMap::new();
+            unpublish(&mut removals, text)?;
+            let shown: Vec<String> = removals
+                .iter()
+                .flat_map(|(port, all)| {
+                    all.iter()
+                        .flatten()
+                        .map(move |b| format!("{}|{}|{port}", b.host_ip, b.host_port))
+                })
+                .collect();
+            Ok::<_, Refusal>(shown.join(" "))
+        };
+        for (text, expected) in [
+            ("8080", "|8080|tcp"),
+            ("8080/UDP", "|8080|udp"),
+            ("8000-8010", "|8000-8010|tcp"),
+            ("8080:80", "|8080|80/tcp"),
+            ("127.0.0.1:8080", "127.0.0.1|8080|tcp"),
+            ("127.0.0.1:8080:80/udp", "127.0.0.1|8080|80/udp"),
+            ("[::]:8080", "::|8080|tcp"),
+            ("[::]:8080:80", "::|8080|80/tcp"),
+            ("::1:8080:80", "::1|8080|80/tcp"),
+            (":80", "||80/tcp"),
+            ("127.0.0.1::80", "127.0.0.1||80/tcp"),
+            (":80-81/udp", "||80/udp ||81/udp"),
+            ("8000-8001:80-81", "|8000|80/tcp |8001|81/tcp"),
+            ("8000-8010:80", "|8000-8010|80/tcp"),
+            ("target=80,published=8080", "|8080|80/tcp"),
+        ] {
+            assert_eq!(unpublish(text).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, why) in [
+            ("", "no port specified: <empty>"),
+            ("8080:", "invalid containerPort: "),
+            ("99999", "invalid hostPort: 99999"),
+            ("1:99999", "invalid containerPort: 99999"),
+            ("a:1:2", "invalid IP address: a"),
+            ("[::1", "invalid IP address: [::1"),
+            ("1/x", "invalid proto: x"),
+            (
+                "1-3:1-2",
+                "invalid ranges specified for container and host Ports: 1-2 and 1-3",
+            ),
+        ] {
+            assert_eq!(unpublish(text), Err(why.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
     fn exposed_ports_have_ranges() {
         let mut ports = Ports::default();
         ports.expose("53/udp").unwrap();
@@ -221,6 +342,7 @@ mod tests {
         #[test]
         fn nothing_that_is_typed_panics(text in "[0-9a-z:/.\\[\\]=,-]{0,20}") {
             let _ = publish(&text);
+            let _ = unpublish(&mut PortMap::new(), &text);
             let _ = Ports::default().expose(&text);
         }
     }
