@@ -48,6 +48,7 @@ mod networks_cli;
 mod networks_ipv6;
 mod networks_limits;
 mod prune;
+mod publish_changes;
 mod pull_push;
 mod records;
 mod refusals;
