@@ -2,7 +2,7 @@
 //!
 //! Invariant: a port of an address and protocol belongs to one endpoint at most; the unspecified address is every address.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -36,10 +36,12 @@ pub(crate) struct Ports {
 }
 
 /// Ports that were chosen, with their sockets, not yet entered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Chosen {
     pub bindings: Vec<PortBinding>,
     pub holders: Holders,
+    /// Addresses of the host, by port.
+    taken: HashMap<(Protocol, u16), Vec<IpAddr>>,
 }
 
 /// Ports of an endpoint that go as others are chosen: it may have them again.
@@ -96,10 +98,7 @@ impl Ports {
         default_ip: Ipv4Addr,
         spare: Spare<'_>,
     ) -> Result<Chosen, PortError> {
-        let mut chosen = Chosen {
-            bindings: Vec::with_capacity(requests.len()),
-            holders: Holders::default(),
-        };
+        let mut chosen = Chosen::default();
         for request in requests {
             let host_ips = host_ips(request, endpoint, default_ip)?;
             if request.container_port == 0 {
@@ -123,6 +122,9 @@ impl Ports {
                 host_ip,
                 host_port,
             };
+            let key = (request.protocol, host_port);
+            let taken = chosen.taken.entry(key).or_default();
+            taken.extend_from_slice(&host_ips);
             chosen.bindings.extend(host_ips.into_iter().map(binding));
         }
         Ok(chosen)
@@ -266,11 +268,8 @@ impl Ports {
         let Some(owner) = self.owners.get_mut(&container) else {
             return;
         };
-        for binding in bindings {
-            let Some(at) = owner.bindings.iter().position(|own| own == binding) else {
-                continue;
-            };
-            owner.bindings.remove(at);
+        let gone: HashSet<&PortBinding> = bindings.iter().collect();
+        for binding in owner.bindings.extract_if(.., |own| gone.contains(own)) {
             let key = (binding.protocol, binding.host_port);
             if let Some(holders) = self.taken.get_mut(&key) {
                 holders.retain(|holder| *holder != (binding.host_ip, container));
@@ -358,10 +357,8 @@ fn take(
 ) -> Result<(), (IpAddr, io::Error)> {
     let mut held = Vec::with_capacity(host_ips.len());
     for host_ip in host_ips {
-        let clash = chosen
-            .bindings
-            .iter()
-            .any(|b| b.protocol == protocol && b.host_port == port && clash(b.host_ip, *host_ip));
+        let mut taken = chosen.taken.get(&(protocol, port)).into_iter().flatten();
+        let clash = taken.any(|ip| clash(*ip, *host_ip));
         if clash {
             return Err((*host_ip, io::ErrorKind::AddrInUse.into()));
         }

@@ -7,11 +7,11 @@ mod removal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use dhow_api::{ContainerConfig, Empty, HostConfig, PortBinding, PortMap};
-use dhow_net::PortRequest;
+use dhow_net::{PortRequest, Protocol};
 
 use super::PublishedPort;
 use super::ports::{parse_host_ip, parse_host_ports, parse_port};
@@ -66,9 +66,16 @@ pub fn plan(
     let mut change = Change::default();
     let mut orphans = assign(&mut entries, now);
     let mut removed = Vec::new();
+    let by_port = by_port(&entries);
+    let all: Vec<usize> = (0..entries.len()).collect();
     for removal in removals(remove)? {
         let mut found = false;
-        for (at, entry) in entries.iter_mut().enumerate() {
+        let of_port = match removal.container_port {
+            Some(port) => by_port.get(&(port, removal.protocol)).map(Vec::as_slice),
+            None => Some(all.as_slice()),
+        };
+        for &at in of_port.unwrap_or_default() {
+            let entry = &mut entries[at];
             if entry.published.is_empty() {
                 let is_meant = removal.means(&entry.request);
                 entry.gone |= is_meant;
@@ -107,16 +114,23 @@ pub fn plan(
         }
     }
     entries.retain(|entry| !entry.gone);
+    let mut by_port = self::by_port(&entries);
+    let mut by_host_port: HashMap<(u16, Protocol), Vec<usize>> = HashMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        if let Some(key) = entry.host_port() {
+            by_host_port.entry(key).or_default().push(at);
+        }
+    }
+    let exposed = config.exposed_ports.keys();
+    let exposed: HashSet<_> = exposed.filter_map(|text| parse_port(text).ok()).collect();
     for (port, bindings) in add {
         let (number, protocol) = parse_port(port)?;
         let key = format!("{number}/{}", protocol.name());
-        let is_same = |request: &PortRequest| {
-            request.container_port == number && request.protocol == protocol
-        };
-        let key = match entries.iter().find(|e| is_same(&e.request)) {
-            Some(entry) => {
-                turned |= entry.is_automatic;
-                entry.key.clone()
+        let of_port = by_port.entry((number, protocol)).or_default();
+        let key = match of_port.first() {
+            Some(at) => {
+                turned |= entries[*at].is_automatic;
+                entries[*at].key.clone()
             }
             None => key,
         };
@@ -127,17 +141,22 @@ pub fn plan(
         };
         for binding in bindings {
             let entry = Entry::read(&key, binding, false)?;
-            if let Some(taken) = entries.iter().find_map(|e| e.same_port(&entry)) {
-                return Err(EngineError::Refused(format!(
-                    "port {taken}/{} of the host is published by this container already",
-                    protocol.name()
-                )));
+            if let Some(key) = entry.host_port() {
+                let same = by_host_port.entry(key).or_default();
+                if same.iter().any(|at| entries[*at].clashes(&entry)) {
+                    return Err(EngineError::Refused(format!(
+                        "port {}/{} of the host is published by this container already",
+                        key.0,
+                        protocol.name()
+                    )));
+                }
+                same.push(entries.len());
             }
+            of_port.push(entries.len());
             change.added.push(entry.request.clone());
             entries.push(entry);
         }
-        let is_exposed = |text: &String| parse_port(text).is_ok_and(|p| p == (number, protocol));
-        if !config.exposed_ports.keys().any(is_exposed) {
+        if !exposed.contains(&(number, protocol)) {
             config.exposed_ports.insert(key, Empty {});
         }
     }
@@ -166,18 +185,24 @@ fn entries(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<Entry>> {
         }
     }
     if host.publish_all_ports {
+        let mut said: HashSet<_> = entries.iter().map(Entry::port).collect();
         for key in config.exposed_ports.keys() {
             let entry = Entry::read(key, &PortBinding::default(), true)?;
-            let is_same = |other: &Entry| {
-                other.request.container_port == entry.request.container_port
-                    && other.request.protocol == entry.request.protocol
-            };
-            if !entries.iter().any(is_same) {
+            if said.insert(entry.port()) {
                 entries.push(entry);
             }
         }
     }
     Ok(entries)
+}
+
+/// Which of the entries are about each port of the container.
+fn by_port(entries: &[Entry]) -> HashMap<(u16, Protocol), Vec<usize>> {
+    let mut by_port: HashMap<_, Vec<usize>> = HashMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        by_port.entry(entry.port()).or_default().push(at);
+    }
+    by_port
 }
 
 /// Says of each entry what of it is published, or will be. Gives what none of them speaks of.
@@ -191,7 +216,12 @@ fn assign(entries: &mut [Entry], now: Now<'_>) -> Vec<PublishedPort> {
         }
         Now::Published(published) => published,
     };
-    let mut rest = published.to_vec();
+    // By port of the container.
+    let mut rest: BTreeMap<(u16, String), Vec<PublishedPort>> = BTreeMap::new();
+    for port in published {
+        let key = (port.container_port, port.protocol.clone());
+        rest.entry(key).or_default().push(port.clone());
+    }
     // What says most has the first choice.
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_by_key(|at| {
@@ -203,6 +233,10 @@ fn assign(entries: &mut [Entry], now: Now<'_>) -> Vec<PublishedPort> {
     });
     for at in order {
         let entry = &mut entries[at];
+        let (number, protocol) = entry.port();
+        let Some(rest) = rest.get_mut(&(number, protocol.name().to_owned())) else {
+            continue;
+        };
         let Some(first) = rest.iter().position(|port| entry.may_be(port)) else {
             continue;
         };
@@ -218,7 +252,7 @@ fn assign(entries: &mut [Entry], now: Now<'_>) -> Vec<PublishedPort> {
         entry.published.push(first);
         entry.published.extend(twin.map(|at| rest.remove(at)));
     }
-    rest
+    rest.into_values().flatten().collect()
 }
 
 impl Entry {
@@ -237,6 +271,11 @@ impl Entry {
             published: Vec::new(),
             gone: false,
         })
+    }
+
+    /// The container's.
+    fn port(&self) -> (u16, Protocol) {
+        (self.request.container_port, self.request.protocol)
     }
 
     fn may_be(&self, port: &PublishedPort) -> bool {
@@ -270,17 +309,20 @@ impl Entry {
         ips.into_iter().map(published).collect()
     }
 
-    /// The port, if two can't have theirs at the same time whatever the defaults are.
-    fn same_port(&self, other: &Entry) -> Option<u16> {
-        let (a, b) = (&self.request, &other.request);
-        let port = a.host_ports.filter(|(first, last)| first == last)?.0;
-        let clash = match (a.host_ip, b.host_ip) {
+    /// The only port of the host's that it can have.
+    fn host_port(&self) -> Option<(u16, Protocol)> {
+        let (first, last) = self.request.host_ports?;
+        (first == last).then_some((first, self.request.protocol))
+    }
+
+    /// Whether two that want one port can't have it at the same time, whatever the defaults are.
+    fn clashes(&self, other: &Entry) -> bool {
+        match (self.request.host_ip, other.request.host_ip) {
             (None, None) => true,
             (Some(a), Some(b)) => {
                 a == b || a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())
             }
             _ => false,
-        };
-        (clash && a.protocol == b.protocol && b.host_ports == Some((port, port))).then_some(port)
+        }
     }
 }

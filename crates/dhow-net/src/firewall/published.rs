@@ -1,5 +1,6 @@
 //! What endpoints have published: ports that come, go, change and move.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use super::Firewall;
@@ -28,7 +29,7 @@ impl Firewall {
         name: &str,
         change: &mut PortChange,
     ) -> Result<Published, PortError> {
-        let own = self.ports.of(endpoint.ip);
+        let own = HashSet::<_>::from_iter(self.ports.of(endpoint.ip));
         change.gone.retain(|binding| own.contains(binding));
         let spare = Spare {
             bindings: &change.gone,
@@ -81,11 +82,11 @@ impl Firewall {
         let addresses = self.ports.addresses(endpoint);
         let gone: Vec<PortBinding> = match bindings {
             None => own.clone(),
-            Some(bindings) => bindings
-                .iter()
-                .filter(|binding| own.contains(binding))
-                .copied()
-                .collect(),
+            Some(bindings) => {
+                let own: HashSet<_> = own.iter().collect();
+                let of_it = bindings.iter().filter(|binding| own.contains(binding));
+                of_it.copied().collect()
+            }
         };
         if gone.is_empty() {
             return Ok(());

@@ -11,9 +11,9 @@ use crate::error::Result;
 
 /// One port to remove, or several.
 pub struct Removal {
-    protocol: Protocol,
+    pub protocol: Protocol,
     /// Every one without.
-    container_port: Option<u16>,
+    pub container_port: Option<u16>,
     host_ip: Option<IpAddr>,
     host_ports: Option<(u16, u16)>,
 }
