@@ -1,7 +1,7 @@
 //! Published and exposed ports: `[[ip:]port[-port]:]port[-port][/protocol]` (docker/go-connections).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use dhow_api::{Empty, PortBinding, PortMap};
 
@@ -154,7 +154,8 @@ pub fn unpublish(removals: &mut PortMap, text: &str) -> Result<(), Refusal> {
             .split_once("]:")
             .ok_or_else(|| format!("invalid IP address: {rest}"))?,
         None => match rest.rsplit_once(':') {
-            Some((ip, port)) if is_address(ip) && port.contains(|c| c != '-') => (ip, port),
+            // One of IPv6 without brackets has both ports behind it.
+            Some((ip, port)) if ip.parse::<Ipv4Addr>().is_ok() => (ip, port),
             _ => match rest.rmatch_indices(':').nth(1) {
                 Some((at, _)) => (&rest[..at], &rest[at + 1..]),
                 None => ("", rest),
