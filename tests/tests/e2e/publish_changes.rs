@@ -495,20 +495,25 @@ fn a_change_is_done_or_not() {
             one.stdout().matches("web").nth(1).map(drop)
         });
     }
-    let gone = Exchange::begin(
-        &host.socket(),
-        "POST",
-        "/v1.45/containers/web/update",
-        Some(&json!({"PublishAdd": {"80/tcp": [{"HostPort": "8190"}]}})),
-        PATIENCE,
-    );
-    drop(gone);
-    eventually("its change is done", || {
-        (ports(&host, "web").len() == 4).then_some(())
-    });
-    answers(&host, "127.0.0.1:8190", "eighty");
+    for port in 8190..8194 {
+        let path = "/v1.45/containers/web/update";
+        let body = json!({"PublishAdd": {"80/tcp": [{"HostPort": port.to_string()}]}});
+        let gone = Exchange::begin(&host.socket(), "POST", path, Some(&body), PATIENCE).unwrap();
+        std::thread::sleep(Duration::from_micros(random.below(2_000)));
+        drop(gone);
+        let state = eventually("it is done or not", || {
+            let shown = ports(&host, "web").contains(&format!("80/tcp -> 0.0.0.0:{port}"));
+            let said = defined(&host, "web")
+                .to_string()
+                .contains(&format!("\"{port}\""));
+            let all = [shown, said, !is_free(&host, ANY, port)];
+            all.iter().all(|one| *one == shown).then_some(shown)
+        });
+        let got = page(&host, &format!("127.0.0.1:{port}"));
+        assert!(!state || got == "eighty", "{port}");
+    }
     host.sh("docker stop -t 0 web").ok();
-    for port in [8000, 8080, 8081, 8082, 8083, 8100, 8190] {
+    for port in [8000, 8080, 8081, 8082, 8083, 8100, 8190, 8191] {
         assert!(is_free(&host, ANY, port), "{port}");
     }
     host.sh("docker rm web").ok();
