@@ -177,6 +177,11 @@ fn ports_come_and_go_while_others_are_in_use() {
     }
     assert_eq!((ports(&host, "web"), defined(&host, "web")), before);
     echo(&mut stream);
+    // A connection outlives its port.
+    host.sh("dhow update --publish-rm 7000 web").ok();
+    echo(&mut stream);
+    let again = host.netns.run(|| TcpStream::connect("127.0.0.1:7000"));
+    assert!(again.is_err());
     host.sh("docker rm -f web other").ok();
 }
 
