@@ -1,6 +1,6 @@
 //! The default bridge, published ports, and the two other modes.
 
-use dhow_tests::{TestHost, eventually};
+use dhow_tests::{Engine, TestHost, eventually};
 
 /// What a container of its own is answered by an HTTP server.
 fn get_inside(host: &TestHost, address: &str, port: u16) -> String {
@@ -245,4 +245,31 @@ fn networks_can_be_looked_at() {
         containers.values().next().map(|c| c["Name"].clone()),
         Some("aa".into())
     );
+}
+
+#[test]
+fn the_host_has_a_name() {
+    let host = TestHost::start();
+    if host.engine != Engine::Dhow {
+        // Docker has it in its desktop programs only.
+        return;
+    }
+    host.sh("docker network create red && docker network create --internal inner")
+        .ok();
+    let ask = "busybox ping -c 1 -W 5 host.docker.internal";
+    for flags in ["", "--network red", "-h other"] {
+        host.sh(&format!("docker run --rm {flags} {ask}")).ok();
+    }
+    let grep = "busybox grep host.docker.internal /etc/hosts";
+    for flags in ["--network none", "--network inner"] {
+        let found = host.sh(&format!("docker run --rm {flags} {grep}"));
+        assert_eq!((found.code, found.stdout.as_str()), (1, ""), "{flags}");
+    }
+    let own = "--add-host host.docker.internal:10.1.2.3";
+    let found = host.sh(&format!("docker run --rm {own} {grep}")).ok();
+    assert_eq!(found, "10.1.2.3\thost.docker.internal");
+    // It is no wish of the container's.
+    host.sh("docker create --name c1 busybox").ok();
+    assert!(host.inspect("c1")["HostConfig"]["ExtraHosts"].is_null());
+    host.sh("docker rm c1 && docker network rm red inner").ok();
 }

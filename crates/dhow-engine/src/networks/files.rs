@@ -10,6 +10,8 @@ use super::endpoint::EndpointRecord;
 use super::{NetworkMode, Networks, Wishes, names};
 use crate::error::{EngineError, Result};
 
+const HOST_NAME: &str = "host.docker.internal";
+
 /// The files that the daemon keeps for a container and mounts into it.
 #[derive(Clone, Debug)]
 pub struct EtcFiles {
@@ -60,7 +62,7 @@ impl Networks {
             domain: &config.domainname,
             addresses: &own,
             linked,
-            extra: host.extra_hosts.as_deref().unwrap_or_default(),
+            extra: &self.extra_hosts(wishes, endpoints),
             host_gateway: Some(IpAddr::V4(self.inner.net.bridge().gateway)),
         };
         let dns = self.dns_wishes(host);
@@ -89,6 +91,21 @@ impl Networks {
         write(&paths.hosts, &hosts)?;
         write(&paths.resolv_conf, &resolv)?;
         write(&paths.hostname, &files::hostname(&config.hostname))
+    }
+
+    /// Those that are wished for, and the host by the name that it has in Docker's desktop programs: for who has a way there, and has
+    /// not given the name to another.
+    fn extra_hosts(&self, wishes: &Wishes<'_>, endpoints: &[EndpointRecord]) -> Vec<String> {
+        let mut extra = wishes.host.extra_hosts.clone().unwrap_or_default();
+        let has_way = endpoints.iter().any(|e| !self.is_internal(&e.network));
+        let given = |entry: &String| {
+            let name = files::split_extra_host(entry).map(|(name, _)| name);
+            name.is_ok_and(|name| name.eq_ignore_ascii_case(HOST_NAME))
+        };
+        if has_way && !extra.iter().any(given) {
+            extra.push(format!("{HOST_NAME}:{}", files::HOST_GATEWAY));
+        }
+        extra
     }
 
     /// What tells the resolver of a container with these endpoints whom to ask.

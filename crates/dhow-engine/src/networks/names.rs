@@ -81,7 +81,7 @@ pub fn wanted(endpoints: &[EndpointRecord]) -> bool {
 }
 
 impl Networks {
-    fn is_internal(&self, key: &str) -> bool {
+    pub(super) fn is_internal(&self, key: &str) -> bool {
         self.made()
             .get(key)
             .is_some_and(|made| made.record.internal)
