@@ -127,7 +127,7 @@ fn net_status(e: &NetError) -> StatusCode {
         | E::UnusableMac(_) => StatusCode::BAD_REQUEST,
         E::NotABridge(_)
         | E::OthersBridge { .. }
-        | E::NoFreeSubnet
+        | E::NoFreeSubnet { .. }
         | E::AddressInUse(_)
         | E::Exhausted { .. }
         | E::BridgeFull(_)

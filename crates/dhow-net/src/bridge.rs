@@ -164,7 +164,9 @@ fn choose_address(socket: &mut Socket, config: &NetConfig, bridge: Option<u32>) 
             .next()
             .and_then(|ip| Ipv4Net::new(ip, subnet.prefix_len()).ok())
             .ok_or(Error::InvalidBridgeAddress(subnet)),
-        IpNet::V6(_) => Err(Error::NoFreeSubnet),
+        IpNet::V6(_) => Err(Error::NoFreeSubnet {
+            in_the_way: Vec::new(),
+        }),
     }
 }
 
@@ -178,7 +180,7 @@ fn first_free<N: Into<IpNet>>(
     let others = reached.into_iter().filter(|one| Some(one.link) != bridge);
     let mut busy: Vec<IpNet> = others.map(|one| one.net.into()).collect();
     busy.extend(&config.taken);
-    free_subnet(&config.pools, ipv6, &busy).ok_or(Error::NoFreeSubnet)
+    free_subnet(&config.pools, ipv6, &busy)
 }
 
 fn choose_address6(
@@ -207,7 +209,9 @@ fn choose_address6(
                 rtnl::routes::<Ipv6Net>(socket).doing(|| "cannot list routes".to_owned())?;
             busy.extend(addresses);
             let IpNet::V6(subnet) = first_free(config, true, busy, bridge)? else {
-                return Err(Error::NoFreeSubnet);
+                return Err(Error::NoFreeSubnet {
+                    in_the_way: Vec::new(),
+                });
             };
             let first = Ipv6Addr::from(u128::from(subnet.network()) + 1);
             Ipv6Net::new_assert(first, subnet.prefix_len())
@@ -474,7 +478,9 @@ mod tests {
         let pools = crate::default_pools();
         let chosen = |busy: &[&str]| {
             let busy: Vec<IpNet> = busy.iter().map(|t| t.parse().unwrap()).collect();
-            free_subnet(&pools, false, &busy).map(|subnet| subnet.to_string())
+            free_subnet(&pools, false, &busy)
+                .map(|subnet| subnet.to_string())
+                .ok()
         };
         for (busy, subnet) in [
             (
@@ -491,9 +497,12 @@ mod tests {
         ] {
             assert_eq!(chosen(busy).as_deref(), Some(subnet));
         }
-        assert_eq!(
-            chosen(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"]),
-            None
+        let all = ["0.0.0.0/0", "172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"];
+        let error = free_subnet(&pools, false, &all.map(|t| t.parse().unwrap())).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains(", the largest 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16;"),
+            "{said}"
         );
         // What lies in another, and what is larger than a pool's subnets.
         assert_eq!(

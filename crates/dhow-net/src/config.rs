@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::error::{Error, Result};
+
 /// The settings of one bridge network and of the rules that go with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetConfig {
@@ -100,8 +102,11 @@ impl AddressPool {
     }
 }
 
-/// The first subnet of the pools' that is of a family and overlaps nothing busy.
-pub fn free_subnet(pools: &[AddressPool], ipv6: bool, busy: &[IpNet]) -> Option<IpNet> {
+/// How many networks an error names.
+const NAMED: usize = 3;
+
+/// The first subnet of the pools' that is of a family and overlaps nothing busy. The error names what is in the way.
+pub fn free_subnet(pools: &[AddressPool], ipv6: bool, busy: &[IpNet]) -> Result<IpNet> {
     let family = |net: &IpNet| matches!(net, IpNet::V6(_)) == ipv6;
     // A default route, or one of its halves, as VPNs make them, is no claim to a subnet.
     let claims = busy
@@ -111,8 +116,19 @@ pub fn free_subnet(pools: &[AddressPool], ipv6: bool, busy: &[IpNet]) -> Option<
     claims.sort_unstable();
     // Where one lies in another, the other is what counts.
     claims.dedup_by(|next, kept| next.1 <= kept.1);
-    let pools = pools.iter().filter(|pool| family(&pool.base));
-    pools.into_iter().find_map(|pool| pool.first_free(&claims))
+    let pools = || pools.iter().filter(|pool| family(&pool.base));
+    let found = pools().find_map(|pool| pool.first_free(&claims));
+    found.ok_or_else(|| {
+        let overlaps = |net: &IpNet, pool: &IpNet| net.contains(pool) || pool.contains(net);
+        let mut in_the_way: Vec<IpNet> = busy.iter().map(IpNet::trunc).collect();
+        in_the_way.retain(|net| {
+            net.prefix_len() > 1 && pools().any(|pool| overlaps(net, &pool.base.trunc()))
+        });
+        in_the_way.sort_unstable_by_key(|net| (net.prefix_len(), *net));
+        in_the_way.dedup();
+        in_the_way.truncate(NAMED);
+        Error::NoFreeSubnet { in_the_way }
+    })
 }
 
 fn bounds(net: &IpNet) -> (u128, u128) {

@@ -42,10 +42,11 @@ pub enum Error {
     RangeOutsideSubnet { range: IpNet, subnet: IpNet },
 
     #[error(
-        "all predefined address pools have been fully subnetted: each overlaps a route or an address of this host; \
-         set \"bip\" or \"default-address-pools\""
+        "all predefined address pools have been fully subnetted: each overlaps another network, a route or an address of this \
+         host{}; give the network a subnet, or set \"bip\" or \"default-address-pools\"",
+        largest(in_the_way)
     )]
-    NoFreeSubnet,
+    NoFreeSubnet { in_the_way: Vec<IpNet> },
 
     #[error("Address already in use: {0}")]
     AddressInUse(IpAddr),
@@ -139,6 +140,14 @@ pub enum PortError {
 
     #[error("cannot install the translation: {0}")]
     Rules(Box<Error>),
+}
+
+fn largest(nets: &[IpNet]) -> String {
+    let texts: Vec<String> = nets.iter().map(IpNet::to_string).collect();
+    match texts.is_empty() {
+        true => String::new(),
+        false => format!(", the largest {}", texts.join(", ")),
+    }
 }
 
 /// An address as it stands before a port.

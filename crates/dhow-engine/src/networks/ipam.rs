@@ -68,8 +68,7 @@ impl Networks {
             "" => {
                 let mut busy = self.inner.net.reachable().await?;
                 busy.extend(others);
-                dhow_net::free_subnet(&self.inner.config.pools, ipv6, &busy)
-                    .ok_or(dhow_net::Error::NoFreeSubnet)?
+                dhow_net::free_subnet(&self.inner.config.pools, ipv6, &busy)?
             }
             text => {
                 let subnet: IpNet = text
