@@ -8,6 +8,7 @@ mod published;
 mod repair;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,14 +19,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::net::RecvFlags;
 use tokio::sync::oneshot;
 
 use crate::endpoint::{Addresses, LiveEndpoint, PortBinding, PortChange, PortRequest, Published};
 use crate::error::{Doing, Error, Result};
 use crate::keeper::keep;
-use crate::netlink::{Batch, Socket, messages};
-use crate::nft::inspect;
+use crate::netlink::{Batch, Socket};
 use crate::nft::ruleset::{self, BridgeRules, Forward, Known};
 use crate::nft::wire::{self, Family};
 use crate::ports::Ports;
@@ -430,93 +429,6 @@ impl Firewall {
             .transact(batch, |_| {})
             .map_err(io::Error::from)
             .doing(|| format!("cannot change the nf_tables table {}", self.table))
-    }
-
-    /// Reads what has changed in the rules, and asks for a repair if another program changed ours.
-    fn watch(&mut self) {
-        let families = self.families();
-        let mut touched = false;
-        loop {
-            match self.monitor.receive(RecvFlags::DONTWAIT) {
-                Ok(None) => break,
-                Ok(Some(datagram)) => {
-                    touched |= messages(datagram).any(|message| {
-                        let family = inspect::family_of_table(message.payload, &self.table);
-                        message.port != self.own_port
-                            && wire::kind(message.kind).is_some()
-                            && family.is_some_and(|family| families.contains(&family))
-                    });
-                }
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    // Some changes were not told: look.
-                    touched |= !self.is_intact().unwrap_or(false);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the socket that watches the rules broke; opening another");
-                    match monitor() {
-                        Ok(monitor) => self.monitor = monitor,
-                        Err(error) => tracing::error!(%error, "cannot watch the rules"),
-                    }
-                    // What changed meanwhile was not told.
-                    touched = true;
-                    break;
-                }
-            }
-        }
-        if touched {
-            self.repair.ask(Instant::now());
-        }
-    }
-
-    fn put_back(&mut self, now: Instant) {
-        self.repair.due = None;
-        self.repair.last = Some(now);
-        match self.replace() {
-            Ok(()) => tracing::warn!(
-                table = self.table,
-                "another program changed or removed our nf_tables table: it is back in place"
-            ),
-            Err(error) => {
-                tracing::error!(%error, "cannot put the nf_tables table back");
-                self.repair.ask(now);
-            }
-        }
-    }
-
-    /// Whether the table has as many rules and entries as it should.
-    fn is_intact(&mut self) -> io::Result<bool> {
-        let all = self.ports.forwards();
-        let (socket, table) = (&mut self.socket, &self.table);
-        for family in ruleset::families(&self.bridges) {
-            let expected = ruleset::rule_count(*family);
-            if inspect::count_rules(socket, *family, table)? != expected {
-                return Ok(false);
-            }
-            for map in ruleset::maps_of(*family) {
-                let expected = ruleset::element_count(*family, map, &self.bridges, &all);
-                if inspect::count_elements(socket, *family, table, map.name)? != expected {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Says so when another program's rules drop what is forwarded: an acceptance in our table doesn't overrule that.
-    fn warn_of_others(&mut self) {
-        match inspect::dropping_forward_chains(&mut self.socket) {
-            Ok(chains) => {
-                for (table, chain) in chains {
-                    tracing::warn!(
-                        table,
-                        chain,
-                        "the policy of this chain drops forwarded packets: published ports and containers' way out need \
-                         rules there that accept them"
-                    );
-                }
-            }
-            Err(error) => tracing::debug!(%error, "cannot list other programs' chains"),
-        }
     }
 }
 

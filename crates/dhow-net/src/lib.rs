@@ -22,6 +22,7 @@ mod mac;
 mod netlink;
 mod network;
 mod nft;
+mod pool;
 mod ports;
 mod rtnl;
 mod sandbox;

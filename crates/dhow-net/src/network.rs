@@ -6,7 +6,8 @@
 //! Invariant: an address, a port or a rule belongs to an endpoint that is entered here, or to none. Nothing has to be torn
 //! down when the daemon ends: containers keep their links, addresses and ports, and the next `open` takes them over.
 
-mod changes;
+mod opening;
+mod ports;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -14,22 +15,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use tokio::sync::oneshot;
 
-use crate::bridge::{self, Bridge};
 use crate::config::{BridgeInfo, NetConfig};
 use crate::dns;
-use crate::endpoint::{
-    Addresses, Endpoint, EndpointRequest, Gateways, LiveEndpoint, Place, PortBinding, PortRequest,
-    Published,
-};
-use crate::error::{Doing, Error, Result};
-use crate::firewall::{self, Firewall};
-use crate::ipam::Ipam;
-use crate::nft::ruleset::BridgeRules;
-use crate::sandbox::Maker;
-use crate::warm::{Pool, Sandboxes, Wish};
+use crate::endpoint::{Addresses, Endpoint, EndpointRequest, Gateways, LiveEndpoint, Place};
+use crate::error::{Error, Result};
+use crate::firewall;
+use crate::pool::Wish;
+use crate::warm::Sandboxes;
+use opening::{another, blocking, open, pool, rules};
 
 /// How many names a link in a namespace is tried with, should a container have made some of its own.
 const LINK_NAMES: u32 = 16;
@@ -286,62 +282,6 @@ impl Network {
         self.inner.worker.isolated().await
     }
 
-    /// Makes ports of an endpoint reachable from outside: all of them or, with an error that says which and why, none.
-    ///
-    /// Cancel safe: `disconnect` takes back what a cancelled call published.
-    pub async fn publish(&self, ip: Ipv4Addr, requests: &[PortRequest]) -> Result<Published> {
-        let (id, name, endpoint) = {
-            let mut endpoints = self.entered();
-            let entered = endpoints.get_mut(&ip).ok_or(Error::UnknownEndpoint(ip))?;
-            entered.published |= !requests.is_empty();
-            (entered.id.clone(), entered.name.clone(), entered.addresses)
-        };
-        if requests.is_empty() {
-            return Ok(Published {
-                bindings: Vec::new(),
-                holders: Vec::new(),
-            });
-        }
-        let requests = requests.to_vec();
-        self.ask_firewall(|reply| firewall::Job::Publish {
-            endpoint,
-            id,
-            name,
-            requests,
-            reply,
-        })
-        .await
-    }
-
-    /// Takes published ports back. Those that the endpoint hasn't are passed over.
-    pub async fn unpublish(&self, ip: Ipv4Addr, bindings: &[PortBinding]) -> Result<()> {
-        let bindings = Some(bindings.to_vec());
-        self.ask_firewall(|reply| firewall::Job::Unpublish {
-            endpoint: ip,
-            bindings,
-            reply,
-        })
-        .await
-    }
-
-    /// What the endpoint `from`, of this network or another, has published is from now on `to`'s, which is this network's. Gives
-    /// what that has then: where it has no IPv6, what was published on the host's IPv6 addresses is no more.
-    pub async fn take_ports(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<Vec<PortBinding>> {
-        let (name, to) = {
-            let mut endpoints = self.entered();
-            let entered = endpoints.get_mut(&to).ok_or(Error::UnknownEndpoint(to))?;
-            entered.published = true;
-            (entered.name.clone(), entered.addresses)
-        };
-        self.ask_firewall(|reply| firewall::Job::Move {
-            from,
-            to,
-            name,
-            reply,
-        })
-        .await
-    }
-
     /// Ends an endpoint: its ports and its address are free again. One that isn't there is passed over, and so is another that
     /// has the address by now: `id` is what it was asked for with.
     ///
@@ -490,165 +430,4 @@ impl Drop for ReleaseOnDrop<'_> {
     fn drop(&mut self) {
         self.sandboxes.release(self.addresses, &self.host_link);
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Error::Closed)?
-}
-
-/// A network that has the threads of another.
-fn another(
-    first: &Network,
-    config: &NetConfig,
-    bridge: Bridge,
-    live: &[LiveEndpoint],
-) -> Result<Network> {
-    let (pool, endpoints) = addresses(&bridge.info, config, live)?;
-    Ok(Network {
-        inner: Arc::new(Inner {
-            info: bridge.info.clone(),
-            sandboxes: Sandboxes::new(bridge, 0, pool),
-            worker: Arc::clone(&first.inner.worker),
-            firewall: first.inner.firewall.clone(),
-            endpoints: Mutex::new(endpoints),
-            threads: Mutex::default(),
-            first: false,
-        }),
-    })
-}
-
-/// The addresses of a bridge, whose own are given.
-fn pool(own: Ipv4Net, own6: Option<Ipv6Net>, config: &NetConfig) -> Result<Pool> {
-    let mut ip = Ipam::new(own.trunc(), config.fixed_cidr, own.addr())?;
-    for reserved in &config.reserved {
-        ip.claim(*reserved)?;
-    }
-    let (Some(six), Some(own6)) = (&config.ipv6, own6) else {
-        return Ok(Pool { ip, ipv6: None });
-    };
-    let mut ipv6 = Ipam::new(own6.trunc(), six.range, own6.addr())?;
-    for reserved in &six.reserved {
-        ipv6.claim(*reserved)?;
-    }
-    let ipv6 = Some(ipv6);
-    Ok(Pool { ip, ipv6 })
-}
-
-/// Those of a bridge, with what is taken already.
-fn addresses(
-    info: &BridgeInfo,
-    config: &NetConfig,
-    live: &[LiveEndpoint],
-) -> Result<(Pool, HashMap<Ipv4Addr, Entered>)> {
-    let own = Ipv4Net::new(info.gateway, info.subnet.prefix_len())
-        .map_err(|_| Error::InvalidBridgeAddress(info.subnet))?;
-    let mut pool = pool(own, info.ipv6, config)?;
-    let mut endpoints = HashMap::new();
-    for endpoint in live {
-        let ip = pool.ip.adopt(endpoint.ip);
-        let ipv6 = match (&mut pool.ipv6, endpoint.ipv6) {
-            (Some(pool), Some(ip)) => pool.adopt(ip),
-            _ => Ok(()),
-        };
-        for error in [ip, ipv6].into_iter().filter_map(Result::err) {
-            tracing::warn!(container = endpoint.name, %error, "cannot take over a live container's address");
-        }
-        endpoints.insert(
-            endpoint.ip,
-            Entered {
-                id: endpoint.id.clone(),
-                name: endpoint.name.clone(),
-                addresses: endpoint.addresses(),
-                host_link: endpoint.host_link.clone(),
-                published: !endpoint.bindings.is_empty(),
-            },
-        );
-    }
-    Ok((pool, endpoints))
-}
-
-fn rules(bridge: &Bridge, config: &NetConfig) -> BridgeRules {
-    let info = &bridge.info;
-    BridgeRules {
-        name: info.name.clone(),
-        subnet: info.subnet,
-        subnet6: info.ipv6.map(|own| own.trunc()),
-        masquerade: config.masquerade,
-        masquerade6: config.ipv6.as_ref().is_some_and(|six| six.masquerade),
-        icc: config.icc,
-        internal: config.internal,
-    }
-}
-
-/// The bridge, without the ports of endpoints that are gone.
-fn open_bridge(maker: &mut Maker, config: &NetConfig, live: &[LiveEndpoint]) -> Result<Bridge> {
-    let bridge = bridge::ensure(&mut maker.socket, config)?;
-    if config.foreign {
-        return Ok(bridge);
-    }
-    let links = live.iter().map(|endpoint| endpoint.host_link.as_str());
-    let removed = bridge::others::take_over(&mut maker.socket, &bridge, &links.collect())?;
-    let ips = live.iter().flat_map(|endpoint| endpoint.addresses().each());
-    bridge.forget_others(&mut maker.socket, &ips.collect())?;
-    if removed > 0 {
-        tracing::info!(
-            removed,
-            bridge = config.bridge,
-            "removed links of endpoints that are gone"
-        );
-    }
-    Ok(bridge)
-}
-
-fn open(
-    config: &NetConfig,
-    live: &[LiveEndpoint],
-    others: &[(NetConfig, Vec<LiveEndpoint>)],
-) -> Result<(Network, Vec<Result<Network>>)> {
-    let mut maker = Maker::new()?;
-    let bridge = open_bridge(&mut maker, config, live)?;
-    let (pool, endpoints) = addresses(&bridge.info, config, live)?;
-    let mut all_rules = vec![rules(&bridge, config)];
-    let mut all_live = live.to_vec();
-    let mut bridges = Vec::with_capacity(others.len());
-    for (config, live) in others {
-        let opened = open_bridge(&mut maker, config, live);
-        if let Ok(bridge) = &opened {
-            all_rules.push(rules(bridge, config));
-            all_live.extend(live.iter().cloned());
-        }
-        bridges.push(opened);
-    }
-    let info = bridge.info.clone();
-    let firewall = Firewall::open(&config.table, all_rules, config.publish_ip, &all_live)?;
-    let sandboxes = Sandboxes::new(bridge, config.warm, pool);
-    let (firewall, firewall_thread) = firewall.start()?;
-    drop(maker);
-    let sandbox_thread = sandboxes.start(Maker::new).doing(|| {
-        firewall.submit(firewall::Job::Stop {
-            remove_table: false,
-        });
-        "cannot start the sandboxes' thread".to_owned()
-    })?;
-    let first = Network {
-        inner: Arc::new(Inner {
-            info,
-            worker: Arc::clone(&sandboxes),
-            sandboxes,
-            firewall,
-            endpoints: Mutex::new(endpoints),
-            threads: Mutex::new(vec![firewall_thread, sandbox_thread]),
-            first: true,
-        }),
-    };
-    let others = others
-        .iter()
-        .zip(bridges)
-        .map(|((config, live), bridge)| another(&first, config, bridge?, live))
-        .collect();
-    Ok((first, others))
 }

@@ -9,7 +9,7 @@
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 use crate::bridge::Bridge;
 use crate::endpoint::{Addresses, Endpoint, Place};
 use crate::error::{Error, Result};
-use crate::ipam::Ipam;
 use crate::keeper::keep;
 use crate::mac::MacAddr;
+use crate::pool::{Pool, Wish};
 use crate::sandbox::{Joining, Make, host_link_name, host_link_number};
 
 /// How long after one was taken the next is made, while enough are left: the start that took it needs the processors more.
@@ -29,14 +29,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// How many namespaces without a network are kept ready, where any are: few containers ask for one.
 const SPARE: usize = 2;
-
-/// What an endpoint is made with; what is `None` is chosen here.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wish {
-    pub mac: Option<MacAddr>,
-    pub ip: Option<Ipv4Addr>,
-    pub ipv6: Option<Ipv6Addr>,
-}
 
 enum Job {
     Endpoint {
@@ -51,41 +43,6 @@ enum Job {
 }
 
 type Task = Box<dyn FnOnce(&mut dyn Make) + Send>;
-
-/// Addresses of a network's subnets.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    pub ip: Ipam<Ipv4Addr>,
-    pub ipv6: Option<Ipam<Ipv6Addr>>,
-}
-
-impl Pool {
-    /// Just those that are wished for, and free ones for the others; or none.
-    fn take(&mut self, wish: Wish) -> Result<Addresses> {
-        let ip = match wish.ip {
-            Some(ip) => self.ip.claim(ip).map(|()| ip),
-            None => self.ip.allocate(),
-        }?;
-        let ipv6 = self.ipv6.as_mut().map(|pool| match wish.ipv6 {
-            Some(ip) => pool.claim(ip).map(|()| ip),
-            None => pool.allocate(),
-        });
-        match ipv6.transpose() {
-            Ok(ipv6) => Ok(Addresses { ip, ipv6 }),
-            Err(error) => {
-                self.ip.release(ip);
-                Err(error)
-            }
-        }
-    }
-
-    fn release(&mut self, addresses: Addresses) {
-        self.ip.release(addresses.ip);
-        if let (Some(pool), Some(ip)) = (&mut self.ipv6, addresses.ipv6) {
-            pool.release(ip);
-        }
-    }
-}
 
 struct State {
     pool: Pool,

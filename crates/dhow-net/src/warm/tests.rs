@@ -1,7 +1,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use std::net::Ipv4Addr;
+
 use super::*;
 use crate::config::BridgeInfo;
+use crate::ipam::Ipam;
 use crate::rtnl::PortMode;
 
 /// Makes nothing, and dies over the jobs that it is told to.
