@@ -244,3 +244,64 @@ fn a_host_that_learns_its_routes_goes_on_doing_so() {
         network.destroy().await;
     });
 }
+
+/// Says to all on the link that the sender is a router, and of a prefix (RFC 4861, 4.2 and 4.6.2).
+fn advertise(netns: impl AsFd) {
+    inside(netns, || {
+        let mut message = vec![134, 0, 0, 0, 64, 0];
+        message.extend(1800_u16.to_be_bytes());
+        message.extend([0; 8]);
+        message.extend([3, 4, 64, 0xc0]);
+        message.extend([1800_u32.to_be_bytes(), 1800_u32.to_be_bytes(), [0; 4]].concat());
+        message.extend("2001:db8:bad::".parse::<Ipv6Addr>().unwrap().octets());
+        let raw = rustix::net::socket(
+            rustix::net::AddressFamily::INET6,
+            rustix::net::SocketType::RAW,
+            Some(rustix::net::ipproto::ICMPV6),
+        )
+        .unwrap();
+        rustix::net::sockopt::set_ipv6_multicast_hops(&raw, 255).unwrap();
+        // The container's link is the second in its namespace.
+        let all = std::net::SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, 2);
+        rustix::net::sendto(&raw, &message, rustix::net::SendFlags::empty(), &all).unwrap();
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn nobody_believes_in_routers_that_containers_play() {
+    on_a_host(|w| async move {
+        let network = open(both()).await;
+        let a = connect(&network, "a").await;
+        let b = connect(&network, "b").await;
+        let told = |netns: std::os::fd::BorrowedFd<'_>| {
+            let learned = inside(netns, || {
+                run("ip -6 route show proto ra") + &run("ip -6 address show dynamic")
+            });
+            learned.join().unwrap()
+        };
+        let accept = |netns: std::os::fd::BorrowedFd<'_>, link: &'static str| {
+            let path = format!("/proc/sys/net/ipv6/conf/{link}/accept_ra");
+            // 2 is also for links of a host that forwards.
+            inside(netns, move || std::fs::write(path, "2").unwrap())
+                .join()
+                .unwrap();
+        };
+        for (netns, link) in [(b.netns.as_fd(), "eth0"), (w.host.as_fd(), "dhow0")] {
+            advertise(&a.netns);
+            // What is sent after it on the same way has come by then.
+            serve_tcp(netns, 80);
+            let to = if link == "eth0" { six(&b) } else { GATEWAY };
+            assert_eq!(ask_tcp(&a.netns, (to, 80)), Some(six(&a)));
+            assert_eq!(told(netns), "");
+            // It is this setting alone that keeps it out.
+            accept(netns, link);
+            eventually("who asks for it is told", || {
+                advertise(&a.netns);
+                !told(netns).is_empty()
+            });
+        }
+        network.destroy().await;
+    });
+}
