@@ -224,8 +224,14 @@ impl Maker {
             match self.socket.transact(&batch, |_| {}) {
                 Ok(()) => {
                     bridge.segments.enter(number, segment);
-                    if segment > 0 && bridge.port_mode.hairpin {
-                        self.fix_port(&name, container.mac)?;
+                    if segment > 0
+                        && bridge.port_mode.hairpin
+                        && let Err(error) = self.fix_port(&name, container.mac)
+                    {
+                        // In a namespace that stays the link would, too.
+                        bridge.forget(&name);
+                        bridge::remove_link(&mut self.socket, &name)?;
+                        return Err(error);
                     }
                     return Ok(Some(name));
                 }
