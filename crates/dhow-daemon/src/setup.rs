@@ -8,7 +8,7 @@ use dhow_runtime::Spawner;
 
 use crate::config::{Config, ConfigError, Seccomp};
 use crate::daemon::DaemonError;
-use crate::{hello, info};
+use crate::{capacity, hello, info};
 
 /// Opens the engine as the configuration wants it: with its recovery, before anything is served.
 pub async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, DaemonError> {
@@ -42,6 +42,10 @@ pub async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, Da
         trashed = report.trashed,
         "engine open"
     );
+    // Lossless: a usize has 64 bits on all processors that there is a build for.
+    for warning in capacity::warnings(report.reconnected as u64) {
+        tracing::warn!("{warning}");
+    }
     Ok(engine)
 }
 
