@@ -44,6 +44,17 @@ fn config(icc: bool) -> NetConfig {
     }
 }
 
+/// The default network, and another with all the containers.
+async fn full(icc: bool) -> (Network, Network, Vec<Container>) {
+    let first = open(NetConfig::default()).await;
+    let network = first.add(config(icc)).await.unwrap();
+    let mut all = Vec::with_capacity(CONTAINERS);
+    for number in 0..CONTAINERS {
+        all.push(join(&first, &network, number).await);
+    }
+    (first, network, all)
+}
+
 fn further() -> usize {
     let links = run("ip -o link show type bridge");
     links.lines().filter(|line| line.contains(": dhx")).count()
@@ -75,12 +86,7 @@ fn reach_each_other(br_netfilter: bool) {
         if !hand_bridged_packets_to_ip(br_netfilter) {
             return;
         }
-        let first = open(NetConfig::default()).await;
-        let network = first.add(config(true)).await.unwrap();
-        let mut all = Vec::with_capacity(CONTAINERS);
-        for number in 0..CONTAINERS {
-            all.push(join(&first, &network, number).await);
-        }
+        let (first, network, all) = full(true).await;
         assert_eq!(further(), 1);
         let (near, far) = (&all[3], &all[CONTAINERS - 3]);
         let gateway = near.place.gateway;
@@ -178,12 +184,7 @@ fn kept_apart(br_netfilter: bool) {
         if !hand_bridged_packets_to_ip(br_netfilter) {
             return;
         }
-        let first = open(NetConfig::default()).await;
-        let network = first.add(config(false)).await.unwrap();
-        let mut all = Vec::with_capacity(CONTAINERS);
-        for number in 0..CONTAINERS {
-            all.push(join(&first, &network, number).await);
-        }
+        let (first, _network, all) = full(false).await;
         let [near, far, farther] = [3, CONTAINERS - 3, CONTAINERS - 5].map(|n| &all[n]);
         for one in [near, far] {
             serve_tcp(&one.netns, 80);
