@@ -171,7 +171,8 @@ impl Network {
         self.inner.sandboxes.ready()
     }
 
-    /// A namespace on the bridge, with its address. Without special demands it is one that was made ahead of time.
+    /// A namespace on the bridge, with its address. Without special demands it is one that was made ahead of time. The first
+    /// network alone makes such; on one that was added this waits for ever: there, join a namespace that [`Network::isolated`] gave.
     ///
     /// Cancel safe: an endpoint that isn't received is not entered.
     pub async fn connect(&self, request: EndpointRequest) -> Result<Endpoint> {
