@@ -1,7 +1,12 @@
 //! `docker events`.
 
+use std::time::Duration;
+
 use dhow_tests::TestHost;
+use dhow_tests::http::{Exchange, request};
 use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn actions(text: &str) -> Vec<String> {
     text.lines()
@@ -120,4 +125,37 @@ fn image_events() {
         past.lines().any(|line| line.starts_with("untag ")),
         "{past}"
     );
+}
+
+#[test]
+fn who_hears_of_a_change_and_looks_finds_it() {
+    let host = TestHost::start();
+    host.sh("docker create --name it busybox sh -c 'trap exit TERM; while :; do sleep 0.1; done'")
+        .ok();
+    for (action, command, state) in [
+        ("start", "start it", "running"),
+        ("pause", "pause it", "paused"),
+        ("unpause", "unpause it", "running"),
+        ("die", "kill it", "exited"),
+        ("start", "start it", "running"),
+        ("stop", "stop it", "exited"),
+        ("destroy", "rm it", ""),
+    ] {
+        let of = format!("/events?filters=%7B%22event%22%3A%5B%22{action}%22%5D%7D");
+        let mut events = Exchange::begin(&host.socket(), "GET", &of, None, PATIENCE).unwrap();
+        // Subscribed when this is here.
+        events.head().unwrap();
+        let change = host.spawn(&format!("docker {command}"));
+        events.begins_body().unwrap();
+        // Not by a program, which takes longer to begin than a change to be made.
+        let all = "/containers/json?all=1";
+        let listed = request(&host.socket(), "GET", all, None, PATIENCE);
+        let listed = listed.unwrap().json();
+        assert_eq!(
+            listed[0]["State"].as_str().unwrap_or(""),
+            state,
+            "on {action}: {listed:#}"
+        );
+        change.finish().ok();
+    }
 }

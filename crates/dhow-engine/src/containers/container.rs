@@ -189,8 +189,13 @@ impl Container {
         self.progress.subscribe()
     }
 
-    /// Lets an event happen, or says why it can't. Waiters learn of it. The caller has the turn.
-    pub(super) fn transition(&self, event: Event) -> std::result::Result<State, Refusal> {
+    /// Lets an event happen, or says why it can't: readers see it, then it is told, and then waiters learn of it. The
+    /// caller has the turn; `tell` must not ask for the view.
+    pub(super) fn transition(
+        &self,
+        event: Event,
+        tell: impl FnOnce(),
+    ) -> std::result::Result<State, Refusal> {
         let is_exit = matches!(event, Event::Exit { .. });
         let is_failed_start = matches!(event, Event::StartFailed { .. });
         // Held until waiters know: of two changes the later one is told last.
@@ -200,6 +205,8 @@ impl Container {
             view.shim = None;
         }
         view.life.state = next.clone();
+        // Who hears of it and looks waits for the view; who has waited and then looks at what was told finds it there.
+        tell();
         self.progress.send_if_modified(|p| {
             let before = p.clone();
             p.live = next.is_live();

@@ -202,21 +202,20 @@ impl Containers {
 
     /// Publishes an event about a container, with the attributes that Docker gives it.
     pub fn tell(&self, container: &Container, action: impl Into<String>, more: &[(&str, &str)]) {
-        let definition = container.definition();
-        let mut attributes: BTreeMap<String, String> = definition.config.labels.clone();
-        attributes.insert("image".into(), definition.config.image.clone());
-        attributes.insert("name".into(), container.name().to_string());
-        for (key, value) in more {
-            attributes.insert((*key).to_owned(), (*value).to_owned());
-        }
-        self.inner.events.publish(
-            "container",
-            action,
-            Actor {
-                id: container.id.to_string(),
-                attributes,
-            },
-        );
+        self.publish(container, action, about(container, more));
+    }
+
+    /// As [`Containers::tell`], for whoever holds the container's view and has its attributes already.
+    pub fn publish(
+        &self,
+        container: &Container,
+        action: impl Into<String>,
+        attributes: BTreeMap<String, String>,
+    ) {
+        let id = container.id.to_string();
+        self.inner
+            .events
+            .publish("container", action, Actor { id, attributes });
     }
 
     /// Writes a container's state as it is now; what can't be written is said.
@@ -281,4 +280,16 @@ impl Containers {
     pub fn trash(&self) -> &Trash {
         &self.inner.trash
     }
+}
+
+/// The attributes of an event about a container: those that Docker gives it, and more.
+pub fn about(container: &Container, more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let definition = container.definition();
+    let mut attributes = definition.config.labels.clone();
+    attributes.insert("image".into(), definition.config.image.clone());
+    attributes.insert("name".into(), container.name().to_string());
+    for (key, value) in more {
+        attributes.insert((*key).to_owned(), (*value).to_owned());
+    }
+    attributes
 }

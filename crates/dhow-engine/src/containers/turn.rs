@@ -3,7 +3,7 @@
 //!
 //! Invariants: what is stored never overtakes what is stored later; an end is stored before waiters learn of
 //! it, and a user's stop before its signal goes; what readers see and what waiters watch change together,
-//! under one lock.
+//! under one lock; whoever hears of a change in the events and looks sees it.
 
 use std::sync::Arc;
 
@@ -34,7 +34,17 @@ impl Container {
 impl Turn<'_> {
     /// Lets an event happen, or says why it can't. Waiters learn of it.
     pub fn transition(&self, event: Event) -> std::result::Result<State, Refusal> {
-        self.container.transition(event)
+        self.container.transition(event, || {})
+    }
+
+    /// As [`Turn::transition`], and tells of it once readers see it, and before waiters wake. `tell` must not ask for
+    /// the container's view.
+    pub fn transition_and_tell(
+        &self,
+        event: Event,
+        tell: impl FnOnce(),
+    ) -> std::result::Result<State, Refusal> {
+        self.container.transition(event, tell)
     }
 
     /// As [`Turn::transition`], with the refusal in Docker's words.
@@ -46,6 +56,16 @@ impl Turn<'_> {
     /// Stores what follows of an event, and then lets it happen. What can't be stored is said, and happens
     /// all the same: the process does what it does.
     pub async fn settle(&self, store: &Store, event: Event) -> std::result::Result<State, Refusal> {
+        self.settle_and_tell(store, event, || {}).await
+    }
+
+    /// [`Turn::settle`] and [`Turn::transition_and_tell`].
+    pub async fn settle_and_tell(
+        &self,
+        store: &Store,
+        event: Event,
+        tell: impl FnOnce(),
+    ) -> std::result::Result<State, Refusal> {
         let life = {
             let view = self.container.view();
             let mut life = view.lasting();
@@ -55,7 +75,7 @@ impl Turn<'_> {
         if let Err(e) = records::save_life(store, &self.container.id, life).await {
             tracing::error!(container = %self.container.id, error = %e, "its state could not be stored");
         }
-        self.transition(event)
+        self.transition_and_tell(event, tell)
     }
 
     /// Stores the state as it is.

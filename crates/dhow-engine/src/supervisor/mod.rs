@@ -19,7 +19,7 @@ use crate::containers::container::Container;
 use crate::containers::remove::RemoveOptions;
 use crate::containers::start::Cause;
 use crate::containers::state::{Event, State};
-use crate::containers::{Containers, Notice};
+use crate::containers::{Containers, Notice, about};
 use crate::execs::Execs;
 use crate::networks::{BRIDGE, EndpointRecord};
 
@@ -132,21 +132,7 @@ impl Supervisor {
         let wants = !self.background.is_closing() && policy.wants(code, restart_count);
         self.execs
             .forget(&std::mem::take(&mut container.view().execs));
-        let code = record.code.to_string();
-        let seconds = ran.as_secs().to_string();
-        // Waiters wake by the transition; the event comes first, as they may look for it.
-        let oom_told = std::mem::take(&mut container.view().oom_told);
-        if record.oom_killed && !oom_told {
-            containers.tell(container, "oom", &[]);
-        }
-        if std::mem::take(&mut container.view().stop_untold) {
-            containers.tell(container, "stop", &[]);
-        }
-        containers.tell(
-            container,
-            "die",
-            &[("exitCode", &code), ("execDuration", &seconds)],
-        );
+        let tell = self.news_of_end(container, record, ran);
         let exit = Event::Exit {
             exit_code: record.code,
             oom_killed: record.oom_killed,
@@ -159,9 +145,9 @@ impl Supervisor {
             let late = std::mem::take(&mut container.view().life.endpoints);
             let after = if definition.host_config.auto_remove {
                 // What is removed now has nothing to be stored; until it is, its exit record counts.
-                turn.transition(exit)
+                turn.transition_and_tell(exit, tell)
             } else {
-                turn.settle(containers.store(), exit).await
+                turn.settle_and_tell(containers.store(), exit, tell).await
             };
             (after, late)
         };
@@ -181,6 +167,36 @@ impl Supervisor {
         if matches!(after, State::Restarting(_)) {
             let pause = container.view().backoff.next(ran);
             self.restart_after(container.clone(), pause);
+        }
+    }
+
+    /// Tells of an end all that is still to be told, when it is called.
+    fn news_of_end(
+        &self,
+        container: &Arc<Container>,
+        record: &ExitRecord,
+        ran: Duration,
+    ) -> impl FnOnce() + Send + use<> {
+        let (oom, stopped) = {
+            let mut view = container.view();
+            let oom_told = std::mem::take(&mut view.oom_told);
+            let stopped = std::mem::take(&mut view.stop_untold);
+            (record.oom_killed && !oom_told, stopped)
+        };
+        let (code, seconds) = (record.code.to_string(), ran.as_secs().to_string());
+        let plain = about(container, &[]);
+        let died = about(
+            container,
+            &[("exitCode", &code), ("execDuration", &seconds)],
+        );
+        let (containers, container) = (self.containers.clone(), container.clone());
+        move || {
+            for (action, untold) in [("oom", oom), ("stop", stopped)] {
+                if untold {
+                    containers.publish(&container, action, plain.clone());
+                }
+            }
+            containers.publish(&container, "die", died);
         }
     }
 
