@@ -2,9 +2,9 @@
 //!
 //! Invariant: an address is given to one holder at a time, and the network, broadcast and gateway addresses to none. The search
 //! goes on from the address given last, so that one that has been given back rests for as long as the subnet allows: peers,
-//! caches and connection tracking have forgotten its last holder by then.
+//! caches and connection tracking have forgotten its last holder by then. One that is kept is given only to who asks for it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -77,6 +77,8 @@ pub struct Ipam<A: Address> {
     range: A::Net,
     gateway: A,
     taken: HashSet<A>,
+    /// Those that nobody is given unasked, and for how many they are kept.
+    kept: HashMap<A, usize>,
     first: u128,
     last: u128,
     next: u128,
@@ -101,6 +103,7 @@ impl<A: Address> Ipam<A> {
             range,
             gateway,
             taken: HashSet::new(),
+            kept: HashMap::new(),
             first,
             last: usable_last.min(range_last.number()),
             next: first,
@@ -117,14 +120,14 @@ impl<A: Address> Ipam<A> {
         }
         let start = self.next;
         let mut number = start;
-        // One of as many as are taken, the gateway and one more, is free, or none is.
+        // One of as many as are taken or kept, the gateway and one more, is free, or none is.
         loop {
             let ip = A::from_number(number);
             let next = match number == self.last {
                 true => self.first,
                 false => number + 1,
             };
-            if ip != self.gateway && self.taken.insert(ip) {
+            if ip != self.gateway && !self.kept.contains_key(&ip) && self.taken.insert(ip) {
                 self.next = next;
                 return Ok(ip);
             }
@@ -164,6 +167,20 @@ impl<A: Address> Ipam<A> {
     pub fn release(&mut self, ip: A) {
         self.taken.remove(&ip);
     }
+
+    /// Gives an address only to those who ask for it, until it has been let go of as often as it was kept.
+    pub fn keep(&mut self, ip: A) {
+        *self.kept.entry(ip).or_default() += 1;
+    }
+
+    pub fn let_go(&mut self, ip: A) {
+        if let Some(count) = self.kept.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                self.kept.remove(&ip);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -200,6 +217,23 @@ mod tests {
         assert_eq!(ipam.allocate().unwrap(), ip("10.0.0.2"));
         ipam.release(ip("10.0.0.2"));
         assert_eq!(ipam.allocate().unwrap(), ip("10.0.0.3"));
+    }
+
+    #[test]
+    fn what_is_kept_is_for_those_who_ask_for_it() {
+        let mut ipam = ipam("10.0.0.0/29", None);
+        ipam.keep(ip("10.0.0.2"));
+        ipam.keep(ip("10.0.0.2"));
+        assert_eq!(ipam.allocate().unwrap(), ip("10.0.0.3"));
+        ipam.claim(ip("10.0.0.2")).unwrap();
+        ipam.release(ip("10.0.0.2"));
+        ipam.let_go(ip("10.0.0.2"));
+        for last in 4..=6 {
+            assert_eq!(ipam.allocate().unwrap().octets()[3], last);
+        }
+        assert!(matches!(ipam.allocate(), Err(Error::Exhausted { .. })));
+        ipam.let_go(ip("10.0.0.2"));
+        assert_eq!(ipam.allocate().unwrap(), ip("10.0.0.2"));
     }
 
     #[test]

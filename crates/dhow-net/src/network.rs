@@ -10,7 +10,7 @@ mod opening;
 mod ports;
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -276,6 +276,11 @@ impl Network {
             .with_maker(move |maker| maker.remove_link(&link))
             .await?;
         self.disconnect(ip, id).await
+    }
+
+    /// Gives an address only to endpoints that are asked for with it, until it is said as often that it is kept no longer.
+    pub fn keep(&self, ip: IpAddr, kept: bool) {
+        self.inner.sandboxes.keep(ip, kept);
     }
 
     /// A namespace without any network but its own loopback (`--network none`).

@@ -1,6 +1,6 @@
 //! The addresses of a network, of both families, as endpoints take them: together or not at all.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::endpoint::Addresses;
 use crate::error::Result;
@@ -46,6 +46,17 @@ impl Pool {
         self.ip.release(addresses.ip);
         if let (Some(pool), Some(ip)) = (&mut self.ipv6, addresses.ipv6) {
             pool.release(ip);
+        }
+    }
+
+    /// An address of a family that there is none of is passed over.
+    pub fn keep(&mut self, ip: IpAddr, kept: bool) {
+        match (ip, &mut self.ipv6) {
+            (IpAddr::V4(ip), _) if kept => self.ip.keep(ip),
+            (IpAddr::V4(ip), _) => self.ip.let_go(ip),
+            (IpAddr::V6(ip), Some(pool)) if kept => pool.keep(ip),
+            (IpAddr::V6(ip), Some(pool)) => pool.let_go(ip),
+            (IpAddr::V6(_), None) => {}
         }
     }
 }

@@ -300,6 +300,10 @@ impl Sandboxes {
         })?
     }
 
+    pub fn keep(&self, ip: IpAddr, kept: bool) {
+        self.lock().pool.keep(ip, kept);
+    }
+
     /// The addresses of an endpoint that has ended are free again.
     pub fn release(&self, addresses: Addresses, host_link: &str) {
         let mut state = self.lock();

@@ -46,6 +46,7 @@ mod networks;
 mod networks_chaos;
 mod networks_cli;
 mod networks_ipv6;
+mod networks_kept;
 mod networks_limits;
 mod prune;
 mod publish_changes;

@@ -181,6 +181,8 @@ impl Containers {
                 self.inner.networks.part_all(&container.id, &new).await;
                 return Err(e);
             }
+            let networks = &self.inner.networks;
+            networks.keep_addresses(&container.id, &definition.endpoints);
             let mut view = container.view();
             view.life.endpoints.clone_from(&after);
             view.definition = Arc::new(definition);

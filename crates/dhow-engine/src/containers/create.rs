@@ -70,6 +70,8 @@ impl Containers {
             return Err(e);
         }
         release_name.disarm();
+        let networks = &self.inner.networks;
+        networks.keep_addresses(&container.id, &container.definition().endpoints);
         self.inner.table.insert(container.clone());
         self.tell(&container, "create", &[]);
         Ok(ContainerCreateResponse {

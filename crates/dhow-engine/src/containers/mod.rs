@@ -178,6 +178,8 @@ impl Containers {
         }
         let volumes = definition.volumes().map(|(name, _)| name);
         self.inner.volumes.hold(&container.id, volumes);
+        let networks = &self.inner.networks;
+        networks.keep_addresses(&container.id, &definition.endpoints);
         self.inner.table.insert(container.clone());
         Ok(container)
     }
@@ -187,7 +189,14 @@ impl Containers {
         let definition = container.definition();
         let volumes = definition.volumes().map(|(name, _)| name);
         self.inner.volumes.release(&container.id, volumes);
+        self.keep_no_address(container);
         self.inner.table.remove(container);
+    }
+
+    /// What a container that is removed asked for is anyone's.
+    fn keep_no_address(&self, container: &Container) {
+        let networks = &self.inner.networks;
+        networks.keep_addresses(&container.id, &BTreeMap::new());
     }
 
     pub fn defaults(&self) -> Arc<ContainerDefaults> {
@@ -257,6 +266,8 @@ impl Containers {
             None,
         )
         .await?;
+        let networks = &self.inner.networks;
+        networks.keep_addresses(&container.id, &definition.endpoints);
         container.view().definition = Arc::new(definition);
         Ok(())
     }

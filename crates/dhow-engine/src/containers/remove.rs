@@ -77,6 +77,7 @@ impl Containers {
                 container.id
             )))?;
         self.remove_group(container).await;
+        self.keep_no_address(container);
         self.inner.table.remove(container);
         let execs = {
             let mut view = container.view();

@@ -252,7 +252,13 @@ impl Networks {
         };
         let id = record.id.clone();
         let made = Arc::new(Made::new(record, net));
-        self.made().insert(made.clone());
+        {
+            let kept = self.inner.kept.lock();
+            if let Some(net) = &made.net {
+                self.keep_of(&kept, &made.record.name, net);
+            }
+            self.made().insert(made.clone());
+        }
         self.tell_made(&made, "create");
         Ok(NetworkCreateResponse {
             id,

@@ -8,6 +8,7 @@ mod doors;
 pub mod endpoint;
 mod files;
 mod ipam;
+mod kept;
 mod made;
 mod members;
 mod mode;
@@ -42,6 +43,7 @@ pub use sandbox::Sandbox;
 pub use show::Attached;
 
 use doors::Doors;
+use kept::Kept;
 use made::Made;
 use members::{Member, Members};
 use names::NameServers;
@@ -76,6 +78,7 @@ struct Inner {
     members: Members,
     name_servers: NameServers,
     doors: Doors,
+    kept: Kept,
     /// Held while networks are pruned.
     pruning: tokio::sync::Mutex<()>,
 }
@@ -206,6 +209,7 @@ impl Networks {
                 members: Members::default(),
                 name_servers: NameServers::default(),
                 doors: Doors::default(),
+                kept: Kept::default(),
                 pruning: tokio::sync::Mutex::new(()),
             }),
         };
