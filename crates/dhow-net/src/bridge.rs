@@ -5,6 +5,7 @@
 
 mod addresses;
 pub(crate) mod others;
+pub(crate) mod restore;
 
 use std::collections::HashSet;
 use std::fs;
@@ -40,6 +41,11 @@ pub(crate) struct Bridge {
 
 /// Makes the bridge, or takes the one that is there, so that it is as configured.
 pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> {
+    ensure_as(socket, config, None)
+}
+
+/// As [`ensure`]; one that is made gets this index among the links.
+fn ensure_as(socket: &mut Socket, config: &NetConfig, wanted: Option<u32>) -> Result<Bridge> {
     let name = &config.bridge;
     check_name(name)?;
     let existing =
@@ -67,6 +73,7 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<Bridge> 
             rtnl::new_bridge(
                 &mut batch,
                 name,
+                wanted,
                 MacAddr::of_ipv4(address.addr()),
                 config.mtu,
             );

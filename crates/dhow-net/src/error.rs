@@ -20,6 +20,11 @@ pub enum Error {
     NotABridge(String),
 
     #[error(
+        "another program has put a bridge of its own in the place of {0}: containers are on that when the daemon is started again"
+    )]
+    BridgeReplaced(String),
+
+    #[error(
         "bridge {bridge} is there and has the address {address}, not {wanted}: give the network the bridge's subnet and its \
          address as the gateway, or choose another bridge"
     )]

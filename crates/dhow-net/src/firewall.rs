@@ -5,7 +5,6 @@
 
 mod flows;
 mod published;
-mod repair;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -28,7 +27,7 @@ use crate::netlink::{Batch, Socket};
 use crate::nft::ruleset::{self, BridgeRules, Forward, Known};
 use crate::nft::wire::{self, Family};
 use crate::ports::Ports;
-use repair::Repair;
+use crate::repair::Repair;
 
 /// Room for the notifications of our own largest changes, which arrive before they can be read.
 const MONITOR_BUFFER: i32 = 4 << 20;

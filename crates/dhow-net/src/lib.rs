@@ -24,11 +24,13 @@ mod network;
 mod nft;
 mod pool;
 mod ports;
+mod repair;
 mod rtnl;
 mod sandbox;
 mod segments;
 mod switches;
 mod warm;
+mod watch;
 
 pub use config::{AddressPool, BridgeInfo, Ipv6Config, NetConfig, default_pools, free_subnet};
 pub use endpoint::{

@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::firewall;
 use crate::pool::Wish;
 use crate::warm::Sandboxes;
+use crate::watch::Watched;
 use opening::{another, blocking, open, pool, rules};
 
 /// How many names a link in a namespace is tried with, should a container have made some of its own.
@@ -43,6 +44,10 @@ struct Inner {
     worker: Arc<Sandboxes>,
     firewall: firewall::Handle,
     endpoints: Mutex<HashMap<Ipv4Addr, Entered>>,
+    /// The bridges that are put back when others delete them.
+    watched: Watched,
+    /// The first network's: what does so.
+    watching: Option<tokio::task::AbortHandle>,
     /// The first network's; another has none.
     threads: Mutex<Vec<JoinHandle<()>>>,
     first: bool,
@@ -60,6 +65,9 @@ struct Entered {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
         if self.first {
             self.stop(false);
         }
@@ -89,7 +97,8 @@ impl Network {
         live: Vec<LiveEndpoint>,
         others: Vec<(NetConfig, Vec<LiveEndpoint>)>,
     ) -> Result<(Network, Vec<Result<Network>>)> {
-        blocking(move || open(&config, &live, &others)).await
+        let runtime = tokio::runtime::Handle::current();
+        blocking(move || open(&config, &live, &others, &runtime)).await
     }
 
     /// Makes another network beside this one: its bridge, or one that is there, and its rules. When it fails, nothing of it is
@@ -126,12 +135,20 @@ impl Network {
     /// the network is as it was.
     pub async fn remove(&self, with_bridge: bool) -> Result<()> {
         let name = self.inner.info.name.clone();
+        let watched = &self.inner.watched;
+        let own = watched.leave(self.inner.sandboxes.bridge());
         if with_bridge {
             let link = name.clone();
-            self.inner
+            let removed = self
+                .inner
                 .worker
-                .with_maker(move |maker| maker.remove_bridge(&link))
-                .await?;
+                .with_maker(move |maker| maker.remove_bridge(&link));
+            if let Err(error) = removed.await {
+                if let Some((bridge, config)) = own {
+                    watched.enter(&bridge, &config);
+                }
+                return Err(error);
+            }
         }
         // Only now: a bridge without rules would be open to everybody.
         self.inner

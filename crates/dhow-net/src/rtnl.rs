@@ -95,9 +95,17 @@ fn ethernet(name: &str, mac: MacAddr, mtu: u32) -> LinkMessage {
     message
 }
 
-/// A bridge that forwards from the moment that a port is there, and leaves group traffic alone.
-pub(crate) fn new_bridge(batch: &mut Batch, name: &str, mac: MacAddr, mtu: u32) {
+/// A bridge that forwards from the moment that a port is there, and leaves group traffic alone. With the index that the kernel
+/// gives it, or with one that nothing has.
+pub(crate) fn new_bridge(
+    batch: &mut Batch,
+    name: &str,
+    index: Option<u32>,
+    mac: MacAddr,
+    mtu: u32,
+) {
     let mut message = ethernet(name, mac, mtu);
+    message.header.index = index.unwrap_or(0);
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Bridge),
         LinkInfo::Data(InfoData::Bridge(vec![

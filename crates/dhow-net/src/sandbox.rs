@@ -21,7 +21,6 @@ use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PairEnd, PortMode};
-use crate::segments;
 use crate::switches::Switches;
 
 /// The container's end of the pair.
@@ -102,6 +101,9 @@ pub(crate) trait Make {
 
     /// Removes a bridge of ours with those behind it.
     fn remove_bridge(&mut self, name: &str) -> Result<()>;
+
+    /// Puts back what another program took from a bridge of ours. Gives whether anything was missing.
+    fn restore_bridge(&mut self, bridge: &Bridge, config: &NetConfig) -> Result<bool>;
 
     /// Nobody has these addresses on a bridge any more.
     fn forget_neighbours(&mut self, bridge: u32, addresses: Addresses) -> Result<()>;
@@ -188,7 +190,7 @@ impl Maker {
         loop {
             let (segment, master) = match bridge.segments.with_room(from) {
                 Some(found) => found,
-                None => self.another_segment(bridge)?,
+                None => bridge::others::another(&mut self.socket, bridge)?,
             };
             let random = random_bytes().doing(|| "cannot get random bytes".to_owned())?;
             let [.., a, b, c, d] = random;
@@ -262,16 +264,6 @@ impl Maker {
         let mut batch = Batch::default();
         rtnl::fix_port(&mut batch, port.index, mac);
         self.socket.transact(&batch, |_| {}).doing(doing)
-    }
-
-    /// Another bridge behind the first: its number and its index.
-    fn another_segment(&mut self, bridge: &Bridge) -> Result<(usize, u32)> {
-        let number = bridge.segments.count();
-        if bridge.foreign || number == segments::MOST {
-            return Err(Error::BridgeFull(bridge.info.name.clone()));
-        }
-        let index = bridge::others::ensure(&mut self.socket, bridge, number)?;
-        Ok((bridge.segments.add(index), index))
     }
 }
 
@@ -439,6 +431,11 @@ impl Make for Maker {
     fn remove_bridge(&mut self, name: &str) -> Result<()> {
         self.mend()?;
         bridge::others::remove_all(&mut self.socket, name)
+    }
+
+    fn restore_bridge(&mut self, bridge: &Bridge, config: &NetConfig) -> Result<bool> {
+        self.mend()?;
+        bridge::restore::restore(&mut self.socket, bridge, config)
     }
 
     fn forget_neighbours(&mut self, bridge: u32, addresses: Addresses) -> Result<()> {

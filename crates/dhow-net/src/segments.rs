@@ -92,6 +92,25 @@ impl Segments {
             .map(|(number, segment)| (number, segment.index))
     }
 
+    /// How many more links the bridge of this number takes.
+    pub fn room(&self, number: usize) -> usize {
+        let state = self.lock();
+        let room = state.all.get(number).map(|one| one.room - one.used);
+        room.unwrap_or(0) as usize
+    }
+
+    /// Whether a container's link is on one of them.
+    pub fn has(&self, link: u32) -> bool {
+        self.lock().of.contains_key(&link)
+    }
+
+    /// The containers' links on the bridge of this number.
+    pub fn on(&self, number: usize) -> Vec<u32> {
+        let state = self.lock();
+        let on = state.of.iter().filter(|(_, on)| **on == number);
+        on.map(|(link, _)| *link).collect()
+    }
+
     /// A container's link is on the bridge of this number.
     pub fn enter(&self, link: u32, number: usize) {
         let mut state = self.lock();

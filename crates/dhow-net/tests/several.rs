@@ -5,7 +5,7 @@ mod world;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use dhow_net::{EndpointRequest, Gateways, LiveEndpoint, NetConfig, Network, Place};
+use dhow_net::{EndpointRequest, Gateways, Ipv6Config, LiveEndpoint, NetConfig, Network, Place};
 use world::*;
 
 fn config(name: &str, address: &str) -> NetConfig {
@@ -36,6 +36,102 @@ async fn gateway(network: &Network, netns: &OwnedFd, gateway: Option<Ipv4Addr>) 
         ipv6: None,
     };
     network.set_gateways(netns, gateways).await.unwrap();
+}
+
+/// The index that a link has, if it is there.
+fn index_of(name: &str) -> Option<String> {
+    let shown = try_run(&format!("ip -o link show dev {name}"));
+    Some(shown.split_once(':')?.0.to_owned())
+}
+
+#[test]
+fn a_bridge_that_another_program_deletes_is_put_back() {
+    on_a_host(|w| async move {
+        let first = open(NetConfig::default()).await;
+        let six = Ipv6Config {
+            address: Some("fd00:1::1/64".parse().unwrap()),
+            range: None,
+            reserved: Vec::new(),
+            masquerade: true,
+        };
+        let red = NetConfig {
+            ipv6: Some(six),
+            ..config("br-red", "10.1.0.1/24")
+        };
+        let added = first.add(red.clone()).await.unwrap();
+        let (a, b) = (
+            first.isolated().await.unwrap(),
+            first.isolated().await.unwrap(),
+        );
+        let a_red = join(&added, &a, 0, "a").await;
+        let b_red = join(&added, &b, 0, "b").await;
+        gateway(&first, &a, Some(a_red.gateway)).await;
+        let c = connect(&first, "c").await;
+        for netns in [a.as_fd(), b.as_fd(), c.netns.as_fd(), w.world.as_fd()] {
+            serve_tcp(netns, 80);
+        }
+        let all_reach = || {
+            assert_eq!(ask_tcp(&a, (b_red.ip, 80)), Some(a_red.ip));
+            assert_eq!(ask_tcp(&a, (WORLD, 80)), Some(HOST));
+            assert_eq!(ask_tcp(&c.netns, (WORLD, 80)), Some(HOST));
+            assert_eq!(ask_tcp(&w.host, (c.ip, 80)), Some(c.gateway));
+            let (from, to) = (a_red.ipv6.unwrap().ip, b_red.ipv6.unwrap().ip);
+            assert_eq!(ask_tcp(&a, (to, 80)), Some(from));
+        };
+        all_reach();
+        let own = first.bridge().name;
+        for name in ["br-red", own.as_str()] {
+            let before = index_of(name);
+            run(&format!("ip link del {name}"));
+            soon(&format!("{name} is there again"), || {
+                index_of(name) == before
+            })
+            .await;
+        }
+        // What is asked of the thread now is done after what it does for the bridges.
+        let d = connect(&first, "d").await;
+        all_reach();
+        run("ip addr flush dev br-red");
+        let addresses = || run("ip -br addr show dev br-red");
+        soon("its address is back", || {
+            addresses().contains("10.1.0.1/24")
+        })
+        .await;
+        first.isolated().await.unwrap();
+        all_reach();
+
+        // While nobody looked.
+        first.close().await;
+        run("ip link del br-red");
+        let live = |place: &Place, name: &str| LiveEndpoint {
+            id: format!("{name}-id"),
+            name: name.to_owned(),
+            ip: place.ip,
+            ipv6: place.ipv6.map(|own| own.ip),
+            mac: place.mac,
+            host_link: place.host_link.clone(),
+            bindings: Vec::new(),
+        };
+        let on_red = vec![live(&a_red, "a"), live(&b_red, "b")];
+        let on_first = [&c, &d].map(|one| LiveEndpoint {
+            id: String::new(),
+            name: String::new(),
+            ip: one.ip,
+            ipv6: None,
+            mac: one.mac,
+            host_link: one.host_link.clone(),
+            bindings: Vec::new(),
+        });
+        let config = NetConfig::default();
+        let opened = Network::open_with(config, on_first.into(), vec![(red, on_red)]).await;
+        let (first, others) = opened.unwrap();
+        all_reach();
+        for other in others {
+            other.unwrap().remove(true).await.unwrap();
+        }
+        assert!(!run("ip -br link").contains("br-red"));
+        first.close().await;
+    });
 }
 
 #[test]

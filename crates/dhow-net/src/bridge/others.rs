@@ -12,6 +12,7 @@ use crate::error::{Doing, Error, Result};
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, LinkState, PairEnd, PortMode};
 use crate::sandbox::{host_link_number, random_mac};
+use crate::segments;
 
 /// What the names of all further bridges begin with, and of their ties.
 pub(crate) const FURTHER: &str = "dhx";
@@ -39,7 +40,7 @@ pub(crate) fn ensure(socket: &mut Socket, first: &Bridge, number: usize) -> Resu
         None => {
             let mut batch = Batch::default();
             let mac = random_mac().doing(doing)?;
-            rtnl::new_bridge(&mut batch, &name, mac, first.info.mtu);
+            rtnl::new_bridge(&mut batch, &name, None, mac, first.info.mtu);
             rtnl::no_ipv6_addresses(&mut batch, Link::Name(&name));
             rtnl::up(&mut batch, Link::Name(&name));
             socket.transact(&batch, |_| {}).doing(doing)?;
@@ -55,6 +56,16 @@ pub(crate) fn ensure(socket: &mut Socket, first: &Bridge, number: usize) -> Resu
             Err(error)
         }
     }
+}
+
+/// Another bridge behind the first: its number and its index.
+pub(crate) fn another(socket: &mut Socket, first: &Bridge) -> Result<(usize, u32)> {
+    let number = first.segments.count();
+    if first.foreign || number == segments::MOST {
+        return Err(Error::BridgeFull(first.info.name.clone()));
+    }
+    let index = ensure(socket, first, number)?;
+    Ok((first.segments.add(index), index))
 }
 
 fn there(socket: &mut Socket, name: &str) -> io::Result<LinkState> {

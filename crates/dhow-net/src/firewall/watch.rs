@@ -47,8 +47,7 @@ impl Firewall {
     }
 
     pub(super) fn put_back(&mut self, now: Instant) {
-        self.repair.due = None;
-        self.repair.last = Some(now);
+        self.repair.begin(now);
         match self.replace() {
             Ok(()) => tracing::warn!(
                 table = self.table,

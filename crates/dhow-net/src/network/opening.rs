@@ -17,6 +17,7 @@ use crate::nft::ruleset::BridgeRules;
 use crate::pool::Pool;
 use crate::sandbox::Maker;
 use crate::warm::Sandboxes;
+use crate::watch::{Watch, Watched};
 
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -34,6 +35,8 @@ pub(super) fn another(
     live: &[LiveEndpoint],
 ) -> Result<Network> {
     let (pool, endpoints) = addresses(&bridge.info, config, live)?;
+    let watched = first.inner.watched.clone();
+    watched.enter(&bridge, config);
     Ok(Network {
         inner: Arc::new(Inner {
             info: bridge.info.clone(),
@@ -41,6 +44,8 @@ pub(super) fn another(
             worker: Arc::clone(&first.inner.worker),
             firewall: first.inner.firewall.clone(),
             endpoints: Mutex::new(endpoints),
+            watched,
+            watching: None,
             threads: Mutex::default(),
             first: false,
         }),
@@ -117,7 +122,9 @@ fn open_bridge(maker: &mut Maker, config: &NetConfig, live: &[LiveEndpoint]) -> 
         return Ok(bridge);
     }
     let links = live.iter().map(|endpoint| endpoint.host_link.as_str());
-    let removed = bridge::others::take_over(&mut maker.socket, &bridge, &links.collect())?;
+    let links = links.collect();
+    let removed = bridge::others::take_over(&mut maker.socket, &bridge, &links)?;
+    bridge::restore::put_back(&mut maker.socket, &bridge, &links)?;
     let ips = live.iter().flat_map(|endpoint| endpoint.addresses().each());
     bridge.forget_others(&mut maker.socket, &ips.collect())?;
     if removed > 0 {
@@ -134,8 +141,10 @@ pub(super) fn open(
     config: &NetConfig,
     live: &[LiveEndpoint],
     others: &[(NetConfig, Vec<LiveEndpoint>)],
+    runtime: &tokio::runtime::Handle,
 ) -> Result<(Network, Vec<Result<Network>>)> {
     let mut maker = Maker::new()?;
+    let watch = Watch::open()?;
     let bridge = open_bridge(&mut maker, config, live)?;
     let (pool, endpoints) = addresses(&bridge.info, config, live)?;
     let mut all_rules = vec![rules(&bridge, config)];
@@ -150,6 +159,8 @@ pub(super) fn open(
         bridges.push(opened);
     }
     let info = bridge.info.clone();
+    let watched = Watched::default();
+    watched.enter(&bridge, config);
     let firewall = Firewall::open(&config.table, all_rules, config.publish_ip, &all_live)?;
     let sandboxes = Sandboxes::new(bridge, config.warm, pool);
     let (firewall, firewall_thread) = firewall.start()?;
@@ -160,6 +171,7 @@ pub(super) fn open(
         });
         "cannot start the sandboxes' thread".to_owned()
     })?;
+    let watching = runtime.spawn(watch.run(watched.clone(), Arc::clone(&sandboxes)));
     let first = Network {
         inner: Arc::new(Inner {
             info,
@@ -167,6 +179,8 @@ pub(super) fn open(
             sandboxes,
             firewall,
             endpoints: Mutex::new(endpoints),
+            watched,
+            watching: Some(watching.abort_handle()),
             threads: Mutex::new(vec![firewall_thread, sandbox_thread]),
             first: true,
         }),

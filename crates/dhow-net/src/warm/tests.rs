@@ -74,6 +74,10 @@ impl Make for Fake {
         Ok(())
     }
 
+    fn restore_bridge(&mut self, _: &Bridge, _: &crate::NetConfig) -> Result<bool> {
+        Ok(false)
+    }
+
     fn forget_neighbours(&mut self, _: u32, _: Addresses) -> Result<()> {
         Ok(())
     }

@@ -296,6 +296,15 @@ pub fn eventually(what: &str, so: impl Fn() -> bool) {
     }
 }
 
+/// As [`eventually`], for what this thread's own runtime does.
+pub async fn soon(what: &str, so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !so() {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Whether the host could be told to hand bridged packets to the IP rules, or not to.
 pub fn hand_bridged_packets_to_ip(yes: bool) -> bool {
     let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";

@@ -1,8 +1,8 @@
-//! When the table that another program changed is put back: soon, and ever later for who keeps removing it.
+//! When what another program removed is put back: soon, and ever later for who keeps removing it.
 
 use std::time::{Duration, Instant};
 
-/// Another program that keeps removing the table meets a repair this long after, then twice as long, up to the longest.
+/// Another program that keeps removing it meets a repair this long after, then twice as long, up to the longest.
 const FIRST_REPAIR: Duration = Duration::from_millis(10);
 
 const LONGEST_REPAIR: Duration = Duration::from_secs(60);
@@ -10,9 +10,9 @@ const LONGEST_REPAIR: Duration = Duration::from_secs(60);
 /// After so long without need the next repair is a first one again.
 const QUIET: Duration = Duration::from_secs(300);
 
-/// When the table is to be put back.
+/// When something is to be put back.
 #[derive(Debug, Default)]
-pub(super) struct Repair {
+pub(crate) struct Repair {
     pub due: Option<Instant>,
     pub last: Option<Instant>,
     delay: Duration,
@@ -32,6 +32,12 @@ impl Repair {
         self.due = Some(now + self.delay);
     }
 
+    /// It is put back now.
+    pub fn begin(&mut self, now: Instant) {
+        self.due = None;
+        self.last = Some(now);
+    }
+
     pub fn is_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }
@@ -42,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repairs_slow_down_for_who_keeps_removing_the_table() {
+    fn repairs_slow_down_for_who_keeps_removing_it() {
         let mut repair = Repair::default();
         let mut now = Instant::now();
         let mut delays = Vec::new();
@@ -52,8 +58,7 @@ mod tests {
             delays.push(repair.delay);
             assert!(!repair.is_due(now) && repair.is_due(now + repair.delay));
             now += repair.delay;
-            repair.due = None;
-            repair.last = Some(now);
+            repair.begin(now);
         }
         assert_eq!(delays[..2], [FIRST_REPAIR, 2 * FIRST_REPAIR]);
         assert_eq!(delays[19], LONGEST_REPAIR);
