@@ -136,6 +136,9 @@ pub struct Flags {
     /// Let containers of the default network reach each other. Default: true
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub icc: Option<bool>,
+    /// Let containers of the default network find each other by name, as those of other networks do. Default: false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub bridge_names: Option<bool>,
     /// DNS server of containers. May be given several times
     #[arg(long, value_name = "IP")]
     pub dns: Vec<String>,

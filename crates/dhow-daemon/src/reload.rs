@@ -102,6 +102,7 @@ fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
         ("ip-forward", old.ip_forward != new.ip_forward),
         ("ip-masq", old.ip_masq != new.ip_masq),
         ("icc", old.icc != new.icc),
+        ("bridge-names", old.bridge_names != new.bridge_names),
         ("dns", old.dns != new.dns),
         ("dns-search", old.dns_search != new.dns_search),
         ("dns-opts", old.dns_opts != new.dns_opts),

@@ -18,6 +18,7 @@ pub async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, Da
             servers: config.dns.clone(),
             search: config.dns_search.clone(),
             options: config.dns_opts.clone(),
+            on_bridge: config.bridge_names,
         },
         log: LogDefaults {
             driver: config.log_driver.clone(),

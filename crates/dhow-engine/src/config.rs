@@ -71,6 +71,8 @@ pub struct DnsConfig {
     pub servers: Vec<String>,
     pub search: Vec<String>,
     pub options: Vec<String>,
+    /// Whether containers on the default network find each other by name, as on networks that clients make.
+    pub on_bridge: bool,
 }
 
 /// The log of a container that says nothing of its own.

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
+use ipnet::IpNet;
+
 use crate::held::HostPort;
 use crate::mac::MacAddr;
 
@@ -16,6 +18,25 @@ pub struct EndpointRequest {
     pub mac: Option<MacAddr>,
     pub ip: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Addr>,
+    /// What its link is called in the namespace. Otherwise `eth` with a number.
+    pub link: Option<String>,
+}
+
+/// What an endpoint's link is to have beyond what each has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkWishes {
+    pub addresses: Vec<IpNet>,
+    pub switches: Vec<LinkSwitch>,
+}
+
+/// A setting of the kernel's for a link: `/proc/sys/net/FAMILY/GROUP/LINK/NAME`. Family, group and name are of letters, digits,
+/// `_` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkSwitch {
+    pub family: String,
+    pub group: String,
+    pub name: String,
+    pub value: String,
 }
 
 /// The IPv6 part of an endpoint's place.

@@ -34,8 +34,8 @@ mod watch;
 
 pub use config::{AddressPool, BridgeInfo, Ipv6Config, NetConfig, default_pools, free_subnet};
 pub use endpoint::{
-    Endpoint, EndpointRequest, Gateways, Ipv6Place, LiveEndpoint, Place, PortBinding, PortChange,
-    PortRequest, Protocol, Published,
+    Endpoint, EndpointRequest, Gateways, Ipv6Place, LinkSwitch, LinkWishes, LiveEndpoint, Place,
+    PortBinding, PortChange, PortRequest, Protocol, Published,
 };
 pub use error::{BindError, Error, PortError, PortRange, Result};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -20,7 +20,9 @@ use tokio::sync::oneshot;
 
 use crate::config::{BridgeInfo, NetConfig};
 use crate::dns;
-use crate::endpoint::{Addresses, Endpoint, EndpointRequest, Gateways, LiveEndpoint, Place};
+use crate::endpoint::{
+    Addresses, Endpoint, EndpointRequest, Gateways, LinkWishes, LiveEndpoint, Place,
+};
 use crate::error::{Error, Result};
 use crate::firewall;
 use crate::pool::Wish;
@@ -242,19 +244,24 @@ impl Network {
         request: EndpointRequest,
     ) -> Result<(Place, u32)> {
         let wish = self.wish(&request)?;
-        let network = self.clone();
+        let (network, chosen) = (self.clone(), request.link.clone());
         let (joined, number) = self
             .inner
             .worker
             .with_maker(move |maker| {
-                for number in number..number.saturating_add(LINK_NAMES) {
-                    let name = format!("eth{number}");
+                let last = match chosen {
+                    Some(_) => number,
+                    None => number.saturating_add(LINK_NAMES - 1),
+                };
+                let name = |number| chosen.clone().unwrap_or_else(|| format!("eth{number}"));
+                for number in number..=last {
+                    let name = name(number);
                     let sandboxes = &network.inner.sandboxes;
                     if let Some(place) = sandboxes.join(maker, netns.as_fd(), &name, wish)? {
                         return Ok((Joined::new(network, place), number));
                     }
                 }
-                Err(Error::LinkNameTaken(format!("eth{number}")))
+                Err(Error::LinkNameTaken(name(number)))
             })
             .await?;
         let place = joined.take().ok_or(Error::Closed)?;
@@ -267,6 +274,14 @@ impl Network {
         self.inner
             .worker
             .with_maker(move |maker| maker.set_default_routes(netns.as_fd(), gateways))
+            .await
+    }
+
+    /// Makes a link of this name in a namespace as wished, beyond what each has.
+    pub async fn adapt(&self, netns: OwnedFd, link: String, wishes: LinkWishes) -> Result<()> {
+        self.inner
+            .worker
+            .with_maker(move |maker| maker.adapt(netns.as_fd(), &link, &wishes))
             .await
     }
 

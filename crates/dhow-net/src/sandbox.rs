@@ -16,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 
 use crate::bridge::{self, Bridge};
 use crate::config::NetConfig;
-use crate::endpoint::{Addresses, Endpoint, Gateways};
+use crate::endpoint::{Addresses, Endpoint, Gateways, LinkWishes};
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
@@ -80,6 +80,9 @@ pub(crate) trait Make {
         netns: BorrowedFd<'_>,
         link: Joining<'_>,
     ) -> Result<Option<String>>;
+
+    /// Makes a link of a namespace as wished.
+    fn adapt(&mut self, netns: BorrowedFd<'_>, link: &str, wishes: &LinkWishes) -> Result<()>;
 
     /// The default routes of a namespace, in place of those that it has; without a gateway of a family it has none of that.
     fn set_default_routes(&mut self, netns: BorrowedFd<'_>, gateways: Gateways) -> Result<()>;
@@ -383,6 +386,37 @@ impl Make for Maker {
                     .doing(|| format!("cannot give a container the address {}", link.addresses.ip))
             }
         }
+    }
+
+    fn adapt(&mut self, netns: BorrowedFd<'_>, link: &str, wishes: &LinkWishes) -> Result<()> {
+        let doing = || format!("cannot give a container's link {link} further addresses");
+        let mut inside = self.socket_in(netns)?;
+        let found = rtnl::find_link(&mut inside, link).doing(doing)?;
+        let index = found
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+            .doing(doing)?
+            .index;
+        let mut batch = Batch::default();
+        for net in &wishes.addresses {
+            rtnl::new_address(&mut batch, index, *net);
+            batch.tolerate(libc::EEXIST);
+        }
+        if batch.count > 0 {
+            inside.transact(&batch, |_| {}).doing(doing)?;
+        }
+        if wishes.switches.is_empty() {
+            return Ok(());
+        }
+        let doing = || "cannot enter a container's network namespace".to_owned();
+        move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).doing(doing)?;
+        let set = wishes.switches.iter().try_for_each(|switch| {
+            let path = format!("{}/{}/{link}/{}", switch.family, switch.group, switch.name);
+            self.switches
+                .write(&path, &switch.value)
+                .doing(|| format!("cannot write {:?} to /proc/sys/net/{path}", switch.value))
+        });
+        self.come_home();
+        set
     }
 
     fn set_default_routes(&mut self, netns: BorrowedFd<'_>, gateways: Gateways) -> Result<()> {

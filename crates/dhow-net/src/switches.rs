@@ -48,7 +48,8 @@ impl Switches {
         }
     }
 
-    fn write(&self, name: &str, value: &str) -> io::Result<()> {
+    /// Gives a setting of the calling thread's namespace a value. `name` is below `/proc/sys/net`.
+    pub fn write(&self, name: &str, value: &str) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let file = match &self.proc {
             Some(proc) => rustix::fs::openat(proc, format!("sys/net/{name}"), flags, Mode::empty()),

@@ -48,6 +48,7 @@ mod networks_cli;
 mod networks_ipv6;
 mod networks_kept;
 mod networks_limits;
+mod networks_links;
 mod prune;
 mod publish_changes;
 mod pull_push;

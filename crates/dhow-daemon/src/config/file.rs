@@ -15,7 +15,7 @@ use super::not_here::{self, NOT_HERE};
 use super::{AddressPool, ConfigError, LogFormat, LogLevel, values};
 
 /// The keys of the file with the flag of the same meaning, where there is one.
-pub const KEYS: [(&str, &str); 59] = [
+pub const KEYS: [(&str, &str); 60] = [
     ("hosts", "host"),
     ("group", "group"),
     ("data-root", "data_root"),
@@ -52,6 +52,7 @@ pub const KEYS: [(&str, &str); 59] = [
     ("ip-masq", "ip_masq"),
     ("iptables", "iptables"),
     ("icc", "icc"),
+    ("bridge-names", "bridge_names"),
     ("dns", "dns"),
     ("dns-search", "dns_search"),
     ("dns-opts", "dns_opt"),
@@ -110,6 +111,7 @@ pub(super) struct FileConfig {
     pub ip_forward: Option<bool>,
     pub ip_masq: Option<bool>,
     pub icc: Option<bool>,
+    pub bridge_names: Option<bool>,
     pub dns: Vec<String>,
     pub dns_search: Vec<String>,
     pub dns_opts: Vec<String>,

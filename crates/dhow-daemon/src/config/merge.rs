@@ -210,6 +210,7 @@ pub(super) fn merge(
         ip_forward: flags.ip_forward.or(file.ip_forward).unwrap_or(true),
         ip_masq: flags.ip_masq.or(file.ip_masq).unwrap_or(true),
         icc: flags.icc.or(file.icc).unwrap_or(true),
+        bridge_names: flags.bridge_names.or(file.bridge_names).unwrap_or(false),
         dns,
         dns_search: [flags.dns_search, file.dns_search].concat(),
         dns_opts: [flags.dns_opt, file.dns_opts].concat(),

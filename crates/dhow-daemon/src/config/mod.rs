@@ -115,6 +115,7 @@ pub struct Config {
     pub ip_forward: bool,
     pub ip_masq: bool,
     pub icc: bool,
+    pub bridge_names: bool,
     pub dns: Vec<String>,
     pub dns_search: Vec<String>,
     pub dns_opts: Vec<String>,

@@ -14,7 +14,7 @@ use super::container::Container;
 use super::links::change_file;
 use super::publish::hold_more;
 use crate::error::{EngineError, Result};
-use crate::networks::{EndpointRecord, wants_names};
+use crate::networks::{BRIDGE, EndpointRecord};
 
 impl Containers {
     /// A running container is told names from now on, if it is on a network where it is to be and was on none. Where that
@@ -32,7 +32,7 @@ impl Containers {
     ) -> Result<()> {
         let networks = &self.inner.networks;
         let now = container.view().life.endpoints.clone();
-        if !wants_names(&now) || networks.serves_names(&container.id) {
+        if !networks.wants_names(&now) || networks.serves_names(&container.id) {
             return Ok(());
         }
         let run = container.state().run().cloned();
@@ -92,7 +92,9 @@ impl Containers {
         let Some(pid) = container.state().run().map(|r| r.pid) else {
             return;
         };
-        let wanted = wants_names(&container.view().life.endpoints);
+        // One that has none was on no such network at its start.
+        let endpoints = container.view().life.endpoints.clone();
+        let wanted = endpoints.iter().any(|e| e.network != BRIDGE);
         let sockets = match held {
             Some(sockets) => Ok(sockets),
             None if !wanted => return,

@@ -17,6 +17,9 @@ pub struct EndpointRecord {
     /// The number in the name of the container's link, `eth0`.
     #[serde(default)]
     pub link: u32,
+    /// What it is called, where somebody has chosen that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_name: Option<String>,
     pub ip: std::net::Ipv4Addr,
     pub prefix: u8,
     pub gateway: std::net::Ipv4Addr,

@@ -7,7 +7,7 @@ use dhow_api::HostConfig;
 use dhow_net::files;
 
 use super::endpoint::EndpointRecord;
-use super::{NetworkMode, Networks, Wishes, names};
+use super::{NetworkMode, Networks, Wishes};
 use crate::error::{EngineError, Result};
 
 const HOST_NAME: &str = "host.docker.internal";
@@ -117,7 +117,7 @@ impl Networks {
             options: &dns.options,
         };
         let host = files::host_resolv_conf().map_err(EngineError::io("/etc/resolv.conf"))?;
-        Ok(match names::wanted(endpoints) {
+        Ok(match self.wants_names(endpoints) {
             true => files::resolv_conf_of_server(&host, &dns, dhow_net::dns::ADDRESS.into()),
             false => files::resolv_conf(&host, &dns),
         })

@@ -20,6 +20,7 @@ mod records;
 mod sandbox;
 mod show;
 mod table;
+mod target;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -37,7 +38,6 @@ use crate::id::ContainerId;
 pub use endpoint::{EndpointRecord, PublishedPort, parse_mac};
 pub use files::EtcFiles;
 pub use mode::NetworkMode;
-pub use names::wanted as wants_names;
 pub use publish::ChangedPorts;
 pub use sandbox::Sandbox;
 pub use show::Attached;
@@ -321,9 +321,8 @@ impl Networks {
         let none = EndpointSettings::default();
         let settings = name.as_ref().and_then(|name| wishes.endpoints.get(name));
         let settings = settings.unwrap_or(&none);
-        // On the default network nobody is found by name.
         let names = match endpoint.network.as_str() {
-            BRIDGE => Vec::new(),
+            BRIDGE if !self.inner.dns.on_bridge => Vec::new(),
             _ => wishes.names(settings),
         };
         self.inner.members.enter(Member {

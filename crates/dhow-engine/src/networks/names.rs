@@ -1,4 +1,4 @@
-//! The name servers of containers on networks that clients have made.
+//! The name servers of containers on networks that clients have made, and on the default one if that is asked for.
 //!
 //! Such a container finds the others there by name, at 127.0.0.11. The sockets are held by its shim as well: what is asked
 //! while no daemon runs waits in them, and the next daemon answers it.
@@ -75,12 +75,13 @@ impl Names for SandboxNames {
     }
 }
 
-/// Whether a container with these endpoints is told names.
-pub fn wanted(endpoints: &[EndpointRecord]) -> bool {
-    endpoints.iter().any(|e| e.network != BRIDGE)
-}
-
 impl Networks {
+    /// Whether a container with these endpoints is told names.
+    pub fn wants_names(&self, endpoints: &[EndpointRecord]) -> bool {
+        let known = |e: &EndpointRecord| e.network != BRIDGE || self.inner.dns.on_bridge;
+        endpoints.iter().any(known)
+    }
+
     pub(super) fn is_internal(&self, key: &str) -> bool {
         self.made()
             .get(key)

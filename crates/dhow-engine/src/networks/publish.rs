@@ -8,7 +8,8 @@ use dhow_net::{Error, PortBinding, PortChange, PortError, PortRequest};
 use super::endpoint::{EndpointRecord, PublishedPort};
 use super::made::host_binding;
 use super::port_changes::Change;
-use super::sandbox::{Target, way_out};
+use super::sandbox::way_out;
+use super::target::Target;
 use super::{BRIDGE, Networks, Wishes};
 use crate::error::{EngineError, Result};
 

@@ -4,19 +4,15 @@
 //! One endpoint is the way out: the container's default route leads to its network's gateway, and its ports are published
 //! for its address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::str::FromStr;
-use std::sync::Arc;
 
-use dhow_api::{EndpointIpamConfig, EndpointSettings};
+use dhow_api::EndpointSettings;
 use dhow_net::dns::Sockets;
-use dhow_net::{EndpointRequest, Gateways, MacAddr, Network};
+use dhow_net::{EndpointRequest, Gateways, LinkWishes, Network};
 
-use super::doors::Entering;
-use super::endpoint::{EndpointRecord, PublishedPort, parse_mac};
-use super::made::Made;
-use super::{BRIDGE, NetworkMode, Networks, Wishes, names, ports};
+use super::endpoint::{EndpointRecord, PublishedPort};
+use super::target::Target;
+use super::{BRIDGE, NetworkMode, Networks, Wishes, ports};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 
@@ -32,16 +28,6 @@ pub struct Sandbox {
     pub names: Option<Sockets>,
 }
 
-/// A network that a container is to be on. It is not removed meanwhile.
-pub(super) struct Target {
-    pub key: String,
-    name: String,
-    settings: EndpointSettings,
-    /// `None` is the default network.
-    pub made: Option<Arc<Made>>,
-    _entering: Option<Entering>,
-}
-
 /// What a running container has of the networks after one was added.
 pub struct Joined {
     pub endpoints: Vec<EndpointRecord>,
@@ -49,98 +35,13 @@ pub struct Joined {
     pub holders: Vec<OwnedFd>,
 }
 
-impl Target {
-    fn internal(&self) -> bool {
-        self.made.as_ref().is_some_and(|m| m.record.internal)
-    }
-
-    fn mac(&self) -> Result<Option<MacAddr>> {
-        match self.settings.mac_address.as_str() {
-            "" => Ok(None),
-            text => parse_mac(text).map(Some),
-        }
-    }
-
-    /// The addresses that were asked for.
-    fn ips(&self) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>)> {
-        let config = self.settings.ipam_config.as_ref();
-        let asked = |field: fn(&EndpointIpamConfig) -> &String| {
-            config.map(|c| field(c).as_str()).filter(|t| !t.is_empty())
-        };
-        Ok((
-            self.ip(asked(|c| &c.ipv4_address), "IPv4")?,
-            self.ip(asked(|c| &c.ipv6_address), "IPv6")?,
-        ))
-    }
-
-    fn ip<A: FromStr + Into<IpAddr> + Copy>(
-        &self,
-        text: Option<&str>,
-        family: &str,
-    ) -> Result<Option<A>> {
-        let Some(text) = text else {
-            return Ok(None);
-        };
-        let refuse = |why: &str| {
-            EngineError::invalid(format!(
-                "invalid config for network {}: invalid endpoint settings:\n{why}",
-                self.name
-            ))
-        };
-        let ip: A = text
-            .parse()
-            .map_err(|_| refuse(&format!("invalid {family} address: {text}")))?;
-        let subnets = self.made.as_ref().map(|made| made.subnets());
-        if subnets.is_some_and(|all| !all.iter().any(|subnet| subnet.contains(&ip.into()))) {
-            return Err(refuse(&format!(
-                "no configured subnet contains IP address {text}"
-            )));
-        }
-        Ok(Some(ip))
-    }
-}
-
 impl Networks {
-    /// A network that a container is to be on, by name or id.
-    fn target(&self, name: &str, settings: &EndpointSettings) -> Result<Target> {
-        let found = match self.predefined(name) {
-            Some(BRIDGE) => None,
-            Some(name) => {
-                return Err(EngineError::NotPermitted(format!(
-                    "container cannot be connected to {name} network: it shares no namespace, and has none of another's"
-                )));
-            }
-            None => Some(self.find_made(name)?),
-        };
-        let key = found.as_ref().map_or(BRIDGE, |m| m.record.id.as_str());
-        let entering = match &found {
-            None => None,
-            Some(made) => Some(self.inner.doors.enter(made)?),
-        };
-        if let Some(made) = &found
-            && made.record.config_only
-        {
-            return Err(EngineError::NotPermitted(format!(
-                "cannot connect to network {}: it is a configuration network",
-                made.record.name
-            )));
-        }
-        Ok(Target {
-            key: key.to_owned(),
-            name: found
-                .as_ref()
-                .map_or(BRIDGE, |m| m.record.name.as_str())
-                .to_owned(),
-            settings: settings.clone(),
-            made: found,
-            _entering: entering,
-        })
-    }
-
     /// Whether a container can be on a network with these settings.
     pub fn check(&self, name: &str, settings: &EndpointSettings) -> Result<()> {
         let target = self.target(name, settings)?;
         target.mac()?;
+        target.link_name()?;
+        target.link_wishes()?;
         target.ips().map(|_| ())
     }
 
@@ -201,11 +102,11 @@ impl Networks {
             }
         }
         for target in &targets {
-            let number = sandbox.endpoints.len() as u32;
+            let number = next_link(&sandbox.endpoints);
             let request = request(wishes, target)?;
             let record = match &sandbox.netns {
                 // One that is ready made, with its address.
-                None if target.key == BRIDGE => {
+                None if target.key == BRIDGE && request.link.is_none() => {
                     let id = request.id.clone();
                     let endpoint = self.inner.net.connect(request).await?;
                     sandbox.netns = Some(endpoint.netns);
@@ -213,6 +114,7 @@ impl Networks {
                         id,
                         network: target.key.clone(),
                         link: 0,
+                        link_name: None,
                         ip: endpoint.ip,
                         prefix: endpoint.prefix,
                         gateway: endpoint.gateway,
@@ -232,6 +134,9 @@ impl Networks {
             };
             self.enter_member(wishes, &record);
             sandbox.endpoints.push(record);
+            if let (Some(netns), Some(record)) = (&sandbox.netns, sandbox.endpoints.last()) {
+                self.adapt_link(target, netns, record).await?;
+            }
         }
         let Some(netns) = &sandbox.netns else {
             sandbox.netns = Some(self.inner.net.isolated().await?);
@@ -243,7 +148,7 @@ impl Networks {
             let gateways = gateways(&targets, &sandbox.endpoints);
             self.inner.net.set_gateways(clone(netns)?, gateways).await?;
         }
-        if names::wanted(&sandbox.endpoints) {
+        if self.wants_names(&sandbox.endpoints) {
             let sockets = self.name_sockets(clone(netns)?).await?;
             let held = sockets
                 .try_clone()
@@ -263,6 +168,21 @@ impl Networks {
         Ok(())
     }
 
+    async fn adapt_link(
+        &self,
+        target: &Target,
+        netns: &OwnedFd,
+        record: &EndpointRecord,
+    ) -> Result<()> {
+        let wishes = target.link_wishes()?;
+        if wishes == LinkWishes::default() {
+            return Ok(());
+        }
+        let link = record.link_name.clone();
+        let link = link.unwrap_or_else(|| format!("eth{}", record.link));
+        Ok(self.inner.net.adapt(clone(netns)?, link, wishes).await?)
+    }
+
     async fn join(
         &self,
         target: &Target,
@@ -271,12 +191,13 @@ impl Networks {
         request: EndpointRequest,
     ) -> Result<EndpointRecord> {
         let net = self.net_of(target)?;
-        let id = request.id.clone();
+        let (id, link_name) = (request.id.clone(), request.link.clone());
         let (place, link) = net.join(clone(netns)?, number, request).await?;
         Ok(EndpointRecord {
             id,
             network: target.key.clone(),
             link,
+            link_name,
             ip: place.ip,
             prefix: place.prefix,
             gateway: place.gateway,
@@ -311,13 +232,18 @@ impl Networks {
     ) -> Result<Joined> {
         let none = EndpointSettings::default();
         let target = self.target(name, wishes.endpoints.get(name).unwrap_or(&none))?;
-        let number = endpoints.iter().map(|e| e.link + 1).max().unwrap_or(0);
+        let number = next_link(endpoints);
         let request = request(wishes, &target)?;
         let record = self.join(&target, &netns, number, request).await?;
         self.enter_member(wishes, &record);
+        let added = self.adapt_link(&target, &netns, &record).await;
         let mut all = endpoints.to_vec();
         all.push(record);
-        match self.turn_way_out(wishes, &netns, &mut all).await {
+        let turned = match added {
+            Ok(()) => self.turn_way_out(wishes, &netns, &mut all).await,
+            Err(e) => Err(e),
+        };
+        match turned {
             Ok(holders) => Ok(Joined {
                 endpoints: all,
                 holders,
@@ -444,7 +370,14 @@ fn request(wishes: &Wishes<'_>, target: &Target) -> Result<EndpointRequest> {
         mac: target.mac()?,
         ip,
         ipv6,
+        link: target.link_name()?,
     })
+}
+
+/// The number of the next link that has one in its name.
+fn next_link(endpoints: &[EndpointRecord]) -> u32 {
+    let numbered = endpoints.iter().filter(|e| e.link_name.is_none());
+    numbered.map(|e| e.link + 1).max().unwrap_or(0)
 }
 
 /// Which of the networks is the way out: that of the highest priority, of several the first by name. An internal one never is.

@@ -50,6 +50,10 @@ impl Make for Fake {
         Ok(())
     }
 
+    fn adapt(&mut self, _: BorrowedFd<'_>, _: &str, _: &crate::LinkWishes) -> Result<()> {
+        Ok(())
+    }
+
     fn ensure_bridge(&mut self, _: &crate::NetConfig) -> Result<Bridge> {
         Err(Error::Died)
     }
