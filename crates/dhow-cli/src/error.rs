@@ -5,6 +5,9 @@ use std::io;
 use crate::format::template::FormatError;
 use crate::reference::ReferenceError;
 
+/// The status of a template that isn't one (EX_USAGE of sysexits.h).
+const BAD_TEMPLATE: u8 = 64;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
@@ -72,6 +75,8 @@ impl Error {
     pub fn code(&self) -> u8 {
         match self {
             Error::Status { code, .. } | Error::Exit(code) => *code,
+            // As Docker, where one thing is shown by a template of its own.
+            Error::Format(FormatError::Parse(_) | FormatError::ParseEvents(_)) => BAD_TEMPLATE,
             _ => 1,
         }
     }

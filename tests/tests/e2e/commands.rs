@@ -196,3 +196,27 @@ fn disk_usage_is_told_one_by_one() {
     assert_eq!(json["Volumes"][0]["Name"], "data");
     host.sh("docker rm one two; docker volume rm data").ok();
 }
+
+#[test]
+fn what_is_no_template_is_refused_with_dockers_status() {
+    let host = TestHost::start();
+    for command in [
+        "inspect -f '{{bad' busybox",
+        "network inspect -f '{{bad' bridge",
+        "version -f '{{bad'",
+        "info -f '{{bad'",
+        "events --format '{{bad'",
+        "ps --format '{{bad'",
+        "images --format '{{bad'",
+        "inspect -f '{{.Nope}}' busybox",
+    ] {
+        let of = |client: &str| host.sh(&format!("{client} {command}"));
+        let (ours, dockers) = (of("dhow"), of("docker"));
+        assert_eq!(ours.code, dockers.code, "{command}: {ours:?}, {dockers:?}");
+        // Lists don't agree on the words among themselves.
+        let words = |text: &str| text.trim().split(": ").next().unwrap_or("").to_owned();
+        if dockers.code == 64 {
+            assert_eq!(words(&ours.stderr), words(&dockers.stderr), "{command}");
+        }
+    }
+}

@@ -103,3 +103,32 @@ fn the_default_network_knows_names_where_that_is_asked_for() {
     host.start_daemon();
     assert!(reaches(&host, "cc"));
 }
+
+#[test]
+fn who_shares_a_network_is_told_of_its_changes() {
+    let host = TestHost::start();
+    host.sh(
+        "docker network create red && docker run -d --name other --network red busybox sleep 1000",
+    )
+    .ok();
+    host.sh("docker run -d --name owner busybox sleep 1000")
+        .ok();
+    host.sh("docker run -d --name guest --network container:owner busybox sleep 1000")
+        .ok();
+    host.sh("docker network connect red owner").ok();
+    let files = "cat /etc/hosts /etc/resolv.conf";
+    let of = |name: &str| host.sh(&format!("docker exec {name} {files}")).ok();
+    assert!(of("guest").contains("nameserver 127.0.0.11"));
+    assert_eq!(of("guest"), of("owner"));
+    host.sh("docker exec guest ping -c 1 -W 5 other").ok();
+    // Both are there when the one that it is of goes, and at the next start of both.
+    host.sh("docker rm -f owner").ok();
+    assert!(of("guest").contains("nameserver 127.0.0.11"));
+    host.sh("docker run -d --name owner2 busybox sleep 1000")
+        .ok();
+    host.sh("docker rm -f guest && docker run -d --name guest --network container:owner2 busybox sleep 1000")
+        .ok();
+    host.sh("docker restart -t 0 owner2 && docker restart -t 0 guest")
+        .ok();
+    assert_eq!(of("guest"), of("owner2"));
+}

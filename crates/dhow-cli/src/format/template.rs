@@ -23,6 +23,8 @@ pub enum FormatError {
     Parse(TemplateError),
     #[error("template parsing error: {0}")]
     Execute(TemplateError),
+    #[error("Error parsing format: {0}")]
+    ParseEvents(TemplateError),
     #[error("failed to parse template: {0}")]
     ParseList(TemplateError),
     #[error("failed to execute template: {0}")]
@@ -30,6 +32,14 @@ pub enum FormatError {
 }
 
 impl FormatError {
+    /// And so does `events`.
+    pub fn of_events(self) -> FormatError {
+        match self {
+            FormatError::Parse(error) => FormatError::ParseEvents(error),
+            other => other,
+        }
+    }
+
     /// Lists word it otherwise than `inspect` does.
     pub fn of_list(self) -> FormatError {
         match self {

@@ -55,7 +55,7 @@ impl Containers {
         let definition = container.definition();
         let paths = container.etc_files();
         if let NetworkMode::Container(name) = definition.network_mode() {
-            return paths.copy_from(&self.find(&name)?.etc_files());
+            return paths.share(&self.find(&name)?.etc_files());
         }
         let name = container.name();
         let linked = self.linked_hosts(container)?;

@@ -30,14 +30,19 @@ impl EtcFiles {
         }
     }
 
-    /// What tells of a shared network is shared as well.
-    pub fn copy_from(&self, other: &EtcFiles) -> Result<()> {
+    /// What tells of a shared network is shared as well: one file under two names, so that what changes is told to both.
+    pub fn share(&self, other: &EtcFiles) -> Result<()> {
         for (from, to) in [
             (&other.hosts, &self.hosts),
             (&other.hostname, &self.hostname),
             (&other.resolv_conf, &self.resolv_conf),
         ] {
-            std::fs::copy(from, to).map_err(EngineError::io(from.display()))?;
+            match std::fs::remove_file(to) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(EngineError::io(to.display())(e));
+                }
+                _ => std::fs::hard_link(from, to).map_err(EngineError::io(from.display()))?,
+            }
         }
         Ok(())
     }

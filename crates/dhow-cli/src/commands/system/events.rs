@@ -5,7 +5,7 @@ use gotmpl::MissingKey;
 
 use crate::error::{Result, message};
 use crate::flags::{Args, Flag, Kind};
-use crate::format::template::Format;
+use crate::format::template::{Format, FormatError};
 use crate::format::time::moment;
 use crate::lists::{FILTER, FORMAT, filters};
 use crate::session::Session;
@@ -28,7 +28,7 @@ pub async fn run(session: &Session, args: &Args) -> Result<()> {
     let template = match args.nonempty("format") {
         None => None,
         Some("json") => Some(Format::parse("{{json .}}", MissingKey::Error)?),
-        Some(text) => Some(Format::parse(text, MissingKey::Error)?),
+        Some(text) => Some(Format::parse(text, MissingKey::Error).map_err(FormatError::of_events)?),
     };
     let json = args.text("format") == Some("json");
     let client = session.client().await?;
