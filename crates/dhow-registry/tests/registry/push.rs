@@ -26,14 +26,7 @@ async fn a_blob_is_pushed_in_one_request() {
             .expect(201, "");
         assert_eq!(answer.header("location"), format!("/v2/a/blobs/{digest}"));
         assert_eq!(answer.header("docker-content-digest"), digest.to_string());
-        assert_eq!(
-            registry
-                .get(answer.header("location"))
-                .await
-                .expect(200, "")
-                .body,
-            bytes
-        );
+        registry.holds(answer.header("location"), &bytes).await;
     }
 }
 
@@ -50,14 +43,7 @@ async fn a_blob_is_pushed_in_two_requests() {
             .send()
             .await
             .expect(201, "");
-        assert_eq!(
-            registry
-                .get(answer.header("location"))
-                .await
-                .expect(200, "")
-                .body,
-            bytes
-        );
+        registry.holds(answer.header("location"), &bytes).await;
         // The upload is over.
         registry
             .get(&location)
@@ -113,14 +99,7 @@ async fn a_blob_is_pushed_in_chunks() {
             .send()
             .await
             .expect(201, "");
-        assert_eq!(
-            registry
-                .get(answer.header("location"))
-                .await
-                .expect(200, "")
-                .body,
-            bytes
-        );
+        registry.holds(answer.header("location"), &bytes).await;
     }
 }
 
@@ -155,11 +134,7 @@ async fn chunks_come_in_order() {
         .expect(400, "BLOB_UPLOAD_INVALID");
     // None of that has done any harm.
     patch("4-7", "4567").await.expect(202, "");
-    registry
-        .ask(Method::PUT, &with_digest(&location, &digest))
-        .send()
-        .await
-        .expect(201, "");
+    registry.finish(&with_digest(&location, &digest)).await;
 }
 
 #[tokio::test]
@@ -178,19 +153,10 @@ async fn a_blob_is_pushed_as_a_stream() {
     assert_eq!(answer.header("range"), "0-999999");
     let digest = Digest::sha256(&bytes);
     let path = with_digest(answer.header("location"), &digest);
+    registry.finish(&path).await;
     registry
-        .ask(Method::PUT, &path)
-        .send()
-        .await
-        .expect(201, "");
-    assert_eq!(
-        registry
-            .get(&format!("/v2/a/blobs/{digest}"))
-            .await
-            .expect(200, "")
-            .body,
-        bytes
-    );
+        .holds(&format!("/v2/a/blobs/{digest}"), &bytes)
+        .await;
 }
 
 #[tokio::test]
@@ -203,11 +169,7 @@ async fn an_empty_blob_is_a_blob() {
         .expect(200, "");
     assert_eq!(answer.header("content-length"), "0");
     let location = registry.begin("b").await;
-    registry
-        .ask(Method::PUT, &with_digest(&location, &digest))
-        .send()
-        .await
-        .expect(201, "");
+    registry.finish(&with_digest(&location, &digest)).await;
 }
 
 #[tokio::test]
@@ -356,14 +318,9 @@ async fn the_same_blob_may_be_pushed_many_times_at_once() {
     }
     let digest = Digest::sha256(&bytes);
     for i in 0..4 {
-        assert_eq!(
-            registry
-                .get(&format!("/v2/r{i}/blobs/{digest}"))
-                .await
-                .expect(200, "")
-                .body,
-            bytes
-        );
+        registry
+            .holds(&format!("/v2/r{i}/blobs/{digest}"), &bytes)
+            .await;
     }
     assert!(
         std::fs::read_dir(registry.root.path().join("uploads"))

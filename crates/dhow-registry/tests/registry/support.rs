@@ -176,6 +176,19 @@ impl TestRegistry {
         }
     }
 
+    /// Ends an upload that is complete.
+    pub async fn finish(&self, path: &str) {
+        let answer = self.ask(Method::PUT, path).send().await;
+        answer.expect(201, "");
+    }
+
+    /// What is there is this.
+    pub async fn holds(&self, path: &str, bytes: &[u8]) {
+        let answer = self.get(path).await.expect(200, "");
+        // Not printed: it may be long.
+        assert!(answer.body == bytes, "other bytes than were pushed: {path}");
+    }
+
     /// Begins an upload; returns its address.
     pub async fn begin(&self, repository: &str) -> String {
         let answer = self
