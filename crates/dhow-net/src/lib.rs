@@ -10,6 +10,7 @@ mod bridge;
 mod config;
 mod conntrack;
 pub mod dns;
+mod driver;
 mod endpoint;
 mod error;
 pub mod files;
@@ -19,6 +20,7 @@ mod hold;
 mod ipam;
 mod keeper;
 mod mac;
+mod make;
 mod netlink;
 mod network;
 mod nft;
@@ -27,13 +29,14 @@ mod ports;
 mod rtnl;
 mod sandbox;
 mod segments;
+mod subnets;
 mod switches;
 mod warm;
 
 pub use config::{AddressPool, BridgeInfo, Ipv6Config, NetConfig, default_pools, free_subnet};
 pub use endpoint::{
     Endpoint, EndpointRequest, Gateways, Ipv6Place, LiveEndpoint, Place, PortBinding, PortChange,
-    PortRequest, Protocol, Published,
+    PortRequest, Protocol, Published, Way,
 };
 pub use error::{BindError, Error, PortError, PortRange, Result};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -1,4 +1,4 @@
-//! A bridge network as the engine sees it, the default one or another beside it.
+//! A network as the engine sees it, the default one, which is a bridge, or another beside it.
 //!
 //! The first is opened with two threads, one that makes namespaces and links and one that owns the rules; those that are added
 //! have theirs made by the same two.
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{BridgeInfo, NetConfig};
 use crate::dns;
+use crate::driver::Parting;
 use crate::endpoint::{Addresses, Endpoint, EndpointRequest, Gateways, LiveEndpoint, Place};
 use crate::error::{Error, Result};
 use crate::firewall;
@@ -30,14 +31,18 @@ use opening::{another, blocking, open, pool, rules};
 /// How many names a link in a namespace is tried with, should a container have made some of its own.
 const LINK_NAMES: u32 = 16;
 
-/// One bridge network. Clones are the same network; with the last one of the first its threads end.
+/// What a link in a namespace is called.
+fn link_name(number: u32) -> String {
+    format!("eth{number}")
+}
+
+/// One network. Clones are the same network; with the last one of the first its threads end.
 #[derive(Clone)]
 pub struct Network {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    info: BridgeInfo,
     sandboxes: Arc<Sandboxes>,
     /// Whose thread makes what is needed: the first network's.
     worker: Arc<Sandboxes>,
@@ -125,7 +130,7 @@ impl Network {
     /// Removes a network that was added, and its bridge if `with_bridge`. Its endpoints must have gone before. When it fails,
     /// the network is as it was.
     pub async fn remove(&self, with_bridge: bool) -> Result<()> {
-        let name = self.inner.info.name.clone();
+        let name = self.inner.sandboxes.driver().name().to_owned();
         if with_bridge {
             let link = name.clone();
             self.inner
@@ -162,8 +167,9 @@ impl Network {
         worker.with_maker(|maker| maker.reachable()).await
     }
 
-    pub fn bridge(&self) -> BridgeInfo {
-        self.inner.info.clone()
+    /// The bridge, where the network is one.
+    pub fn bridge(&self) -> Option<BridgeInfo> {
+        self.inner.sandboxes.driver().bridge().cloned()
     }
 
     /// How many endpoints are ready to be taken.
@@ -190,9 +196,9 @@ impl Network {
         if let Some(mac) = request.mac.filter(|mac| !mac.is_usable()) {
             return Err(Error::UnusableMac(mac));
         }
-        let info = &self.inner.info;
-        if let Some(ip) = request.ipv6.filter(|_| info.ipv6.is_none()) {
-            return Err(Error::NoIpv6(info.name.clone(), ip));
+        let driver = self.inner.sandboxes.driver();
+        if let Some(ip) = request.ipv6.filter(|_| !driver.has_ipv6()) {
+            return Err(Error::NoIpv6(driver.name().to_owned(), ip));
         }
         Ok(Wish {
             mac: request.mac,
@@ -225,21 +231,28 @@ impl Network {
         request: EndpointRequest,
     ) -> Result<(Place, u32)> {
         let wish = self.wish(&request)?;
+        let netns = Arc::new(netns);
         let network = self.clone();
-        let (joined, number) = self
+        let joined = self
             .inner
             .worker
             .with_maker(move |maker| {
                 for number in number..number.saturating_add(LINK_NAMES) {
-                    let name = format!("eth{number}");
+                    let name = link_name(number);
                     let sandboxes = &network.inner.sandboxes;
                     if let Some(place) = sandboxes.join(maker, netns.as_fd(), &name, wish)? {
-                        return Ok((Joined::new(network, place), number));
+                        return Ok(Joined {
+                            network,
+                            netns,
+                            number,
+                            place: Some(place),
+                        });
                     }
                 }
-                Err(Error::LinkNameTaken(format!("eth{number}")))
+                Err(Error::LinkNameTaken(link_name(number)))
             })
             .await?;
+        let number = joined.number;
         let place = joined.take().ok_or(Error::Closed)?;
         self.enter(place.addresses(), request, &place.host_link);
         Ok((place, number))
@@ -261,19 +274,29 @@ impl Network {
             .await
     }
 
-    /// Ends an endpoint whose namespace stays: its link goes now. One that isn't there, or is another by now, is passed over.
-    pub async fn part(&self, ip: Ipv4Addr, id: &str) -> Result<()> {
-        let link = {
+    /// Ends an endpoint whose namespace stays: its link, of this number there, goes now. One that isn't there, or is another by
+    /// now, is passed over.
+    pub async fn part(&self, netns: OwnedFd, number: u32, ip: Ipv4Addr, id: &str) -> Result<()> {
+        let own = {
             let endpoints = self.entered();
             let own = endpoints.get(&ip).filter(|entered| entered.id == id);
-            own.map(|entered| entered.host_link.clone())
+            own.map(|entered| (entered.host_link.clone(), entered.addresses))
         };
-        let Some(link) = link else {
+        let Some((host_link, addresses)) = own else {
             return Ok(());
         };
+        let sandboxes = Arc::clone(&self.inner.sandboxes);
         self.inner
             .worker
-            .with_maker(move |maker| maker.remove_link(&link))
+            .with_maker(move |maker| {
+                let link = Parting {
+                    netns: netns.as_fd(),
+                    name: &link_name(number),
+                    addresses,
+                    host_link: &host_link,
+                };
+                sandboxes.driver().part(maker, link)
+            })
             .await?;
         self.disconnect(ip, id).await
     }
@@ -320,9 +343,9 @@ impl Network {
 
     /// Before the addresses are free again: what enters them anew is behind this in the thread's queue.
     fn forget_neighbours(&self, addresses: Addresses) {
-        let bridge = self.inner.sandboxes.bridge();
+        let sandboxes = Arc::clone(&self.inner.sandboxes);
         self.inner.worker.have_done(move |maker| {
-            if let Err(error) = maker.forget_neighbours(bridge, addresses) {
+            if let Err(error) = sandboxes.driver().forget_neighbours(maker, addresses) {
                 tracing::warn!(%error, "the host still knows where a container was");
             }
         });
@@ -389,17 +412,12 @@ impl Network {
 /// A link on its way to whoever asked for it. If they are gone, it goes too.
 struct Joined {
     network: Network,
+    netns: Arc<OwnedFd>,
+    number: u32,
     place: Option<Place>,
 }
 
 impl Joined {
-    fn new(network: Network, place: Place) -> Joined {
-        Joined {
-            network,
-            place: Some(place),
-        }
-    }
-
     fn take(mut self) -> Option<Place> {
         self.place.take()
     }
@@ -411,9 +429,16 @@ impl Drop for Joined {
             return;
         };
         let sandboxes = Arc::clone(&self.network.inner.sandboxes);
+        let (netns, number) = (Arc::clone(&self.netns), self.number);
         self.network.forget_neighbours(place.addresses());
         self.network.inner.worker.have_done(move |maker| {
-            if let Err(error) = maker.remove_link(&place.host_link) {
+            let link = Parting {
+                netns: netns.as_fd(),
+                name: &link_name(number),
+                addresses: place.addresses(),
+                host_link: &place.host_link,
+            };
+            if let Err(error) = sandboxes.driver().part(maker, link) {
                 tracing::warn!(%error, "a link that nobody wants stays");
             }
             sandboxes.release(place.addresses(), &place.host_link);

@@ -16,9 +16,10 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 
 use crate::bridge::{self, Bridge};
 use crate::config::NetConfig;
-use crate::endpoint::{Addresses, Endpoint, Gateways};
+use crate::endpoint::{Addresses, Endpoint, Gateways, Way};
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
+use crate::make::{Joining, Make};
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PairEnd, PortMode};
 use crate::segments;
@@ -62,57 +63,6 @@ pub(crate) struct Maker {
     /// fallback devices): then it is looked up.
     index: Option<u32>,
     switches: Switches,
-}
-
-/// Makes sandboxes, and removes what is left of them.
-pub(crate) trait Make {
-    /// A namespace with nothing but its loopback link, which is up.
-    fn isolated(&mut self) -> Result<OwnedFd>;
-
-    /// A namespace on the bridge. When it fails, what was made goes with the namespace.
-    fn endpoint(&mut self, bridge: &Bridge, addresses: Addresses, mac: MacAddr)
-    -> Result<Endpoint>;
-
-    /// Makes a link `name` to the bridge in a namespace that is there, and gives that of its other end. `None` when the
-    /// namespace has a link of this name already. When it fails, nothing of it is left.
-    fn join(
-        &mut self,
-        bridge: &Bridge,
-        netns: BorrowedFd<'_>,
-        link: Joining<'_>,
-    ) -> Result<Option<String>>;
-
-    /// The default routes of a namespace, in place of those that it has; without a gateway of a family it has none of that.
-    fn set_default_routes(&mut self, netns: BorrowedFd<'_>, gateways: Gateways) -> Result<()>;
-
-    /// Makes a bridge, or adopts it.
-    fn ensure_bridge(&mut self, config: &NetConfig) -> Result<Bridge>;
-
-    /// The networks that the host has a way to, but for its default routes.
-    fn reachable(&mut self) -> Result<Vec<IpNet>>;
-
-    /// The addresses of a link of the host's, but for link-local ones. `None` if there is no such link.
-    fn addresses_of(&mut self, link: &str) -> Result<Option<Vec<IpNet>>>;
-
-    /// Takes an address from a link of the host's, if it has it.
-    fn take_address(&mut self, link: &str, address: IpNet) -> Result<()>;
-
-    /// Removes a link of the host's, if it is still there.
-    fn remove_link(&mut self, name: &str) -> Result<()>;
-
-    /// Removes a bridge of ours with those behind it.
-    fn remove_bridge(&mut self, name: &str) -> Result<()>;
-
-    /// Nobody has these addresses on a bridge any more.
-    fn forget_neighbours(&mut self, bridge: u32, addresses: Addresses) -> Result<()>;
-}
-
-/// A link to be made in a namespace.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Joining<'a> {
-    pub name: &'a str,
-    pub addresses: Addresses,
-    pub mac: MacAddr,
 }
 
 /// A namespace, and a socket that is inside it wherever the thread is.
@@ -396,10 +346,11 @@ impl Make for Maker {
     fn set_default_routes(&mut self, netns: BorrowedFd<'_>, gateways: Gateways) -> Result<()> {
         let mut inside = self.socket_in(netns)?;
         let mut batch = Batch::default();
-        let ipv6 = (gateways.ipv6.map(IpAddr::V6), true);
-        for (gateway, ipv6) in [(gateways.ip.map(IpAddr::V4), false), ipv6] {
-            match gateway {
-                Some(gateway) => rtnl::set_default_route(&mut batch, gateway),
+        let ip = gateways.ip.map(|way| way.map(IpAddr::V4));
+        let ipv6 = gateways.ipv6.map(|way| way.map(IpAddr::V6));
+        for (way, ipv6) in [(ip, false), (ipv6, true)] {
+            match way {
+                Some(Way::Gateway(gateway)) => rtnl::set_default_route(&mut batch, gateway),
                 None => rtnl::delete_default_route(&mut batch, ipv6),
             }
         }

@@ -178,7 +178,13 @@ impl Containers {
                     .await;
             if let Err(e) = kept {
                 drop(turn);
-                self.inner.networks.part_all(&container.id, &new).await;
+                match namespace(container) {
+                    Ok(Some(netns)) => {
+                        let networks = &self.inner.networks;
+                        networks.part_all(&container.id, &netns, &new).await;
+                    }
+                    _ => self.inner.networks.leave(&container.id, &new).await,
+                }
                 return Err(e);
             }
             let mut view = container.view();

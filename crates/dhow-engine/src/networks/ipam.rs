@@ -60,7 +60,7 @@ impl Networks {
         let others: Vec<IpNet> = {
             let made = self.made();
             let made = made.values().flat_map(|made| made.subnets());
-            let own = self.inner.net.bridge();
+            let own = &self.inner.bridge;
             let own6 = own.ipv6.map(|own| IpNet::V6(own.trunc()));
             made.chain([IpNet::V4(own.subnet)]).chain(own6).collect()
         };

@@ -344,12 +344,12 @@ impl Networks {
 
     /// Two networks on one bridge would be one network.
     fn check_bridge(&self, config: &NetConfig) -> Result<()> {
-        let taken = self.inner.net.bridge().name == config.bridge
+        let taken = self.inner.bridge.name == config.bridge
             || self
                 .made()
                 .values()
-                .filter_map(|made| made.net.as_ref())
-                .any(|net| net.bridge().name == config.bridge);
+                .filter_map(|made| made.net.as_ref()?.bridge())
+                .any(|bridge| bridge.name == config.bridge);
         match taken {
             true => Err(EngineError::NotPermitted(format!(
                 "networks have same bridge name: {}",
@@ -419,7 +419,9 @@ impl Networks {
     async fn remove_bridge(&self, made: &Made, net: &Network) -> Result<()> {
         let record = &made.record;
         net.remove(!record.bridge_was_there).await?;
-        let bridge = net.bridge();
+        let Some(bridge) = net.bridge() else {
+            return Ok(());
+        };
         let ip = Ipv4Net::new(bridge.gateway, bridge.subnet.prefix_len());
         let ip = ip.ok().filter(|_| record.bridge_was_bare).map(IpNet::V4);
         let ipv6 = bridge.ipv6.filter(|_| record.bridge_was_bare6);

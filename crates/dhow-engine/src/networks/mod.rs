@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dhow_api::{Actor, ContainerConfig, EndpointSettings, HostConfig};
-use dhow_net::{AddressPool, IpNet, LiveEndpoint, NetConfig, Network};
+use dhow_net::{AddressPool, BridgeInfo, IpNet, LiveEndpoint, NetConfig, Network};
 use dhow_oci::Digest;
 use dhow_store::Store;
 
@@ -61,6 +61,8 @@ pub struct Networks {
 
 struct Inner {
     net: Network,
+    /// The default network's.
+    bridge: BridgeInfo,
     config: NetConfig,
     dns: DnsConfig,
     events: EventBus,
@@ -152,7 +154,7 @@ impl Networks {
         let on = |key: &str| -> Vec<LiveEndpoint> {
             let of = |one: &Live<'_>| {
                 let endpoint = one.endpoints.iter().find(|e| e.network == key)?;
-                endpoint.live(one.wishes.name)
+                Some(endpoint.live(one.wishes.name))
             };
             live.iter().filter_map(of).collect()
         };
@@ -176,6 +178,8 @@ impl Networks {
         let (net, opened) = Network::open_with(config.clone(), on(BRIDGE), others)
             .await
             .map_err(|e| EngineError::Internal(e.to_string()))?;
+        let bridge = net.bridge();
+        let bridge = bridge.ok_or_else(|| EngineError::Internal("no default bridge".into()))?;
         let mut bridges: HashMap<String, Network> = HashMap::new();
         for (id, opened) in with_bridge.into_iter().zip(opened) {
             match opened {
@@ -192,6 +196,7 @@ impl Networks {
         let networks = Networks {
             inner: Arc::new(Inner {
                 net,
+                bridge,
                 config,
                 dns,
                 events,

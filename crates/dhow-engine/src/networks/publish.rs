@@ -48,7 +48,7 @@ impl Networks {
     /// Whether a port that names no address would be published in both families, of a container on networks of these names.
     pub fn has_both_families<'a>(&self, mut names: impl Iterator<Item = &'a String>) -> bool {
         names.any(|name| match self.predefined(name) {
-            Some(BRIDGE) => self.inner.net.bridge().ipv6.is_some(),
+            Some(BRIDGE) => self.inner.bridge.ipv6.is_some(),
             Some(_) => false,
             None => self
                 .find_made(name)

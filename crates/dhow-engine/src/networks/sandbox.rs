@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use dhow_api::{EndpointIpamConfig, EndpointSettings};
 use dhow_net::dns::Sockets;
-use dhow_net::{EndpointRequest, Gateways, MacAddr, Network};
+use dhow_net::{EndpointRequest, Gateways, MacAddr, Network, Way};
 
 use super::doors::Entering;
 use super::endpoint::{EndpointRecord, PublishedPort, parse_mac};
@@ -215,7 +215,7 @@ impl Networks {
                         link: 0,
                         ip: endpoint.ip,
                         prefix: endpoint.prefix,
-                        gateway: endpoint.gateway,
+                        gateway: Some(endpoint.gateway),
                         ipv6: endpoint.ipv6.map(Into::into),
                         mac: endpoint.mac.to_string(),
                         host_link: endpoint.host_link,
@@ -281,7 +281,7 @@ impl Networks {
             prefix: place.prefix,
             gateway: place.gateway,
             ipv6: place.ipv6.map(Into::into),
-            mac: place.mac.to_string(),
+            mac: place.mac.map(|mac| mac.to_string()).unwrap_or_default(),
             host_link: place.host_link,
             ports: Vec::new(),
         })
@@ -324,7 +324,7 @@ impl Networks {
             }),
             Err(e) => {
                 if let Some(last) = all.pop() {
-                    self.part(wishes.id, &last).await;
+                    self.part(wishes.id, &netns, &last).await;
                 }
                 Err(e)
             }
@@ -355,7 +355,7 @@ impl Networks {
                     }
                 }
             }
-            self.part(wishes.id, &endpoint).await;
+            self.part(wishes.id, &netns, &endpoint).await;
         }
         if let Err(e) = self.turn_way_out(wishes, &netns, &mut rest).await {
             tracing::warn!(container = wishes.name, error = %e, "its way out is not as it should be");
@@ -364,16 +364,26 @@ impl Networks {
     }
 
     /// Takes endpoints that nobody was told of from a namespace that stays.
-    pub async fn part_all(&self, container: &ContainerId, endpoints: &[EndpointRecord]) {
+    pub async fn part_all(
+        &self,
+        container: &ContainerId,
+        netns: &OwnedFd,
+        endpoints: &[EndpointRecord],
+    ) {
         for endpoint in endpoints {
-            self.part(container, endpoint).await;
+            self.part(container, netns, endpoint).await;
         }
     }
 
     /// Takes an endpoint from a namespace that stays.
-    async fn part(&self, container: &ContainerId, endpoint: &EndpointRecord) {
+    async fn part(&self, container: &ContainerId, netns: &OwnedFd, endpoint: &EndpointRecord) {
         if let Some(net) = self.net_by_key(&endpoint.network)
-            && let Err(e) = net.part(endpoint.ip, &endpoint.id).await
+            && let Err(e) = async {
+                let netns = clone(netns)?;
+                let parted = net.part(netns, endpoint.link, endpoint.ip, &endpoint.id);
+                Ok::<_, EngineError>(parted.await?)
+            }
+            .await
         {
             tracing::error!(ip = %endpoint.ip, error = %e, "its link stays");
         }
@@ -462,10 +472,12 @@ fn way_out_of(targets: &[Target], among: impl Fn(usize) -> bool) -> Option<usize
 
 /// The ways out of each family. Not every network has IPv6.
 fn gateways(targets: &[Target], endpoints: &[EndpointRecord]) -> Gateways {
+    let ip = way_out(targets).and_then(|at| endpoints[at].gateway);
     let ipv6 = way_out_of(targets, |at| endpoints[at].ipv6.is_some());
+    let ipv6 = ipv6.and_then(|at| endpoints[at].ipv6?.gateway);
     Gateways {
-        ip: way_out(targets).map(|at| endpoints[at].gateway),
-        ipv6: ipv6.and_then(|at| Some(endpoints[at].ipv6?.gateway)),
+        ip: ip.map(Way::Gateway),
+        ipv6: ipv6.map(Way::Gateway),
     }
 }
 

@@ -36,8 +36,7 @@ pub(super) fn another(
     let (pool, endpoints) = addresses(&bridge.info, config, live)?;
     Ok(Network {
         inner: Arc::new(Inner {
-            info: bridge.info.clone(),
-            sandboxes: Sandboxes::new(bridge, 0, pool),
+            sandboxes: Sandboxes::new(bridge.into(), 0, pool),
             worker: Arc::clone(&first.inner.worker),
             firewall: first.inner.firewall.clone(),
             endpoints: Mutex::new(endpoints),
@@ -54,14 +53,19 @@ pub(super) fn pool(own: Ipv4Net, own6: Option<Ipv6Net>, config: &NetConfig) -> R
         ip.claim(*reserved)?;
     }
     let (Some(six), Some(own6)) = (&config.ipv6, own6) else {
-        return Ok(Pool { ip, ipv6: None });
+        return Ok(Pool {
+            ip: ip.into(),
+            ipv6: None,
+        });
     };
     let mut ipv6 = Ipam::new(own6.trunc(), six.range, own6.addr())?;
     for reserved in &six.reserved {
         ipv6.claim(*reserved)?;
     }
-    let ipv6 = Some(ipv6);
-    Ok(Pool { ip, ipv6 })
+    Ok(Pool {
+        ip: ip.into(),
+        ipv6: Some(ipv6.into()),
+    })
 }
 
 /// Those of a bridge, with what is taken already.
@@ -149,9 +153,8 @@ pub(super) fn open(
         }
         bridges.push(opened);
     }
-    let info = bridge.info.clone();
     let firewall = Firewall::open(&config.table, all_rules, config.publish_ip, &all_live)?;
-    let sandboxes = Sandboxes::new(bridge, config.warm, pool);
+    let sandboxes = Sandboxes::new(bridge.into(), config.warm, pool);
     let (firewall, firewall_thread) = firewall.start()?;
     drop(maker);
     let sandbox_thread = sandboxes.start(Maker::new).doing(|| {
@@ -162,7 +165,6 @@ pub(super) fn open(
     })?;
     let first = Network {
         inner: Arc::new(Inner {
-            info,
             worker: Arc::clone(&sandboxes),
             sandboxes,
             firewall,

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::bridge::Bridge;
 use crate::config::BridgeInfo;
 use crate::ipam::Ipam;
 use crate::rtnl::PortMode;
@@ -88,7 +89,7 @@ fn sandboxes(target: usize) -> Arc<Sandboxes> {
         mtu: 1500,
     };
     let pool = Pool {
-        ip: Ipam::new(info.subnet, None, info.gateway).unwrap(),
+        ip: Ipam::new(info.subnet, None, info.gateway).unwrap().into(),
         ipv6: None,
     };
     let bridge = Bridge {
@@ -100,7 +101,7 @@ fn sandboxes(target: usize) -> Arc<Sandboxes> {
         info,
         port_mode: PortMode::default(),
     };
-    Sandboxes::new(bridge, target, pool)
+    Sandboxes::new(bridge.into(), target, pool)
 }
 
 #[tokio::test]
