@@ -7,13 +7,16 @@ use std::os::fd::BorrowedFd;
 
 use crate::bridge::Bridge;
 use crate::config::BridgeInfo;
-use crate::endpoint::{Addresses, Place};
-use crate::error::Result;
+use crate::endpoint::{Addresses, Endpoint, Place};
+use crate::error::{Error, Result};
+use crate::lan::Lan;
+use crate::mac::MacAddr;
 use crate::make::{Joining, Make};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Driver {
     Bridge(Bridge),
+    Lan(Lan),
 }
 
 impl From<Bridge> for Driver {
@@ -24,7 +27,6 @@ impl From<Bridge> for Driver {
 
 /// A link that is to go from a namespace that stays.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "a bridge's is found by its other end")]
 pub(crate) struct Parting<'a> {
     pub netns: BorrowedFd<'a>,
     pub name: &'a str,
@@ -38,6 +40,7 @@ impl Driver {
     pub fn bridge(&self) -> Option<&BridgeInfo> {
         match self {
             Driver::Bridge(bridge) => Some(&bridge.info),
+            Driver::Lan(_) => None,
         }
     }
 
@@ -45,12 +48,35 @@ impl Driver {
     pub fn name(&self) -> &str {
         match self {
             Driver::Bridge(bridge) => &bridge.info.name,
+            Driver::Lan(lan) => &lan.config.parent.name,
         }
     }
 
     pub fn has_ipv6(&self) -> bool {
         match self {
             Driver::Bridge(bridge) => bridge.info.ipv6.is_some(),
+            Driver::Lan(lan) => !lan.config.subnets6.is_empty(),
+        }
+    }
+
+    /// Whether a link can have a hardware address that is chosen for it.
+    pub fn has_macs(&self) -> bool {
+        match self {
+            Driver::Bridge(_) => true,
+            Driver::Lan(lan) => lan.config.kind.has_macs(),
+        }
+    }
+
+    /// A namespace on the network. Only a bridge makes such.
+    pub fn endpoint(
+        &self,
+        maker: &mut dyn Make,
+        addresses: Addresses,
+        mac: MacAddr,
+    ) -> Result<Endpoint> {
+        match self {
+            Driver::Bridge(bridge) => maker.endpoint(bridge, addresses, mac),
+            Driver::Lan(_) => Err(Error::Closed),
         }
     }
 
@@ -67,6 +93,7 @@ impl Driver {
                 let host_link = maker.join(bridge, netns, link)?;
                 Ok(host_link.map(|name| bridge.place(link.addresses, link.mac, name)))
             }
+            Driver::Lan(lan) => maker.join_lan(lan, netns, link),
         }
     }
 
@@ -74,6 +101,15 @@ impl Driver {
     pub fn part(&self, maker: &mut dyn Make, link: Parting<'_>) -> Result<()> {
         match self {
             Driver::Bridge(_) => maker.remove_link(link.host_link),
+            Driver::Lan(_) => maker.part_lan(link.netns, link.name, link.addresses),
+        }
+    }
+
+    /// Removes what was made on the host for the network.
+    pub fn remove(&self, maker: &mut dyn Make) -> Result<()> {
+        match self {
+            Driver::Bridge(bridge) => maker.remove_bridge(&bridge.info.name),
+            Driver::Lan(lan) => maker.remove_parent(&lan.config.parent),
         }
     }
 
@@ -81,6 +117,8 @@ impl Driver {
     pub fn forget(&self, host_link: &str) {
         match self {
             Driver::Bridge(bridge) => bridge.forget(host_link),
+            // With the namespace, it is the kernel's to forget.
+            Driver::Lan(_) => {}
         }
     }
 
@@ -88,6 +126,8 @@ impl Driver {
     pub fn forget_neighbours(&self, maker: &mut dyn Make, addresses: Addresses) -> Result<()> {
         match self {
             Driver::Bridge(bridge) => maker.forget_neighbours(bridge.index, addresses),
+            // The host is no neighbour of its children.
+            Driver::Lan(_) => Ok(()),
         }
     }
 }

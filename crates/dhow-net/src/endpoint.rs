@@ -30,12 +30,15 @@ pub struct Ipv6Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way<A> {
     Gateway(A),
+    /// Everybody is asked for on the link of this number.
+    Link(u32),
 }
 
 impl<A> Way<A> {
     pub(crate) fn map<B>(self, change: impl FnOnce(A) -> B) -> Way<B> {
         match self {
             Way::Gateway(ip) => Way::Gateway(change(ip)),
+            Way::Link(number) => Way::Link(number),
         }
     }
 }

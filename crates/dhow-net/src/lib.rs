@@ -1,4 +1,4 @@
-//! Sandboxes, the bridges, addresses, published ports and names: a container's way to the network.
+//! Sandboxes, drivers (bridges, macvlan, ipvlan), addresses, published ports and names: a container's way to the network.
 //!
 //! All of it is done by netlink from this process. There is a thread that makes network namespaces (`warm`, `sandbox`) and one
 //! that owns the rules (`firewall`, `nft`); [`Network`] is their face for asynchronous callers. Everything happens in the
@@ -19,6 +19,7 @@ pub mod held;
 mod hold;
 mod ipam;
 mod keeper;
+mod lan;
 mod mac;
 mod make;
 mod netlink;
@@ -40,5 +41,8 @@ pub use endpoint::{
 };
 pub use error::{BindError, Error, PortError, PortRange, Result};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+pub use lan::{
+    IpvlanFlag, IpvlanMode, LanConfig, LanKind, LanSubnet, MacvlanMode, MadeParent, Parent,
+};
 pub use mac::{InvalidMac, MacAddr};
 pub use network::Network;

@@ -8,10 +8,11 @@ use crate::bridge::Bridge;
 use crate::config::NetConfig;
 use crate::endpoint::{Addresses, Endpoint, Gateways};
 use crate::error::Result;
+use crate::lan::MakeLan;
 use crate::mac::MacAddr;
 
 /// Makes sandboxes, and removes what is left of them.
-pub(crate) trait Make {
+pub(crate) trait Make: MakeLan {
     /// A namespace with nothing but its loopback link, which is up.
     fn isolated(&mut self) -> Result<OwnedFd>;
 
@@ -59,4 +60,11 @@ pub(crate) struct Joining<'a> {
     pub name: &'a str,
     pub addresses: Addresses,
     pub mac: MacAddr,
+    /// Somebody chose this hardware address.
+    pub mac_chosen: bool,
+}
+
+/// What a link in a namespace is called.
+pub(crate) fn link_name(number: u32) -> String {
+    format!("eth{number}")
 }

@@ -6,6 +6,7 @@
 //! Invariant: an address, a port or a rule belongs to an endpoint that is entered here, or to none. Nothing has to be torn
 //! down when the daemon ends: containers keep their links, addresses and ports, and the next `open` takes them over.
 
+mod lan;
 mod opening;
 mod ports;
 
@@ -14,6 +15,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use tokio::sync::oneshot;
@@ -24,6 +26,7 @@ use crate::driver::Parting;
 use crate::endpoint::{Addresses, Endpoint, EndpointRequest, Gateways, LiveEndpoint, Place};
 use crate::error::{Error, Result};
 use crate::firewall;
+use crate::make::{Make, link_name};
 use crate::pool::Wish;
 use crate::warm::Sandboxes;
 use opening::{another, blocking, open, pool, rules};
@@ -31,10 +34,10 @@ use opening::{another, blocking, open, pool, rules};
 /// How many names a link in a namespace is tried with, should a container have made some of its own.
 const LINK_NAMES: u32 = 16;
 
-/// What a link in a namespace is called.
-fn link_name(number: u32) -> String {
-    format!("eth{number}")
-}
+/// A namespace whose last process has ended has its links for some milliseconds more, with their addresses: a link that meets
+/// one on its parent is tried again for so long.
+const LINGERING: Duration = Duration::from_secs(5);
+const LINGERING_PAUSE: Duration = Duration::from_millis(10);
 
 /// One network. Clones are the same network; with the last one of the first its threads end.
 #[derive(Clone)]
@@ -127,21 +130,23 @@ impl Network {
         }
     }
 
-    /// Removes a network that was added, and its bridge if `with_bridge`. Its endpoints must have gone before. When it fails,
-    /// the network is as it was.
-    pub async fn remove(&self, with_bridge: bool) -> Result<()> {
-        let name = self.inner.sandboxes.driver().name().to_owned();
-        if with_bridge {
-            let link = name.clone();
+    /// Removes a network that was added and, if `with_link`, its bridge or the parent that was made for it. Its endpoints must
+    /// have gone before. When it fails, the network is as it was.
+    pub async fn remove(&self, with_link: bool) -> Result<()> {
+        if with_link {
+            let sandboxes = Arc::clone(&self.inner.sandboxes);
             self.inner
                 .worker
-                .with_maker(move |maker| maker.remove_bridge(&link))
+                .with_maker(move |maker| sandboxes.driver().remove(maker))
                 .await?;
         }
         // Only now: a bridge without rules would be open to everybody.
-        self.inner
-            .firewall
-            .submit(firewall::Job::RemoveBridge { name });
+        if let Some(bridge) = self.bridge() {
+            let name = bridge.name;
+            self.inner
+                .firewall
+                .submit(firewall::Job::RemoveBridge { name });
+        }
         Ok(())
     }
 
@@ -197,6 +202,9 @@ impl Network {
             return Err(Error::UnusableMac(mac));
         }
         let driver = self.inner.sandboxes.driver();
+        if request.mac.is_some() && !driver.has_macs() {
+            return Err(Error::NoOwnMac);
+        }
         if let Some(ip) = request.ipv6.filter(|_| !driver.has_ipv6()) {
             return Err(Error::NoIpv6(driver.name().to_owned(), ip));
         }
@@ -232,30 +240,50 @@ impl Network {
     ) -> Result<(Place, u32)> {
         let wish = self.wish(&request)?;
         let netns = Arc::new(netns);
-        let network = self.clone();
-        let joined = self
-            .inner
-            .worker
-            .with_maker(move |maker| {
-                for number in number..number.saturating_add(LINK_NAMES) {
-                    let name = link_name(number);
-                    let sandboxes = &network.inner.sandboxes;
-                    if let Some(place) = sandboxes.join(maker, netns.as_fd(), &name, wish)? {
-                        return Ok(Joined {
-                            network,
-                            netns,
-                            number,
-                            place: Some(place),
-                        });
-                    }
+        let deadline = Instant::now() + LINGERING;
+        let joined = loop {
+            let (network, netns) = (self.clone(), Arc::clone(&netns));
+            let joined = self
+                .inner
+                .worker
+                .with_maker(move |maker| network.make_link(maker, &netns, number, wish))
+                .await;
+            match joined {
+                Err(Error::ParentBusy { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(LINGERING_PAUSE).await;
                 }
-                Err(Error::LinkNameTaken(link_name(number)))
-            })
-            .await?;
+                joined => break joined?,
+            }
+        };
         let number = joined.number;
         let place = joined.take().ok_or(Error::Closed)?;
         self.enter(place.addresses(), request, &place.host_link);
         Ok((place, number))
+    }
+
+    fn make_link(
+        self,
+        maker: &mut dyn Make,
+        netns: &Arc<OwnedFd>,
+        number: u32,
+        wish: Wish,
+    ) -> Result<Joined> {
+        for number in number..number.saturating_add(LINK_NAMES) {
+            let name = link_name(number);
+            let place = self
+                .inner
+                .sandboxes
+                .join(maker, netns.as_fd(), &name, wish)?;
+            if place.is_some() {
+                return Ok(Joined {
+                    network: self,
+                    netns: Arc::clone(netns),
+                    number,
+                    place,
+                });
+            }
+        }
+        Err(Error::LinkNameTaken(link_name(number)))
     }
 
     /// The namespace's ways out, in place of those that it has.

@@ -19,7 +19,7 @@ use crate::config::NetConfig;
 use crate::endpoint::{Addresses, Endpoint, Gateways, Way};
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
-use crate::make::{Joining, Make};
+use crate::make::{Joining, Make, link_name};
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PairEnd, PortMode};
 use crate::segments;
@@ -84,7 +84,7 @@ impl Maker {
     }
 
     /// Opens the socket anew after it broke.
-    fn mend(&mut self) -> Result<()> {
+    pub fn mend(&mut self) -> Result<()> {
         if self.socket.is_broken() {
             tracing::warn!("the sandboxes' netlink socket broke; opening another");
             self.socket = Socket::open(libc::NETLINK_ROUTE, 0)
@@ -108,7 +108,7 @@ impl Maker {
     }
 
     /// A socket in a namespace that is there, and not the host's.
-    fn socket_in(&self, netns: BorrowedFd<'_>) -> Result<Socket> {
+    pub fn socket_in(&self, netns: BorrowedFd<'_>) -> Result<Socket> {
         refuse_same(netns, self.home.as_fd())?;
         let entered = || "cannot enter a container's network namespace".to_owned();
         move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).doing(entered)?;
@@ -249,6 +249,7 @@ impl Make for Maker {
             name: CONTAINER_LINK,
             addresses,
             mac,
+            mac_chosen: false,
         };
         let host_link = self
             .pair(bridge, entered.netns.as_fd(), link)?
@@ -258,7 +259,7 @@ impl Make for Maker {
             Some(index) => index,
             None => {
                 rtnl::find_link(&mut entered.socket, CONTAINER_LINK)
-                    .and_then(|link| link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)))
+                    .and_then(|link| link.ok_or_else(no_device))
                     .doing(|| "cannot find the container's link".to_owned())?
                     .index
             }
@@ -318,9 +319,7 @@ impl Make for Maker {
         };
         let addressed = (|| {
             let found = rtnl::find_link(&mut inside, link.name)?;
-            let index = found
-                .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?
-                .index;
+            let index = found.ok_or_else(no_device)?.index;
             let mut batch = Batch::default();
             rtnl::no_ipv6_addresses(&mut batch, Link::Index(index));
             rtnl::up(&mut batch, Link::Index(index));
@@ -351,6 +350,14 @@ impl Make for Maker {
         for (way, ipv6) in [(ip, false), (ipv6, true)] {
             match way {
                 Some(Way::Gateway(gateway)) => rtnl::set_default_route(&mut batch, gateway),
+                Some(Way::Link(number)) => {
+                    let name = link_name(number);
+                    let index = rtnl::find_link(&mut inside, &name)
+                        .and_then(|link| link.ok_or_else(no_device))
+                        .doing(|| format!("cannot find the container's link {name}"))?
+                        .index;
+                    rtnl::set_default_link(&mut batch, index, ipv6);
+                }
                 None => rtnl::delete_default_route(&mut batch, ipv6),
             }
         }
@@ -402,6 +409,10 @@ impl Make for Maker {
             .transact(&batch, |_| {})
             .doing(|| "cannot forget a neighbour".to_owned())
     }
+}
+
+fn no_device() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENODEV)
 }
 
 /// Those of a family.

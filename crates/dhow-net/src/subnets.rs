@@ -20,7 +20,6 @@ impl<A: Address> From<Ipam<A>> for Subnets<A> {
 }
 
 impl<A: Address> Subnets<A> {
-    #[cfg_attr(not(test), expect(dead_code, reason = "a bridge has one"))]
     /// One more, which overlaps none that is there.
     pub fn add(&mut self, subnet: Ipam<A>) {
         self.others.push(subnet);

@@ -270,6 +270,7 @@ impl Sandboxes {
             name,
             addresses,
             mac,
+            mac_chosen: wish.mac.is_some(),
         };
         let place = self.driver.join(maker, netns, link)?;
         if place.is_some() {
@@ -474,8 +475,7 @@ impl Sandboxes {
     ) -> Result<Endpoint> {
         let taken = self.taken(addresses);
         self.remove_former(maker, addresses)?;
-        let Driver::Bridge(bridge) = &self.driver;
-        let endpoint = maker.endpoint(bridge, addresses, mac)?;
+        let endpoint = self.driver.endpoint(maker, addresses, mac)?;
         taken.keep();
         Ok(endpoint)
     }

@@ -9,6 +9,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::{Entered, Inner, Network};
 use crate::bridge::{self, Bridge};
 use crate::config::{BridgeInfo, NetConfig};
+use crate::driver::Driver;
 use crate::endpoint::LiveEndpoint;
 use crate::error::{Doing, Error, Result};
 use crate::firewall::{self, Firewall};
@@ -34,16 +35,25 @@ pub(super) fn another(
     live: &[LiveEndpoint],
 ) -> Result<Network> {
     let (pool, endpoints) = addresses(&bridge.info, config, live)?;
-    Ok(Network {
+    Ok(beside(first, bridge.into(), pool, endpoints))
+}
+
+pub(super) fn beside(
+    first: &Network,
+    driver: Driver,
+    pool: Pool,
+    endpoints: HashMap<Ipv4Addr, Entered>,
+) -> Network {
+    Network {
         inner: Arc::new(Inner {
-            sandboxes: Sandboxes::new(bridge.into(), 0, pool),
+            sandboxes: Sandboxes::new(driver, 0, pool),
             worker: Arc::clone(&first.inner.worker),
             firewall: first.inner.firewall.clone(),
             endpoints: Mutex::new(endpoints),
             threads: Mutex::default(),
             first: false,
         }),
-    })
+    }
 }
 
 /// The addresses of a bridge, whose own are given.
@@ -77,6 +87,12 @@ fn addresses(
     let own = Ipv4Net::new(info.gateway, info.subnet.prefix_len())
         .map_err(|_| Error::InvalidBridgeAddress(info.subnet))?;
     let mut pool = pool(own, info.ipv6, config)?;
+    let endpoints = adopt(&mut pool, live);
+    Ok((pool, endpoints))
+}
+
+/// Endpoints of an earlier daemon's, whose addresses are taken from now on.
+pub(super) fn adopt(pool: &mut Pool, live: &[LiveEndpoint]) -> HashMap<Ipv4Addr, Entered> {
     let mut endpoints = HashMap::new();
     for endpoint in live {
         let ip = pool.ip.adopt(endpoint.ip);
@@ -98,7 +114,7 @@ fn addresses(
             },
         );
     }
-    Ok((pool, endpoints))
+    endpoints
 }
 
 pub(super) fn rules(bridge: &Bridge, config: &NetConfig) -> BridgeRules {

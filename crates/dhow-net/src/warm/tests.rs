@@ -6,7 +6,8 @@ use super::*;
 use crate::bridge::Bridge;
 use crate::config::BridgeInfo;
 use crate::ipam::Ipam;
-use crate::rtnl::PortMode;
+use crate::lan::{Lan, LanKind, MakeLan, Parent};
+use crate::rtnl::{LinkState, PortMode};
 
 /// Makes nothing, and dies over the jobs that it is told to.
 struct Fake(Arc<AtomicUsize>);
@@ -76,6 +77,28 @@ impl Make for Fake {
     }
 
     fn forget_neighbours(&mut self, _: u32, _: Addresses) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeLan for Fake {
+    fn check_kind(&mut self, _: LanKind) -> Result<()> {
+        Ok(())
+    }
+
+    fn ensure_parent(&mut self, _: &Parent) -> Result<LinkState> {
+        Err(Error::Died)
+    }
+
+    fn remove_parent(&mut self, _: &Parent) -> Result<()> {
+        Ok(())
+    }
+
+    fn join_lan(&mut self, _: &Lan, _: BorrowedFd<'_>, _: Joining<'_>) -> Result<Option<Place>> {
+        Ok(None)
+    }
+
+    fn part_lan(&mut self, _: BorrowedFd<'_>, _: &str, _: Addresses) -> Result<()> {
         Ok(())
     }
 }
