@@ -8,6 +8,7 @@ mod doors;
 pub mod endpoint;
 mod files;
 mod ipam;
+mod lan;
 mod made;
 mod members;
 mod mode;
@@ -19,6 +20,7 @@ mod records;
 mod sandbox;
 mod show;
 mod table;
+mod ways;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -42,6 +44,7 @@ pub use sandbox::Sandbox;
 pub use show::Attached;
 
 use doors::Doors;
+use ipam::overlap;
 use made::Made;
 use members::{Member, Members};
 use names::NameServers;
@@ -162,7 +165,7 @@ impl Networks {
         let mut others = Vec::new();
         let mut with_bridge = Vec::new();
         for record in &stored {
-            if record.config_only {
+            if record.config_only || lan::is_lan(record) {
                 continue;
             }
             match made::net_config(&config, record) {
@@ -187,6 +190,17 @@ impl Networks {
                     bridges.insert(id, network);
                 }
                 Err(e) => tracing::error!(network = id, error = %e, "its bridge can't be had"),
+            }
+        }
+        for record in &stored {
+            if !lan::is_lan(record) || record.config_only {
+                continue;
+            }
+            match Networks::open_lan(&net, record, &on(&record.id)).await {
+                Ok(network) => {
+                    bridges.insert(record.id.clone(), network);
+                }
+                Err(e) => tracing::error!(network = record.name, error = %e, "it can't be used"),
             }
         }
         let made = stored.into_iter().map(|record| {

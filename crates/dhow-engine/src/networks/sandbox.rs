@@ -11,12 +11,14 @@ use std::sync::Arc;
 
 use dhow_api::{EndpointIpamConfig, EndpointSettings};
 use dhow_net::dns::Sockets;
-use dhow_net::{EndpointRequest, Gateways, MacAddr, Network, Way};
+use dhow_net::{EndpointRequest, MacAddr, Network};
 
 use super::doors::Entering;
 use super::endpoint::{EndpointRecord, PublishedPort, parse_mac};
 use super::made::Made;
-use super::{BRIDGE, NetworkMode, Networks, Wishes, names, ports};
+use super::publish::not_published;
+use super::ways::{gateways, of_ports, way_out};
+use super::{BRIDGE, NetworkMode, Networks, Wishes, lan, names, ports};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 
@@ -35,8 +37,8 @@ pub struct Sandbox {
 /// A network that a container is to be on. It is not removed meanwhile.
 pub(super) struct Target {
     pub key: String,
-    name: String,
-    settings: EndpointSettings,
+    pub name: String,
+    pub settings: EndpointSettings,
     /// `None` is the default network.
     pub made: Option<Arc<Made>>,
     _entering: Option<Entering>,
@@ -50,8 +52,22 @@ pub struct Joined {
 }
 
 impl Target {
-    fn internal(&self) -> bool {
-        self.made.as_ref().is_some_and(|m| m.record.internal)
+    pub fn internal(&self) -> bool {
+        self.made
+            .as_ref()
+            .is_some_and(|m| lan::is_internal(&m.record))
+    }
+
+    /// Its containers are on a wire of the host's, and have no ports on the host.
+    pub fn is_lan(&self) -> bool {
+        self.made.as_ref().is_some_and(|m| lan::is_lan(&m.record))
+    }
+
+    /// Its containers' default route leads to their link.
+    pub fn routes_by_link(&self) -> bool {
+        self.made
+            .as_ref()
+            .is_some_and(|m| lan::routes_by_link(&m.record))
     }
 
     fn mac(&self) -> Result<Option<MacAddr>> {
@@ -237,7 +253,6 @@ impl Networks {
             sandbox.netns = Some(self.inner.net.isolated().await?);
             return Ok(());
         };
-        let way_out = way_out(&targets);
         let only_default = targets.len() == 1 && targets[0].key == BRIDGE;
         if !only_default {
             let gateways = gateways(&targets, &sandbox.endpoints);
@@ -251,14 +266,17 @@ impl Networks {
             sandbox.holders = vec![held.udp, held.tcp];
             sandbox.names = Some(sockets);
         }
-        if let Some(at) = way_out
-            && !requests.is_empty()
-        {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        if let Some(at) = of_ports(&targets) {
             let holders = self
                 .publish_ports(wishes, &targets[at], &mut sandbox.endpoints[at], requests)
                 .await?;
             sandbox.holders.extend(holders);
             self.enter_member(wishes, &sandbox.endpoints[at]);
+        } else {
+            not_published(wishes, &targets);
         }
         Ok(())
     }
@@ -345,7 +363,7 @@ impl Networks {
         for endpoint in gone {
             // Its ports go with the way out, where there is another.
             if !endpoint.ports.is_empty()
-                && let Some(heir) = rest.first_mut()
+                && let Some(heir) = rest.iter_mut().find(|e| !self.is_lan(&e.network))
                 && let Some(net) = self.net_by_key(&heir.network)
             {
                 match net.take_ports(endpoint.ip, heir.ip).await {
@@ -418,10 +436,12 @@ impl Networks {
         endpoints: &mut [EndpointRecord],
     ) -> Result<Vec<OwnedFd>> {
         let targets = self.targets(wishes, endpoints)?;
-        let way_out = way_out(&targets);
         let gateways = gateways(&targets, endpoints);
         self.inner.net.set_gateways(clone(netns)?, gateways).await?;
-        let Some(at) = way_out else {
+        let Some(at) = of_ports(&targets) else {
+            if way_out(&targets).is_some() {
+                self.unpublish_all(wishes, endpoints).await?;
+            }
             return Ok(Vec::new());
         };
         match endpoints.iter().position(|e| !e.ports.is_empty()) {
@@ -455,30 +475,6 @@ fn request(wishes: &Wishes<'_>, target: &Target) -> Result<EndpointRequest> {
         ip,
         ipv6,
     })
-}
-
-/// Which of the networks is the way out: that of the highest priority, of several the first by name. An internal one never is.
-pub(super) fn way_out(targets: &[Target]) -> Option<usize> {
-    way_out_of(targets, |_| true)
-}
-
-fn way_out_of(targets: &[Target], among: impl Fn(usize) -> bool) -> Option<usize> {
-    let leading = targets.iter().enumerate();
-    leading
-        .filter(|(at, t)| among(*at) && !t.internal())
-        .min_by_key(|(_, t)| (-i128::from(t.settings.gw_priority), t.name.clone()))
-        .map(|(at, _)| at)
-}
-
-/// The ways out of each family. Not every network has IPv6.
-fn gateways(targets: &[Target], endpoints: &[EndpointRecord]) -> Gateways {
-    let ip = way_out(targets).and_then(|at| endpoints[at].gateway);
-    let ipv6 = way_out_of(targets, |at| endpoints[at].ipv6.is_some());
-    let ipv6 = ipv6.and_then(|at| endpoints[at].ipv6?.gateway);
-    Gateways {
-        ip: ip.map(Way::Gateway),
-        ipv6: ipv6.map(Way::Gateway),
-    }
 }
 
 fn clone(netns: &OwnedFd) -> Result<OwnedFd> {
