@@ -46,6 +46,7 @@ mod networks;
 mod networks_chaos;
 mod networks_cli;
 mod networks_ipv6;
+mod networks_lan;
 mod networks_limits;
 mod prune;
 mod publish_changes;
