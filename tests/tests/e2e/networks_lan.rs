@@ -250,6 +250,27 @@ fn what_macvlan_modes_do() {
     host.sh("docker rm -f c1 c2 && docker network rm wire second")
         .ok();
 
+    // Two that have each a part of one subnet.
+    let part = |range| format!("{MACVLAN} --subnet 10.77.0.0/24 --ip-range 10.77.0.{range}");
+    host.sh(&format!("{} wire", part("64/27"))).ok();
+    let overlaps = "Pool overlaps with other one on this address space";
+    refused(&host, &format!("{} second", part("80/28")), overlaps);
+    refused(&host, &format!("{MACVLAN} {subnet} second"), overlaps);
+    host.sh(&format!("{} second", part("96/27"))).ok();
+    serve(&host, "c1", "--network wire");
+    serve(&host, "c2", "--network second --ip 10.77.0.7");
+    assert_eq!(ip(&host, "c1", "wire"), "10.77.0.64");
+    assert!(reaches(&host, "c2", "10.77.0.64") && !reaches(&host, "c2", "c1"));
+    for taken in ["10.77.0.7", "10.77.0.100"] {
+        refused(
+            &host,
+            &format!("docker run --rm --network wire --ip {taken} busybox true"),
+            &format!("Address already in use: {taken}"),
+        );
+    }
+    host.sh("docker rm -f c1 c2 && docker network rm wire second")
+        .ok();
+
     // Several subnets, without a gateway and with one.
     host.sh(&format!(
         "{MACVLAN} --subnet 10.77.0.0/24 --subnet 10.78.0.0/29 --gateway 10.78.0.1 wire"

@@ -1,18 +1,19 @@
 //! Networks of the drivers macvlan and ipvlan: what is asked for, checked and settled; their parents, which several can share;
 //! and their removal.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use dhow_api::IpamConfig;
 use dhow_net::{
-    IpNet, Ipv4Net, Ipv6Net, IpvlanFlag, IpvlanMode, LanConfig, LanKind, LanSubnet, MacvlanMode,
-    MadeParent, Network, Parent,
+    EndpointRequest, IpNet, Ipv4Net, Ipv6Net, IpvlanFlag, IpvlanMode, LanConfig, LanKind,
+    LanSubnet, MacvlanMode, MadeParent, Network, Parent,
 };
 
 use super::made::Made;
 use super::records::{self, StoredNetwork};
+use super::sandbox::Target;
 use super::{Networks, overlap};
 use crate::error::{EngineError, Result};
 
@@ -197,9 +198,10 @@ impl Networks {
                 record.driver
             )));
         }
-        if parent.len() > NAME_BYTES {
+        let fine = |c: char| !c.is_control() && !c.is_whitespace() && c != '/';
+        if parent.len() > NAME_BYTES || !parent.chars().all(fine) {
             return Err(EngineError::invalid(format!(
-                "invalid parent {parent}: a link's name has at most {NAME_BYTES} bytes"
+                "invalid parent {parent:?}: a link's name has at most {NAME_BYTES} bytes, without '/' or white space"
             )));
         }
         self.check_parent(&record, kind, &parent)?;
@@ -282,14 +284,18 @@ impl Networks {
                 asked.push(IpamConfig::default());
             }
             for config in asked {
-                let gateway = config.gateway.clone();
-                let config = IpamConfig {
-                    gateway,
-                    ..self.settle(config, ipv6).await?
+                let config = match config.subnet.is_empty() {
+                    true => IpamConfig {
+                        gateway: String::new(),
+                        ..self.settle(config, ipv6).await?
+                    },
+                    false => IpamConfig {
+                        subnet: subnet::<IpNet, IpAddr>(&config)?.net.to_string(),
+                        ..config
+                    },
                 };
-                let own: Option<IpNet> = config.subnet.parse().ok();
-                let before = settled.iter().filter_map(|one| one.subnet.parse().ok());
-                if own.is_some_and(|own| before.clone().any(|one| overlap(&own, &one))) {
+                let overlaps = settled.iter().any(|one| overlap_of(one, &config));
+                if overlaps || !self.is_free(&config) {
                     return Err(EngineError::NotPermitted(
                         "invalid pool request: Pool overlaps with other one on this address space"
                             .to_owned(),
@@ -299,6 +305,52 @@ impl Networks {
             }
         }
         record.ipam = settled;
+        Ok(())
+    }
+
+    /// Whether no other network has addresses of a subnet, but for one that has another range of it.
+    fn is_free(&self, config: &IpamConfig) -> bool {
+        let own = &self.inner.bridge;
+        let own6 = own.ipv6.map(|own| IpNet::V6(own.trunc()));
+        let Ok(subnet) = config.subnet.parse::<IpNet>() else {
+            return true;
+        };
+        let of_default = [IpNet::V4(own.subnet)].into_iter().chain(own6);
+        if of_default.into_iter().any(|one| overlap(&one, &subnet)) {
+            return false;
+        }
+        let made = self.made();
+        let mut others = made.values().filter(|made| !made.record.config_only);
+        !others.any(|made| {
+            let shares = |one: &IpamConfig| is_lan(&made.record) && share(one, config);
+            let mut all = made.record.ipam.iter();
+            all.any(|one| overlap_of(one, config) && !shares(one))
+        })
+    }
+
+    /// Refuses addresses that were asked for and are another network's, of those that share a subnet with this one.
+    pub(super) fn check_shared(&self, target: &Target, request: &EndpointRequest) -> Result<()> {
+        let asked = request.ip.map(IpAddr::V4).into_iter();
+        let asked: Vec<IpAddr> = asked.chain(request.ipv6.map(IpAddr::V6)).collect();
+        if asked.is_empty() || !target.is_lan() {
+            return Ok(());
+        }
+        let made = self.made();
+        for other in made.values().filter(|made| made.record.id != target.key) {
+            if !is_lan(&other.record) || other.record.config_only {
+                continue;
+            }
+            let ranges = || {
+                let all = other.record.ipam.iter();
+                all.filter_map(|one| one.ip_range.parse::<IpNet>().ok())
+            };
+            for ip in &asked {
+                let taken = self.inner.members.name_of(&other.record.id, *ip);
+                if taken.is_some() || ranges().any(|range| range.contains(ip)) {
+                    return Err(dhow_net::Error::AddressInUse(*ip).into());
+                }
+            }
+        }
         Ok(())
     }
 
@@ -323,6 +375,20 @@ impl Networks {
         let made = self.made();
         made.get(key).is_some_and(|made| is_lan(&made.record))
     }
+}
+
+fn nets(a: &str, b: &str) -> Option<(IpNet, IpNet)> {
+    Some((a.parse().ok()?, b.parse().ok()?))
+}
+
+fn overlap_of(a: &IpamConfig, b: &IpamConfig) -> bool {
+    nets(&a.subnet, &b.subnet).is_some_and(|(a, b)| overlap(&a, &b))
+}
+
+/// Whether two networks have different parts of one subnet.
+fn share(a: &IpamConfig, b: &IpamConfig) -> bool {
+    let same = nets(&a.subnet, &b.subnet).is_some_and(|(a, b)| a == b);
+    same && nets(&a.ip_range, &b.ip_range).is_some_and(|(a, b)| !overlap(&a, &b))
 }
 
 /// Other networks that have the same parent.

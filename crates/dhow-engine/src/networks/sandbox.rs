@@ -289,6 +289,7 @@ impl Networks {
         request: EndpointRequest,
     ) -> Result<EndpointRecord> {
         let net = self.net_of(target)?;
+        self.check_shared(target, &request)?;
         let id = request.id.clone();
         let (place, link) = net.join(clone(netns)?, number, request).await?;
         Ok(EndpointRecord {
