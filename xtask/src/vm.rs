@@ -19,7 +19,7 @@ use crate::test::{self, Equipment};
 /// What the guest's first program loads. (crc32c isn't in any list of dependencies: libcrc32c asks for it by name.)
 /// Further ones are loaded by the kernel where this machine has kmod, so all
 /// that the engines use is here.
-const MODULES: &str = "crc32c_generic virtio_pci 9pnet_virtio 9p overlay veth bridge br_netfilter macvlan ipvlan vxlan dummy tun \
+const MODULES: &str = "crc32c_generic virtio_pci 9pnet_virtio 9p overlay veth bridge br_netfilter macvlan ipvlan 8021q vxlan dummy tun \
     nf_tables nft_chain_nat nft_nat nft_masq nft_ct nft_redir nft_fib_inet nft_compat nft_limit nft_log nft_reject_inet \
     nf_conntrack nf_nat ip_tables iptable_nat iptable_filter xt_conntrack xt_addrtype xt_MASQUERADE xt_nat xt_tcpudp \
     xt_comment xt_mark sch_netem loop ext4 fuse";

@@ -122,6 +122,9 @@ fn net_status(e: &NetError) -> StatusCode {
         | E::InvalidBridgeAddress(_)
         | E::InvalidBridgeAddress6(_)
         | E::NoIpv6(..)
+        | E::NoSubnet
+        | E::NoOwnMac
+        | E::MasterMissing(_)
         | E::RangeOutsideSubnet { .. }
         | E::AddressOutsideSubnet { .. }
         | E::UnusableMac(_) => StatusCode::BAD_REQUEST,
@@ -132,7 +135,10 @@ fn net_status(e: &NetError) -> StatusCode {
         | E::Exhausted { .. }
         | E::BridgeFull(_)
         | E::HostNamespace
+        | E::ParentMissing(_)
+        | E::ParentBusy { .. }
         | E::LinkNameTaken(_) => StatusCode::CONFLICT,
+        E::NoSuchKind(_) => StatusCode::NOT_IMPLEMENTED,
         // Clients know a port that is taken by its words, and by this number.
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

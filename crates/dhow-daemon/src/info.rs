@@ -113,7 +113,11 @@ pub fn info(state: &AppState) -> SystemInfo {
         .into(),
         plugins: PluginsInfo {
             volume: Some(vec!["local".to_owned()]),
-            network: Some(["bridge", "host", "null"].map(str::to_owned).into()),
+            network: Some(
+                ["bridge", "host", "ipvlan", "macvlan", "null"]
+                    .map(str::to_owned)
+                    .into(),
+            ),
             authorization: None,
             log: Some(dhow_engine::logging::DRIVERS.map(str::to_owned).into()),
         },

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{BridgeInfo, NetConfig};
-use crate::endpoint::{Addresses, Ipv6Place};
+use crate::endpoint::{Addresses, Ipv6Place, Place};
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
 use crate::netlink::{Batch, Socket, errno};
@@ -268,8 +268,20 @@ impl Bridge {
         Some(Ipv6Place {
             ip: addresses.ipv6?,
             prefix: own.prefix_len(),
-            gateway: own.addr(),
+            gateway: Some(own.addr()),
         })
+    }
+
+    /// A container's place behind a link.
+    pub fn place(&self, addresses: Addresses, mac: MacAddr, host_link: String) -> Place {
+        Place {
+            ip: addresses.ip,
+            prefix: self.info.subnet.prefix_len(),
+            gateway: Some(self.info.gateway),
+            ipv6: self.place6(addresses),
+            mac: Some(mac),
+            host_link,
+        }
     }
 }
 

@@ -44,14 +44,31 @@ pub struct LinkSwitch {
 pub struct Ipv6Place {
     pub ip: Ipv6Addr,
     pub prefix: u8,
-    pub gateway: Ipv6Addr,
+    pub gateway: Option<Ipv6Addr>,
+}
+
+/// A way out of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way<A> {
+    Gateway(A),
+    /// Everybody is asked for on the link of this name.
+    Link(String),
+}
+
+impl<A> Way<A> {
+    pub(crate) fn map<B>(self, change: impl FnOnce(A) -> B) -> Way<B> {
+        match self {
+            Way::Gateway(ip) => Way::Gateway(change(ip)),
+            Way::Link(name) => Way::Link(name),
+        }
+    }
 }
 
 /// A namespace's ways out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gateways {
-    pub ip: Option<Ipv4Addr>,
-    pub ipv6: Option<Ipv6Addr>,
+    pub ip: Option<Way<Ipv4Addr>>,
+    pub ipv6: Option<Way<Ipv6Addr>>,
 }
 
 /// What an endpoint is reached at.
@@ -117,15 +134,16 @@ impl LiveEndpoint {
     }
 }
 
-/// A container's place on a bridge, in a namespace that was there before.
+/// A container's place on a network, in a namespace that was there before.
 #[derive(Clone, Debug)]
 pub struct Place {
     pub ip: Ipv4Addr,
     pub prefix: u8,
-    pub gateway: Ipv4Addr,
+    pub gateway: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Place>,
-    pub mac: MacAddr,
-    /// The host's end of the pair, a port of the bridge.
+    /// `None` where it is not the link's alone.
+    pub mac: Option<MacAddr>,
+    /// The host's end of the pair, a port of the bridge. Empty where the link has no other end.
     pub host_link: String,
 }
 
@@ -136,7 +154,7 @@ pub struct LiveEndpoint {
     pub name: String,
     pub ip: Ipv4Addr,
     pub ipv6: Option<Ipv6Addr>,
-    pub mac: MacAddr,
+    pub mac: Option<MacAddr>,
     pub host_link: String,
     pub bindings: Vec<PortBinding>,
 }

@@ -87,6 +87,36 @@ pub enum Error {
     #[error("the container has a link {0} already, and a number of the next names too")]
     LinkNameTaken(String),
 
+    #[error("a network needs an IPv4 subnet")]
+    NoSubnet,
+
+    #[error(
+        "the kernel has no {0}: it is neither built in nor a module that could be loaded (modprobe {0})"
+    )]
+    NoSuchKind(&'static str),
+
+    #[error("the requested parent interface {0} was not found on the Docker host")]
+    ParentMissing(String),
+
+    #[error("-o parent interface was not found on the host: {0}")]
+    MasterMissing(String),
+
+    /// A link of the host's can have links of one kind above it.
+    #[error(
+        "failed to create the {driver} port on {parent}: {source}: it has links of another kind above it (macvlan, ipvlan, or \
+         a bridge's), or one with this address, or in mode passthru its only one"
+    )]
+    ParentBusy {
+        driver: &'static str,
+        parent: String,
+        source: io::Error,
+    },
+
+    #[error(
+        "ipvlan interfaces do not support custom mac address assignment: all have their parent's"
+    )]
+    NoOwnMac,
+
     #[error("no endpoint has the address {0}")]
     UnknownEndpoint(Ipv4Addr),
 

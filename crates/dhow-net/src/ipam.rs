@@ -5,7 +5,7 @@
 //! caches and connection tracking have forgotten its last holder by then. One that is kept is given only to who asks for it.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,8 +14,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::error::{Error, Result};
 
 /// An address of either family, as a number.
-pub(crate) trait Address: Copy + Eq + Hash + Display + Into<IpAddr> {
-    type Net: Copy + Into<IpNet>;
+pub(crate) trait Address: Copy + Eq + Hash + Debug + Display + Into<IpAddr> {
+    type Net: Copy + Debug + Into<IpNet>;
 
     fn number(self) -> u128;
     /// The number is that of an address of the family.
@@ -108,6 +108,12 @@ impl<A: Address> Ipam<A> {
             last: usable_last.min(range_last.number()),
             next: first,
         })
+    }
+
+    /// Whether an address is one of the subnet's.
+    pub fn contains(&self, ip: A) -> bool {
+        let (first, last) = A::bounds(self.subnet);
+        (first.number()..=last.number()).contains(&ip.number())
     }
 
     /// The next free address.

@@ -1,4 +1,4 @@
-//! Sandboxes, the bridges, addresses, published ports and names: a container's way to the network.
+//! Sandboxes, drivers (bridges, macvlan, ipvlan), addresses, published ports and names: a container's way to the network.
 //!
 //! All of it is done by netlink from this process. There is a thread that makes network namespaces (`warm`, `sandbox`) and one
 //! that owns the rules (`firewall`, `nft`); [`Network`] is their face for asynchronous callers. Everything happens in the
@@ -10,6 +10,7 @@ mod bridge;
 mod config;
 mod conntrack;
 pub mod dns;
+mod driver;
 mod endpoint;
 mod error;
 pub mod files;
@@ -18,7 +19,9 @@ pub mod held;
 mod hold;
 mod ipam;
 mod keeper;
+mod lan;
 mod mac;
+mod make;
 mod netlink;
 mod network;
 mod nft;
@@ -28,6 +31,7 @@ mod repair;
 mod rtnl;
 mod sandbox;
 mod segments;
+mod subnets;
 mod switches;
 mod warm;
 mod watch;
@@ -35,9 +39,12 @@ mod watch;
 pub use config::{AddressPool, BridgeInfo, Ipv6Config, NetConfig, default_pools, free_subnet};
 pub use endpoint::{
     Endpoint, EndpointRequest, Gateways, Ipv6Place, LinkSwitch, LinkWishes, LiveEndpoint, Place,
-    PortBinding, PortChange, PortRequest, Protocol, Published,
+    PortBinding, PortChange, PortRequest, Protocol, Published, Way,
 };
 pub use error::{BindError, Error, PortError, PortRange, Result};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+pub use lan::{
+    IpvlanFlag, IpvlanMode, LanConfig, LanKind, LanSubnet, MacvlanMode, MadeParent, Parent,
+};
 pub use mac::{InvalidMac, MacAddr};
 pub use network::Network;

@@ -1,4 +1,4 @@
-//! A bridge network as the engine sees it, the default one or another beside it.
+//! A network as the engine sees it, the default one, which is a bridge, or another beside it.
 //!
 //! The first is opened with two threads, one that makes namespaces and links and one that owns the rules; those that are added
 //! have theirs made by the same two.
@@ -6,6 +6,7 @@
 //! Invariant: an address, a port or a rule belongs to an endpoint that is entered here, or to none. Nothing has to be torn
 //! down when the daemon ends: containers keep their links, addresses and ports, and the next `open` takes them over.
 
+mod lan;
 mod opening;
 mod ports;
 
@@ -14,17 +15,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
 use crate::config::{BridgeInfo, NetConfig};
 use crate::dns;
+use crate::driver::Parting;
 use crate::endpoint::{
     Addresses, Endpoint, EndpointRequest, Gateways, LinkWishes, LiveEndpoint, Place,
 };
 use crate::error::{Error, Result};
 use crate::firewall;
+use crate::make::{Make, link_name};
 use crate::pool::Wish;
 use crate::warm::Sandboxes;
 use crate::watch::Watched;
@@ -33,14 +37,18 @@ use opening::{another, blocking, open, pool, rules};
 /// How many names a link in a namespace is tried with, should a container have made some of its own.
 const LINK_NAMES: u32 = 16;
 
-/// One bridge network. Clones are the same network; with the last one of the first its threads end.
+/// A namespace whose last process has ended has its links for some milliseconds more, with their addresses: a link that meets
+/// one on its parent is tried again for so long.
+const LINGERING: Duration = Duration::from_secs(5);
+const LINGERING_PAUSE: Duration = Duration::from_millis(10);
+
+/// One network. Clones are the same network; with the last one of the first its threads end.
 #[derive(Clone)]
 pub struct Network {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    info: BridgeInfo,
     sandboxes: Arc<Sandboxes>,
     /// Whose thread makes what is needed: the first network's.
     worker: Arc<Sandboxes>,
@@ -133,18 +141,18 @@ impl Network {
         }
     }
 
-    /// Removes a network that was added, and its bridge if `with_bridge`. Its endpoints must have gone before. When it fails,
-    /// the network is as it was.
-    pub async fn remove(&self, with_bridge: bool) -> Result<()> {
-        let name = self.inner.info.name.clone();
+    /// Removes a network that was added and, if `with_link`, its bridge or the parent that was made for it. Its endpoints must
+    /// have gone before. When it fails, the network is as it was.
+    pub async fn remove(&self, with_link: bool) -> Result<()> {
         let watched = &self.inner.watched;
-        let own = watched.leave(self.inner.sandboxes.bridge());
-        if with_bridge {
-            let link = name.clone();
+        let index = self.inner.sandboxes.driver().bridge_index();
+        let own = index.and_then(|index| watched.leave(index));
+        if with_link {
+            let sandboxes = Arc::clone(&self.inner.sandboxes);
             let removed = self
                 .inner
                 .worker
-                .with_maker(move |maker| maker.remove_bridge(&link));
+                .with_maker(move |maker| sandboxes.driver().remove(maker));
             if let Err(error) = removed.await {
                 if let Some((bridge, config)) = own {
                     watched.enter(&bridge, &config);
@@ -153,9 +161,12 @@ impl Network {
             }
         }
         // Only now: a bridge without rules would be open to everybody.
-        self.inner
-            .firewall
-            .submit(firewall::Job::RemoveBridge { name });
+        if let Some(bridge) = self.bridge() {
+            let name = bridge.name;
+            self.inner
+                .firewall
+                .submit(firewall::Job::RemoveBridge { name });
+        }
         Ok(())
     }
 
@@ -181,8 +192,9 @@ impl Network {
         worker.with_maker(|maker| maker.reachable()).await
     }
 
-    pub fn bridge(&self) -> BridgeInfo {
-        self.inner.info.clone()
+    /// The bridge, where the network is one.
+    pub fn bridge(&self) -> Option<BridgeInfo> {
+        self.inner.sandboxes.driver().bridge().cloned()
     }
 
     /// How many endpoints are ready to be taken.
@@ -209,9 +221,12 @@ impl Network {
         if let Some(mac) = request.mac.filter(|mac| !mac.is_usable()) {
             return Err(Error::UnusableMac(mac));
         }
-        let info = &self.inner.info;
-        if let Some(ip) = request.ipv6.filter(|_| info.ipv6.is_none()) {
-            return Err(Error::NoIpv6(info.name.clone(), ip));
+        let driver = self.inner.sandboxes.driver();
+        if request.mac.is_some() && !driver.has_macs() {
+            return Err(Error::NoOwnMac);
+        }
+        if let Some(ip) = request.ipv6.filter(|_| !driver.has_ipv6()) {
+            return Err(Error::NoIpv6(driver.name().to_owned(), ip));
         }
         Ok(Wish {
             mac: request.mac,
@@ -244,29 +259,59 @@ impl Network {
         request: EndpointRequest,
     ) -> Result<(Place, u32)> {
         let wish = self.wish(&request)?;
-        let (network, chosen) = (self.clone(), request.link.clone());
-        let (joined, number) = self
-            .inner
-            .worker
-            .with_maker(move |maker| {
-                let last = match chosen {
-                    Some(_) => number,
-                    None => number.saturating_add(LINK_NAMES - 1),
-                };
-                let name = |number| chosen.clone().unwrap_or_else(|| format!("eth{number}"));
-                for number in number..=last {
-                    let name = name(number);
-                    let sandboxes = &network.inner.sandboxes;
-                    if let Some(place) = sandboxes.join(maker, netns.as_fd(), &name, wish)? {
-                        return Ok((Joined::new(network, place), number));
-                    }
+        let netns = Arc::new(netns);
+        let deadline = Instant::now() + LINGERING;
+        let joined = loop {
+            let (network, netns) = (self.clone(), Arc::clone(&netns));
+            let chosen = request.link.clone();
+            let joined = self
+                .inner
+                .worker
+                .with_maker(move |maker| network.make_link(maker, &netns, number, chosen, wish))
+                .await;
+            match joined {
+                Err(Error::ParentBusy { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(LINGERING_PAUSE).await;
                 }
-                Err(Error::LinkNameTaken(name(number)))
-            })
-            .await?;
+                joined => break joined?,
+            }
+        };
+        let number = joined.number;
         let place = joined.take().ok_or(Error::Closed)?;
         self.enter(place.addresses(), request, &place.host_link);
         Ok((place, number))
+    }
+
+    fn make_link(
+        self,
+        maker: &mut dyn Make,
+        netns: &Arc<OwnedFd>,
+        number: u32,
+        chosen: Option<String>,
+        wish: Wish,
+    ) -> Result<Joined> {
+        let last = match chosen {
+            Some(_) => number,
+            None => number.saturating_add(LINK_NAMES - 1),
+        };
+        let name = |number| chosen.clone().unwrap_or_else(|| link_name(number));
+        for number in number..=last {
+            let name = name(number);
+            let place = self
+                .inner
+                .sandboxes
+                .join(maker, netns.as_fd(), &name, wish)?;
+            if place.is_some() {
+                return Ok(Joined {
+                    network: self,
+                    netns: Arc::clone(netns),
+                    number,
+                    name,
+                    place,
+                });
+            }
+        }
+        Err(Error::LinkNameTaken(name(number)))
     }
 
     /// The namespace's ways out, in place of those that it has.
@@ -293,19 +338,29 @@ impl Network {
             .await
     }
 
-    /// Ends an endpoint whose namespace stays: its link goes now. One that isn't there, or is another by now, is passed over.
-    pub async fn part(&self, ip: Ipv4Addr, id: &str) -> Result<()> {
-        let link = {
+    /// Ends an endpoint whose namespace stays: its link, of this number there, goes now. One that isn't there, or is another by
+    /// now, is passed over.
+    pub async fn part(&self, netns: OwnedFd, name: String, ip: Ipv4Addr, id: &str) -> Result<()> {
+        let own = {
             let endpoints = self.entered();
             let own = endpoints.get(&ip).filter(|entered| entered.id == id);
-            own.map(|entered| entered.host_link.clone())
+            own.map(|entered| (entered.host_link.clone(), entered.addresses))
         };
-        let Some(link) = link else {
+        let Some((host_link, addresses)) = own else {
             return Ok(());
         };
+        let sandboxes = Arc::clone(&self.inner.sandboxes);
         self.inner
             .worker
-            .with_maker(move |maker| maker.remove_link(&link))
+            .with_maker(move |maker| {
+                let link = Parting {
+                    netns: netns.as_fd(),
+                    name: &name,
+                    addresses,
+                    host_link: &host_link,
+                };
+                sandboxes.driver().part(maker, link)
+            })
             .await?;
         self.disconnect(ip, id).await
     }
@@ -357,9 +412,9 @@ impl Network {
 
     /// Before the addresses are free again: what enters them anew is behind this in the thread's queue.
     fn forget_neighbours(&self, addresses: Addresses) {
-        let bridge = self.inner.sandboxes.bridge();
+        let sandboxes = Arc::clone(&self.inner.sandboxes);
         self.inner.worker.have_done(move |maker| {
-            if let Err(error) = maker.forget_neighbours(bridge, addresses) {
+            if let Err(error) = sandboxes.driver().forget_neighbours(maker, addresses) {
                 tracing::warn!(%error, "the host still knows where a container was");
             }
         });
@@ -426,17 +481,13 @@ impl Network {
 /// A link on its way to whoever asked for it. If they are gone, it goes too.
 struct Joined {
     network: Network,
+    netns: Arc<OwnedFd>,
+    number: u32,
+    name: String,
     place: Option<Place>,
 }
 
 impl Joined {
-    fn new(network: Network, place: Place) -> Joined {
-        Joined {
-            network,
-            place: Some(place),
-        }
-    }
-
     fn take(mut self) -> Option<Place> {
         self.place.take()
     }
@@ -448,9 +499,16 @@ impl Drop for Joined {
             return;
         };
         let sandboxes = Arc::clone(&self.network.inner.sandboxes);
+        let (netns, name) = (Arc::clone(&self.netns), std::mem::take(&mut self.name));
         self.network.forget_neighbours(place.addresses());
         self.network.inner.worker.have_done(move |maker| {
-            if let Err(error) = maker.remove_link(&place.host_link) {
+            let link = Parting {
+                netns: netns.as_fd(),
+                name: &name,
+                addresses: place.addresses(),
+                host_link: &place.host_link,
+            };
+            if let Err(error) = sandboxes.driver().part(maker, link) {
                 tracing::warn!(%error, "a link that nobody wants stays");
             }
             sandboxes.release(place.addresses(), &place.host_link);

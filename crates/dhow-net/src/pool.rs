@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::endpoint::Addresses;
 use crate::error::Result;
-use crate::ipam::Ipam;
 use crate::mac::MacAddr;
+use crate::subnets::Subnets;
 
 /// What an endpoint is made with; what is `None` is chosen here.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,8 +18,8 @@ pub(crate) struct Wish {
 /// Addresses of a network's subnets.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub ip: Ipam<Ipv4Addr>,
-    pub ipv6: Option<Ipam<Ipv6Addr>>,
+    pub ip: Subnets<Ipv4Addr>,
+    pub ipv6: Option<Subnets<Ipv6Addr>>,
 }
 
 impl Pool {

@@ -4,6 +4,7 @@
 //! Policy (names, order, what a failure means) is the callers'. What is sent is built of netlink-packet-route's types. What
 //! is received is read attribute by attribute, so that links of kinds that no library knows can't get in the way.
 
+mod lan;
 mod neighbours;
 
 use std::io;
@@ -29,6 +30,9 @@ use crate::netlink::{
     Refusal, Socket, attributes, errno,
 };
 
+pub(crate) use lan::{
+    Child, announce_when_up, new_child, new_dummy, new_vlan, probe_child, set_default_link, set_mac,
+};
 pub(crate) use neighbours::{delete_neighbour, fix_port, learned_neighbours, new_neighbour};
 
 // linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h
@@ -292,11 +296,10 @@ pub(crate) fn delete_default_route(batch: &mut Batch, ipv6: bool) {
         false => AddressFamily::Inet,
         true => AddressFamily::Inet6,
     };
-    push(
-        batch,
-        CHANGE,
-        RouteNetlinkMessage::DelRoute(default_route(family)),
-    );
+    let mut message = default_route(family);
+    // Any: one that leads to a link has another than one that leads to a gateway.
+    message.header.scope = RouteScope::NoWhere;
+    push(batch, CHANGE, RouteNetlinkMessage::DelRoute(message));
     batch.tolerate(libc::ESRCH);
     batch.tolerate(libc::EOPNOTSUPP);
 }
@@ -368,11 +371,15 @@ fn link_state(message: &Message<'_>) -> Option<LinkState> {
 
 /// The link of a name, if there is one.
 pub(crate) fn find_link(socket: &mut Socket, name: &str) -> io::Result<Option<LinkState>> {
+    find(socket, Link::Name(name))
+}
+
+pub(crate) fn find(socket: &mut Socket, which: Link<'_>) -> io::Result<Option<LinkState>> {
     let mut batch = Batch::default();
     push(
         &mut batch,
         NLM_F_REQUEST,
-        RouteNetlinkMessage::GetLink(link(Link::Name(name))),
+        RouteNetlinkMessage::GetLink(link(which)),
     );
     let mut found = None;
     match socket.transact(&batch, |message| {

@@ -16,9 +16,10 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 
 use crate::bridge::{self, Bridge};
 use crate::config::NetConfig;
-use crate::endpoint::{Addresses, Endpoint, Gateways, LinkWishes};
+use crate::endpoint::{Addresses, Endpoint, Gateways, LinkWishes, Way};
 use crate::error::{Doing, Error, Result};
 use crate::mac::MacAddr;
+use crate::make::{Joining, Make};
 use crate::netlink::{Batch, Socket, errno};
 use crate::rtnl::{self, Link, PairEnd, PortMode};
 use crate::switches::Switches;
@@ -63,63 +64,6 @@ pub(crate) struct Maker {
     switches: Switches,
 }
 
-/// Makes sandboxes, and removes what is left of them.
-pub(crate) trait Make {
-    /// A namespace with nothing but its loopback link, which is up.
-    fn isolated(&mut self) -> Result<OwnedFd>;
-
-    /// A namespace on the bridge. When it fails, what was made goes with the namespace.
-    fn endpoint(&mut self, bridge: &Bridge, addresses: Addresses, mac: MacAddr)
-    -> Result<Endpoint>;
-
-    /// Makes a link `name` to the bridge in a namespace that is there, and gives that of its other end. `None` when the
-    /// namespace has a link of this name already. When it fails, nothing of it is left.
-    fn join(
-        &mut self,
-        bridge: &Bridge,
-        netns: BorrowedFd<'_>,
-        link: Joining<'_>,
-    ) -> Result<Option<String>>;
-
-    /// Makes a link of a namespace as wished.
-    fn adapt(&mut self, netns: BorrowedFd<'_>, link: &str, wishes: &LinkWishes) -> Result<()>;
-
-    /// The default routes of a namespace, in place of those that it has; without a gateway of a family it has none of that.
-    fn set_default_routes(&mut self, netns: BorrowedFd<'_>, gateways: Gateways) -> Result<()>;
-
-    /// Makes a bridge, or adopts it.
-    fn ensure_bridge(&mut self, config: &NetConfig) -> Result<Bridge>;
-
-    /// The networks that the host has a way to, but for its default routes.
-    fn reachable(&mut self) -> Result<Vec<IpNet>>;
-
-    /// The addresses of a link of the host's, but for link-local ones. `None` if there is no such link.
-    fn addresses_of(&mut self, link: &str) -> Result<Option<Vec<IpNet>>>;
-
-    /// Takes an address from a link of the host's, if it has it.
-    fn take_address(&mut self, link: &str, address: IpNet) -> Result<()>;
-
-    /// Removes a link of the host's, if it is still there.
-    fn remove_link(&mut self, name: &str) -> Result<()>;
-
-    /// Removes a bridge of ours with those behind it.
-    fn remove_bridge(&mut self, name: &str) -> Result<()>;
-
-    /// Puts back what another program took from a bridge of ours. Gives whether anything was missing.
-    fn restore_bridge(&mut self, bridge: &Bridge, config: &NetConfig) -> Result<bool>;
-
-    /// Nobody has these addresses on a bridge any more.
-    fn forget_neighbours(&mut self, bridge: u32, addresses: Addresses) -> Result<()>;
-}
-
-/// A link to be made in a namespace.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Joining<'a> {
-    pub name: &'a str,
-    pub addresses: Addresses,
-    pub mac: MacAddr,
-}
-
 /// A namespace, and a socket that is inside it wherever the thread is.
 struct Entered {
     netns: OwnedFd,
@@ -139,7 +83,7 @@ impl Maker {
     }
 
     /// Opens the socket anew after it broke.
-    fn mend(&mut self) -> Result<()> {
+    pub fn mend(&mut self) -> Result<()> {
         if self.socket.is_broken() {
             tracing::warn!("the sandboxes' netlink socket broke; opening another");
             self.socket = Socket::open(libc::NETLINK_ROUTE, 0)
@@ -163,7 +107,7 @@ impl Maker {
     }
 
     /// A socket in a namespace that is there, and not the host's.
-    fn socket_in(&self, netns: BorrowedFd<'_>) -> Result<Socket> {
+    pub fn socket_in(&self, netns: BorrowedFd<'_>) -> Result<Socket> {
         refuse_same(netns, self.home.as_fd())?;
         let entered = || "cannot enter a container's network namespace".to_owned();
         move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).doing(entered)?;
@@ -294,6 +238,7 @@ impl Make for Maker {
             name: CONTAINER_LINK,
             addresses,
             mac,
+            mac_chosen: false,
         };
         let host_link = self
             .pair(bridge, entered.netns.as_fd(), link)?
@@ -303,7 +248,7 @@ impl Make for Maker {
             Some(index) => index,
             None => {
                 rtnl::find_link(&mut entered.socket, CONTAINER_LINK)
-                    .and_then(|link| link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)))
+                    .and_then(|link| link.ok_or_else(no_device))
                     .doing(|| "cannot find the container's link".to_owned())?
                     .index
             }
@@ -363,9 +308,7 @@ impl Make for Maker {
         };
         let addressed = (|| {
             let found = rtnl::find_link(&mut inside, link.name)?;
-            let index = found
-                .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?
-                .index;
+            let index = found.ok_or_else(no_device)?.index;
             let mut batch = Batch::default();
             rtnl::no_ipv6_addresses(&mut batch, Link::Index(index));
             rtnl::up(&mut batch, Link::Index(index));
@@ -422,10 +365,18 @@ impl Make for Maker {
     fn set_default_routes(&mut self, netns: BorrowedFd<'_>, gateways: Gateways) -> Result<()> {
         let mut inside = self.socket_in(netns)?;
         let mut batch = Batch::default();
-        let ipv6 = (gateways.ipv6.map(IpAddr::V6), true);
-        for (gateway, ipv6) in [(gateways.ip.map(IpAddr::V4), false), ipv6] {
-            match gateway {
-                Some(gateway) => rtnl::set_default_route(&mut batch, gateway),
+        let ip = gateways.ip.map(|way| way.map(IpAddr::V4));
+        let ipv6 = gateways.ipv6.map(|way| way.map(IpAddr::V6));
+        for (way, ipv6) in [(ip, false), (ipv6, true)] {
+            match way {
+                Some(Way::Gateway(gateway)) => rtnl::set_default_route(&mut batch, gateway),
+                Some(Way::Link(name)) => {
+                    let index = rtnl::find_link(&mut inside, &name)
+                        .and_then(|link| link.ok_or_else(no_device))
+                        .doing(|| format!("cannot find the container's link {name}"))?
+                        .index;
+                    rtnl::set_default_link(&mut batch, index, ipv6);
+                }
                 None => rtnl::delete_default_route(&mut batch, ipv6),
             }
         }
@@ -482,6 +433,10 @@ impl Make for Maker {
             .transact(&batch, |_| {})
             .doing(|| "cannot forget a neighbour".to_owned())
     }
+}
+
+fn no_device() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENODEV)
 }
 
 /// Those of a family.

@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::bridge::Bridge;
+use crate::driver::Driver;
 use crate::endpoint::{Addresses, Endpoint, Place};
 use crate::error::{Error, Result};
 use crate::keeper::keep;
 use crate::mac::MacAddr;
+use crate::make::{Joining, Make};
 use crate::pool::{Pool, Wish};
-use crate::sandbox::{Joining, Make, host_link_name, host_link_number};
+use crate::sandbox::{host_link_name, host_link_number};
 
 /// How long after one was taken the next is made, while enough are left: the start that took it needs the processors more.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -87,7 +88,7 @@ impl State {
 
 /// What the thread and its clients share.
 pub(crate) struct Sandboxes {
-    bridge: Bridge,
+    driver: Driver,
     target: usize,
     state: Mutex<State>,
     work: Condvar,
@@ -142,9 +143,9 @@ enum Work {
 }
 
 impl Sandboxes {
-    pub fn new(bridge: Bridge, target: usize, pool: Pool) -> Arc<Self> {
+    pub fn new(driver: Driver, target: usize, pool: Pool) -> Arc<Self> {
         Arc::new(Sandboxes {
-            bridge,
+            driver,
             target,
             state: Mutex::new(State {
                 pool,
@@ -252,7 +253,7 @@ impl Sandboxes {
         self.work.notify_one();
     }
 
-    /// A link of this bridge in a namespace that is there, with an address as wished. `None` when the namespace has a link of
+    /// A link of this network in a namespace that is there, with an address as wished. `None` when the namespace has a link of
     /// that name.
     pub fn join(
         &self,
@@ -269,19 +270,13 @@ impl Sandboxes {
             name,
             addresses,
             mac,
+            mac_chosen: wish.mac.is_some(),
         };
-        let Some(host_link) = maker.join(&self.bridge, netns, link)? else {
-            return Ok(None);
-        };
-        taken.keep();
-        Ok(Some(Place {
-            ip: addresses.ip,
-            prefix: self.bridge.info.subnet.prefix_len(),
-            gateway: self.bridge.info.gateway,
-            ipv6: self.bridge.place6(addresses),
-            mac,
-            host_link,
-        }))
+        let place = self.driver.join(maker, netns, link)?;
+        if place.is_some() {
+            taken.keep();
+        }
+        Ok(place)
     }
 
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> Job) -> Result<T> {
@@ -307,7 +302,7 @@ impl Sandboxes {
     /// The addresses of an endpoint that has ended are free again.
     pub fn release(&self, addresses: Addresses, host_link: &str) {
         let mut state = self.lock();
-        self.bridge.forget(host_link);
+        self.driver.forget(host_link);
         state.retire(addresses, host_link);
         let wanted = state.warm.len() < self.target;
         if wanted {
@@ -319,9 +314,8 @@ impl Sandboxes {
         }
     }
 
-    /// The index of the network's bridge.
-    pub fn bridge(&self) -> u32 {
-        self.bridge.index
+    pub fn driver(&self) -> &Driver {
+        &self.driver
     }
 
     /// How many are ready.
@@ -346,7 +340,7 @@ impl Sandboxes {
         if ordinary && !state.closed && state.warm.len() < self.target {
             state.warm.push_back(endpoint);
         } else {
-            self.bridge.forget(&endpoint.host_link);
+            self.driver.forget(&endpoint.host_link);
             state.retire(endpoint.addresses(), &endpoint.host_link);
         }
     }
@@ -471,7 +465,7 @@ impl Sandboxes {
             };
             drop(state);
             let _free_again = self.taken(endpoint.addresses());
-            self.bridge.forget(&endpoint.host_link);
+            self.driver.forget(&endpoint.host_link);
             maker.remove_link(&endpoint.host_link)?;
         }
     }
@@ -485,7 +479,7 @@ impl Sandboxes {
     ) -> Result<Endpoint> {
         let taken = self.taken(addresses);
         self.remove_former(maker, addresses)?;
-        let endpoint = maker.endpoint(&self.bridge, addresses, mac)?;
+        let endpoint = self.driver.endpoint(maker, addresses, mac)?;
         taken.keep();
         Ok(endpoint)
     }

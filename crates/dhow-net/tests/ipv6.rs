@@ -5,7 +5,7 @@ mod world;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
-use dhow_net::{EndpointRequest, Gateways, Ipv6Config, NetConfig, Network, PortRequest};
+use dhow_net::{EndpointRequest, Gateways, Ipv6Config, NetConfig, Network, PortRequest, Way};
 use world::*;
 
 const GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
@@ -33,7 +33,7 @@ fn containers_the_host_and_the_world() {
         let network = open(both()).await;
         let a = connect(&network, "a").await;
         let b = connect(&network, "b").await;
-        assert_eq!(a.ipv6.unwrap().gateway, GATEWAY);
+        assert_eq!(a.ipv6.unwrap().gateway, Some(GATEWAY));
         assert_eq!(a.ipv6.unwrap().prefix, 64);
         assert_eq!(six(&a).to_string(), "fd00:1::2");
         for netns in [
@@ -195,8 +195,8 @@ fn one_network_with_it_beside_others_without() {
         let inside = netns.try_clone().unwrap();
         let (b, _) = second.join(inside, 0, request).await.unwrap();
         let ways_out = Gateways {
-            ip: Some(b.gateway),
-            ipv6: b.ipv6.map(|place| place.gateway),
+            ip: b.gateway.map(Way::Gateway),
+            ipv6: b.ipv6.and_then(|place| place.gateway).map(Way::Gateway),
         };
         let inside = netns.try_clone().unwrap();
         first.set_gateways(inside, ways_out).await.unwrap();

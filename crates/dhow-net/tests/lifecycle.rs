@@ -114,7 +114,7 @@ fn two_networks_in_one_namespace() {
             ..NetConfig::default()
         })
         .await;
-        assert_eq!(second.bridge().subnet.to_string(), "172.18.0.0/16");
+        assert_eq!(second.bridge().unwrap().subnet.to_string(), "172.18.0.0/16");
         let a = connect(&first, "a").await;
         let b = connect(&second, "b").await;
         serve_tcp(&a.netns, 80);
@@ -255,10 +255,10 @@ fn a_bridge_that_cannot_be() {
         run("ip link add mine type bridge");
         run("ip address add 10.7.0.1/24 dev mine");
         let network = open("mine", None).await.unwrap();
-        assert_eq!(network.bridge().subnet.to_string(), "10.7.0.0/24");
+        assert_eq!(network.bridge().unwrap().subnet.to_string(), "10.7.0.0/24");
         network.close().await;
         let network = open("mine", Some("10.6.0.1/24")).await.unwrap();
-        assert_eq!(network.bridge().subnet.to_string(), "10.6.0.0/24");
+        assert_eq!(network.bridge().unwrap().subnet.to_string(), "10.6.0.0/24");
         let addresses = run("ip -o -4 address show dev mine");
         assert_eq!(addresses.lines().count(), 1, "{addresses}");
         network.destroy().await;
@@ -270,7 +270,10 @@ fn a_host_without_a_free_subnet() {
     on_a_host(|_| async move {
         run("ip route add 172.16.0.0/12 via 192.0.2.2");
         let network = open(NetConfig::default()).await;
-        assert_eq!(network.bridge().subnet.to_string(), "192.168.0.0/20");
+        assert_eq!(
+            network.bridge().unwrap().subnet.to_string(),
+            "192.168.0.0/20"
+        );
         network.destroy().await;
         run("ip link del dhow0");
         run("ip route add 192.168.0.0/16 via 192.0.2.2");

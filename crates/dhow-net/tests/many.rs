@@ -4,7 +4,7 @@ mod world;
 
 use std::os::fd::OwnedFd;
 
-use dhow_net::{EndpointRequest, Gateways, LiveEndpoint, NetConfig, Network, Place};
+use dhow_net::{EndpointRequest, Gateways, LiveEndpoint, NetConfig, Network, Place, Way};
 use world::*;
 
 /// More than the first bridge takes.
@@ -27,7 +27,7 @@ async fn join(first: &Network, network: &Network, number: usize) -> Container {
     let inside = || netns.try_clone().unwrap();
     let (place, _) = network.join(inside(), 0, request).await.unwrap();
     let gateways = Gateways {
-        ip: Some(place.gateway),
+        ip: place.gateway.map(Way::Gateway),
         ipv6: None,
     };
     network.set_gateways(inside(), gateways).await.unwrap();
@@ -99,10 +99,10 @@ fn reach_each_other(br_netfilter: bool) {
                 Some(near.place.ip)
             );
             assert_eq!(ask_tcp(&far.netns, (near.place.ip, 80)), Some(far.place.ip));
-            assert_eq!(ask_tcp(&w.host, (far.place.ip, 80)), Some(gateway));
+            assert_eq!(ask_tcp(&w.host, (far.place.ip, 80)), gateway);
             assert_eq!(ask_tcp(&w.world, (HOST, 8080)), Some(WORLD));
-            assert_eq!(ask_tcp(&near.netns, (HOST, 8080)), Some(gateway));
-            assert_eq!(ask_tcp(&far.netns, (HOST, 8080)), Some(gateway));
+            assert_eq!(ask_tcp(&near.netns, (HOST, 8080)), gateway);
+            assert_eq!(ask_tcp(&far.netns, (HOST, 8080)), gateway);
         };
         serve_tcp(&w.world, 80);
         let published = network
@@ -160,7 +160,15 @@ fn reach_each_other(br_netfilter: bool) {
                 .await
                 .unwrap();
         }
-        network.part(more.place.ip, &more.id).await.unwrap();
+        network
+            .part(
+                more.netns.try_clone().unwrap(),
+                "eth0".to_owned(),
+                more.place.ip,
+                &more.id,
+            )
+            .await
+            .unwrap();
         network.remove(true).await.unwrap();
         assert_eq!(further(), 0);
         assert!(!run("ip -o link").contains(": dhx"));
@@ -192,10 +200,7 @@ fn kept_apart(br_netfilter: bool) {
         for (from, to) in [(near, far), (far, near), (farther, far)] {
             assert!(is_silent(&from.netns, (to.place.ip, 80)));
         }
-        assert_eq!(
-            ask_tcp(&w.host, (far.place.ip, 80)),
-            Some(far.place.gateway)
-        );
+        assert_eq!(ask_tcp(&w.host, (far.place.ip, 80)), far.place.gateway);
         serve_tcp(&w.world, 80);
         assert_eq!(ask_tcp(&far.netns, (WORLD, 80)), Some(HOST));
         first.destroy().await;

@@ -5,7 +5,9 @@ mod world;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use dhow_net::{EndpointRequest, Gateways, Ipv6Config, LiveEndpoint, NetConfig, Network, Place};
+use dhow_net::{
+    EndpointRequest, Gateways, Ipv6Config, LiveEndpoint, NetConfig, Network, Place, Way,
+};
 use world::*;
 
 fn config(name: &str, address: &str) -> NetConfig {
@@ -29,10 +31,14 @@ async fn join(network: &Network, netns: &OwnedFd, number: u32, name: &str) -> Pl
     place
 }
 
+fn again(netns: &OwnedFd) -> OwnedFd {
+    netns.try_clone().unwrap()
+}
+
 async fn gateway(network: &Network, netns: &OwnedFd, gateway: Option<Ipv4Addr>) {
     let netns = netns.try_clone().unwrap();
     let gateways = Gateways {
-        ip: gateway,
+        ip: gateway.map(Way::Gateway),
         ipv6: None,
     };
     network.set_gateways(netns, gateways).await.unwrap();
@@ -65,7 +71,7 @@ fn a_bridge_that_another_program_deletes_is_put_back() {
         );
         let a_red = join(&added, &a, 0, "a").await;
         let b_red = join(&added, &b, 0, "b").await;
-        gateway(&first, &a, Some(a_red.gateway)).await;
+        gateway(&first, &a, a_red.gateway).await;
         let c = connect(&first, "c").await;
         for netns in [a.as_fd(), b.as_fd(), c.netns.as_fd(), w.world.as_fd()] {
             serve_tcp(netns, 80);
@@ -79,7 +85,7 @@ fn a_bridge_that_another_program_deletes_is_put_back() {
             assert_eq!(ask_tcp(&a, (to, 80)), Some(from));
         };
         all_reach();
-        let own = first.bridge().name;
+        let own = first.bridge().unwrap().name;
         for name in ["br-red", own.as_str()] {
             let before = index_of(name);
             run(&format!("ip link del {name}"));
@@ -118,7 +124,7 @@ fn a_bridge_that_another_program_deletes_is_put_back() {
             name: String::new(),
             ip: one.ip,
             ipv6: None,
-            mac: one.mac,
+            mac: Some(one.mac),
             host_link: one.host_link.clone(),
             bindings: Vec::new(),
         });
@@ -144,8 +150,8 @@ fn networks_are_apart_and_a_container_may_be_on_two() {
         let (a, b, both) = (a.await.unwrap(), b.await.unwrap(), both.await.unwrap());
         let a_red = join(&red, &a, 0, "a").await;
         let b_blue = join(&blue, &b, 0, "b").await;
-        gateway(&first, &a, Some(a_red.gateway)).await;
-        gateway(&first, &b, Some(b_blue.gateway)).await;
+        gateway(&first, &a, a_red.gateway).await;
+        gateway(&first, &b, b_blue.gateway).await;
         let both_red = join(&red, &both, 0, "both").await;
         let both_blue = join(&blue, &both, 1, "both").await;
         for netns in [a.as_fd(), b.as_fd(), both.as_fd(), w.world.as_fd()] {
@@ -156,7 +162,7 @@ fn networks_are_apart_and_a_container_may_be_on_two() {
         let extra = first.join(both.try_clone().unwrap(), 1, request).await;
         let (third, number) = extra.unwrap();
         assert_eq!(number, 2);
-        assert_eq!(third.gateway, first.bridge().gateway);
+        assert_eq!(third.gateway, first.bridge().map(|own| own.gateway));
 
         assert!(is_silent(&a, (b_blue.ip, 80)));
         assert!(is_silent(&b, (a_red.ip, 80)));
@@ -167,7 +173,7 @@ fn networks_are_apart_and_a_container_may_be_on_two() {
         assert_eq!(ask_tcp(&a, (WORLD, 80)), Some(HOST));
         // Whoever is on both has the way out that was chosen, and no other.
         assert!(is_silent(&both, (WORLD, 80)));
-        gateway(&first, &both, Some(both_red.gateway)).await;
+        gateway(&first, &both, both_red.gateway).await;
         assert_eq!(ask_tcp(&both, (WORLD, 80)), Some(HOST));
         gateway(&first, &both, None).await;
         gateway(&first, &both, None).await;
@@ -180,12 +186,18 @@ fn networks_are_apart_and_a_container_may_be_on_two() {
 
         // One parts while its namespace stays; its address is free again.
         // Whoever had the address before is nobody's end.
-        blue.part(both_blue.ip, "other-id").await.unwrap();
+        blue.part(again(&both), "eth1".to_owned(), both_blue.ip, "other-id")
+            .await
+            .unwrap();
         blue.disconnect(both_blue.ip, "other-id").await.unwrap();
         assert_eq!(ask_tcp(&b, (both_blue.ip, 80)), Some(b_blue.ip));
-        blue.part(both_blue.ip, "both-id").await.unwrap();
+        blue.part(again(&both), "eth1".to_owned(), both_blue.ip, "both-id")
+            .await
+            .unwrap();
         assert_eq!(ports("br-blue"), std::slice::from_ref(&b_blue.host_link));
-        blue.part(b_blue.ip, "b-id").await.unwrap();
+        blue.part(again(&b), "eth0".to_owned(), b_blue.ip, "b-id")
+            .await
+            .unwrap();
         blue.remove(true).await.unwrap();
         assert!(!try_run("ip -o link").contains("br-blue"));
         eventually("its rules are gone", || {
@@ -213,7 +225,7 @@ fn an_internal_network_has_no_way_out_or_in() {
         let a_in = join(&internal, &a, 0, "a").await;
         let b_in = join(&internal, &b, 0, "b").await;
         // Even one that makes itself a route.
-        gateway(&first, &a, Some(a_in.gateway)).await;
+        gateway(&first, &a, a_in.gateway).await;
         for netns in [a.as_fd(), b.as_fd(), w.world.as_fd()] {
             serve_tcp(netns, 80);
         }
@@ -227,7 +239,7 @@ fn an_internal_network_has_no_way_out_or_in() {
         let later = first.add(config("br-later", "10.4.0.1/24")).await.unwrap();
         let c = first.isolated().await.unwrap();
         let c_later = join(&later, &c, 0, "c").await;
-        gateway(&first, &c, Some(c_later.gateway)).await;
+        gateway(&first, &c, c_later.gateway).await;
         let d = connect(&first, "d").await;
         for (netns, network, ip, port) in [
             (c.as_fd(), &later, c_later.ip, 8081),
@@ -236,7 +248,7 @@ fn an_internal_network_has_no_way_out_or_in() {
             serve_tcp(netns, 80);
             network.publish(ip, &[tcp(80, port)]).await.unwrap();
             assert_eq!(ask_tcp(&w.world, (HOST, port)), Some(WORLD));
-            assert!(is_silent(&a, (a_in.gateway, port)), "{port}");
+            assert!(is_silent(&a, (a_in.gateway.unwrap(), port)), "{port}");
         }
         first.destroy().await;
     });
@@ -263,7 +275,7 @@ fn somebody_elses_bridge_keeps_what_it_has() {
             "{error}"
         );
         let network = first.add(theirs("10.6.0.1/24")).await.unwrap();
-        assert_eq!(network.bridge().mtu, 1400);
+        assert_eq!(network.bridge().unwrap().mtu, 1400);
         first.close().await;
         let other = vec![(theirs("10.6.0.1/24"), Vec::new())];
         let opened = Network::open_with(NetConfig::default(), Vec::new(), other);
@@ -291,7 +303,7 @@ fn the_hosts_own_namespace_is_no_containers() {
         let before = run("ip route show default");
         let host = || w.host.try_clone().unwrap();
         let way_out = Gateways {
-            ip: Some(WORLD),
+            ip: Some(Way::Gateway(WORLD)),
             ipv6: None,
         };
         let joined = first.join(host(), 0, EndpointRequest::default()).await;
@@ -334,7 +346,7 @@ fn the_next_daemon_takes_all_of_them_over() {
         let place = join(&network, &a, 0, "a").await;
         let stale = first.isolated().await.unwrap();
         join(&network, &stale, 0, "stale").await;
-        gateway(&first, &a, Some(place.gateway)).await;
+        gateway(&first, &a, place.gateway).await;
         serve_tcp(&a, 80);
         let published = network.publish(place.ip, &[tcp(80, 8080)]).await.unwrap();
         first.close().await;

@@ -14,10 +14,13 @@ const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 fn containers_the_host_and_the_world() {
     on_a_host(|w| async move {
         let network = open(NetConfig::default()).await;
-        let gateway = network.bridge().gateway;
+        let gateway = network.bridge().unwrap().gateway;
         let a = connect(&network, "a").await;
         let b = connect(&network, "b").await;
-        assert_eq!(network.bridge().subnet.to_string(), "172.17.0.0/16");
+        assert_eq!(
+            network.bridge().unwrap().subnet.to_string(),
+            "172.17.0.0/16"
+        );
         assert_eq!(a.ip, Ipv4Addr::new(172, 17, 0, 2));
         assert_eq!(b.ip, Ipv4Addr::new(172, 17, 0, 3));
         assert_eq!(a.mac.to_string(), "02:42:ac:11:00:02");
@@ -57,7 +60,7 @@ fn published_ports(br_netfilter: bool) {
             return;
         }
         let network = open(NetConfig::default()).await;
-        let gateway = network.bridge().gateway;
+        let gateway = network.bridge().unwrap().gateway;
         let a = connect(&network, "a").await;
         let b = connect(&network, "b").await;
         serve_tcp(&a.netns, 80);

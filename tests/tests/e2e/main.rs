@@ -47,6 +47,7 @@ mod networks_chaos;
 mod networks_cli;
 mod networks_ipv6;
 mod networks_kept;
+mod networks_lan;
 mod networks_limits;
 mod networks_links;
 mod prune;

@@ -84,12 +84,17 @@ impl Containers {
         let wishes = definition.wishes(&container.id, &name);
         let joined = networks.connect(&wishes, netns, &before, &network).await?;
         let key = joined.endpoints.last().map(|e| e.network.clone());
+        // On a wire of the host's there are no ports.
+        let frees = ports(&joined.endpoints) < ports(&before);
         let settled = self
             .settle(&container, definition, &before, joined.endpoints)
             .await?;
         if settled {
             if !joined.holders.is_empty() {
                 hold_more(&container, joined.holders).await;
+            }
+            if frees {
+                let_go(&container).await;
             }
             networks.tell(container.id.as_str(), key.as_deref(), "connect");
             self.begin_names(&container, &before).await;
@@ -129,7 +134,6 @@ impl Containers {
         let name = container.name();
         let wishes = definition.wishes(&container.id, &name);
         let left = networks.disconnect(&wishes, netns, &before, &key).await;
-        let ports = |all: &[EndpointRecord]| all.iter().map(|e| e.ports.len()).sum::<usize>();
         let frees = ports(&left) < ports(&before);
         if self.settle(&container, definition, &before, left).await? {
             if frees {
@@ -178,7 +182,13 @@ impl Containers {
                     .await;
             if let Err(e) = kept {
                 drop(turn);
-                self.inner.networks.part_all(&container.id, &new).await;
+                match namespace(container) {
+                    Ok(Some(netns)) => {
+                        let networks = &self.inner.networks;
+                        networks.part_all(&container.id, &netns, &new).await;
+                    }
+                    _ => self.inner.networks.leave(&container.id, &new).await,
+                }
                 return Err(e);
             }
             let networks = &self.inner.networks;
@@ -207,6 +217,11 @@ impl Containers {
         .await;
         Ok(true)
     }
+}
+
+/// How many are published.
+fn ports(endpoints: &[EndpointRecord]) -> usize {
+    endpoints.iter().map(|e| e.ports.len()).sum()
 }
 
 /// The network namespace of a running container.

@@ -19,14 +19,17 @@ pub struct EndpointRecord {
     pub link: u32,
     /// What it is called, where somebody has chosen that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link_name: Option<String>,
+    pub chosen_link: Option<String>,
     pub ip: std::net::Ipv4Addr,
     pub prefix: u8,
-    pub gateway: std::net::Ipv4Addr,
+    /// Not every network has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<std::net::Ipv4Addr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Record>,
+    /// Empty where it is not the link's alone.
     pub mac: String,
-    /// The host's end of the container's link.
+    /// The host's end of the container's link, if it has one.
     pub host_link: String,
     pub ports: Vec<PublishedPort>,
 }
@@ -36,7 +39,8 @@ pub struct EndpointRecord {
 pub struct Ipv6Record {
     pub ip: std::net::Ipv6Addr,
     pub prefix: u8,
-    pub gateway: std::net::Ipv6Addr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<std::net::Ipv6Addr>,
 }
 
 impl From<Ipv6Place> for Ipv6Record {
@@ -78,17 +82,23 @@ pub struct PublishedPort {
 }
 
 impl EndpointRecord {
+    /// What its link is called in the container.
+    pub fn link_name(&self) -> String {
+        let chosen = self.chosen_link.clone();
+        chosen.unwrap_or_else(|| format!("eth{}", self.link))
+    }
+
     /// As the network takes it over from an earlier daemon; `name` is the container's.
-    pub fn live(&self, name: &str) -> Option<LiveEndpoint> {
-        Some(LiveEndpoint {
+    pub fn live(&self, name: &str) -> LiveEndpoint {
+        LiveEndpoint {
             id: self.id.clone(),
             name: name.to_owned(),
             ip: self.ip,
             ipv6: self.ipv6.map(|six| six.ip),
-            mac: parse_mac(&self.mac).ok()?,
+            mac: parse_mac(&self.mac).ok(),
             host_link: self.host_link.clone(),
             bindings: self.bindings(),
-        })
+        }
     }
 
     /// IPv4's first.

@@ -68,7 +68,7 @@ impl Networks {
             addresses: &own,
             linked,
             extra: &self.extra_hosts(wishes, endpoints),
-            host_gateway: Some(IpAddr::V4(self.inner.net.bridge().gateway)),
+            host_gateway: Some(IpAddr::V4(self.inner.bridge.gateway)),
         };
         let dns = self.dns_wishes(host);
         let dns = files::DnsOptions {

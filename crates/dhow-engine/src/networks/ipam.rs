@@ -28,16 +28,21 @@ pub fn read(ipam: Ipam, record: &mut StoredNetwork) -> Result<()> {
     }
     // What is said of a family that the network has not is of no effect, as in Docker.
     given.retain(|config| record.ipv6 || !config.subnet.contains(':'));
+    given.sort_by_key(|config| config.subnet.contains(':'));
+    record.ipam = given;
+    Ok(())
+}
+
+/// Whether a bridge can have what is asked for.
+pub fn check_bridge(record: &StoredNetwork) -> Result<()> {
     for (ipv6, family) in [(false, "IPv4"), (true, "IPv6")] {
         let of = |config: &&IpamConfig| config.subnet.contains(':') == ipv6;
-        if given.iter().filter(of).count() > 1 {
+        if record.ipam.iter().filter(of).count() > 1 {
             return Err(EngineError::invalid(format!(
                 "a bridge network has one {family} subnet: several were given"
             )));
         }
     }
-    given.sort_by_key(|config| config.subnet.contains(':'));
-    record.ipam = given;
     Ok(())
 }
 
@@ -56,11 +61,11 @@ impl Networks {
         Ok(())
     }
 
-    async fn settle(&self, mut config: IpamConfig, ipv6: bool) -> Result<IpamConfig> {
+    pub(super) async fn settle(&self, mut config: IpamConfig, ipv6: bool) -> Result<IpamConfig> {
         let others: Vec<IpNet> = {
             let made = self.made();
             let made = made.values().flat_map(|made| made.subnets());
-            let own = self.inner.net.bridge();
+            let own = &self.inner.bridge;
             let own6 = own.ipv6.map(|own| IpNet::V6(own.trunc()));
             made.chain([IpNet::V4(own.subnet)]).chain(own6).collect()
         };
@@ -74,8 +79,7 @@ impl Networks {
                 let subnet: IpNet = text
                     .parse()
                     .map_err(|_| EngineError::invalid(format!("invalid subnet {text}")))?;
-                let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
-                if others.iter().any(|other| overlaps(&subnet, other)) {
+                if others.iter().any(|other| overlap(&subnet, other)) {
                     return Err(EngineError::NotPermitted(
                         "invalid pool request: Pool overlaps with other one on this address space"
                             .to_owned(),
@@ -99,6 +103,10 @@ impl Networks {
         }
         Ok(config)
     }
+}
+
+pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
 }
 
 /// In Docker's words.

@@ -13,7 +13,7 @@ use dhow_api::{
 use dhow_net::{IpNet, Ipv4Net, Ipv6Config, Ipv6Net, NetConfig, Network};
 
 use super::records::{self, StoredNetwork};
-use super::{Networks, PREDEFINED, ipam};
+use super::{Networks, PREDEFINED, ipam, lan};
 use crate::error::{EngineError, Result};
 use crate::until;
 use crate::volumes::excluded;
@@ -215,7 +215,12 @@ impl Networks {
             )));
         }
         let mut record = self.read(request)?;
+        if !record.config_only && lan::is_lan(&record) {
+            let made = self.create_lan(record).await?;
+            return Ok(self.announce(made));
+        }
         if !record.config_only {
+            ipam::check_bridge(&record)?;
             self.settle_subnets(&mut record).await?;
         }
         let config = match record.config_only {
@@ -250,8 +255,10 @@ impl Networks {
                 }
             },
         };
-        let id = record.id.clone();
-        let made = Arc::new(Made::new(record, net));
+        Ok(self.announce(Arc::new(Made::new(record, net))))
+    }
+
+    fn announce(&self, made: Arc<Made>) -> NetworkCreateResponse {
         {
             let kept = self.inner.kept.lock();
             if let Some(net) = &made.net {
@@ -260,24 +267,25 @@ impl Networks {
             self.made().insert(made.clone());
         }
         self.tell_made(&made, "create");
-        Ok(NetworkCreateResponse {
-            id,
+        NetworkCreateResponse {
+            id: made.record.id.clone(),
             warning: String::new(),
-        })
+        }
     }
 
     /// The request as a record, without addresses yet.
     fn read(&self, request: NetworkCreateRequest) -> Result<StoredNetwork> {
         let driver = match request.driver.as_str() {
             "" | "bridge" | "default" => "bridge".to_owned(),
+            one @ ("macvlan" | "ipvlan") => one.to_owned(),
             one @ ("host" | "null") => {
                 return Err(EngineError::NotPermitted(format!(
                     "only one instance of \"{one}\" network is allowed"
                 )));
             }
-            other @ ("macvlan" | "ipvlan" | "overlay") => {
+            other @ "overlay" => {
                 return Err(EngineError::Unsupported(format!(
-                    "network driver {other} is not supported: the one there is is bridge"
+                    "network driver {other} is not supported: those that there are are bridge, macvlan and ipvlan"
                 )));
             }
             other => {
@@ -350,12 +358,12 @@ impl Networks {
 
     /// Two networks on one bridge would be one network.
     fn check_bridge(&self, config: &NetConfig) -> Result<()> {
-        let taken = self.inner.net.bridge().name == config.bridge
+        let taken = self.inner.bridge.name == config.bridge
             || self
                 .made()
                 .values()
-                .filter_map(|made| made.net.as_ref())
-                .any(|net| net.bridge().name == config.bridge);
+                .filter_map(|made| made.net.as_ref()?.bridge())
+                .any(|bridge| bridge.name == config.bridge);
         match taken {
             true => Err(EngineError::NotPermitted(format!(
                 "networks have same bridge name: {}",
@@ -402,14 +410,21 @@ impl Networks {
                 members.join(", ")
             )));
         };
-        if let Some(net) = &made.net {
-            self.remove_bridge(made, net).await?;
+        match &made.net {
+            Some(net) if lan::is_lan(&made.record) => self.remove_lan(made, net).await?,
+            Some(net) => self.remove_bridge(made, net).await?,
+            None => {}
         }
         if let Err(e) = records::delete(&self.inner.store, id).await {
             // It is still there, then, and so is its bridge again.
-            let config = net_config(&self.inner.config, &made.record)?;
             let net = match made.net.is_some() {
-                true => Some(self.inner.net.add(config).await?),
+                true if lan::is_lan(&made.record) => {
+                    Some(Networks::open_lan(&self.inner.net, &made.record, &[]).await?)
+                }
+                true => {
+                    let config = net_config(&self.inner.config, &made.record)?;
+                    Some(self.inner.net.add(config).await?)
+                }
                 false => None,
             };
             let again = Arc::new(Made::new(made.record.clone(), net));
@@ -425,7 +440,9 @@ impl Networks {
     async fn remove_bridge(&self, made: &Made, net: &Network) -> Result<()> {
         let record = &made.record;
         net.remove(!record.bridge_was_there).await?;
-        let bridge = net.bridge();
+        let Some(bridge) = net.bridge() else {
+            return Ok(());
+        };
         let ip = Ipv4Net::new(bridge.gateway, bridge.subnet.prefix_len());
         let ip = ip.ok().filter(|_| record.bridge_was_bare).map(IpNet::V4);
         let ipv6 = bridge.ipv6.filter(|_| record.bridge_was_bare6);

@@ -9,6 +9,7 @@ pub mod endpoint;
 mod files;
 mod ipam;
 mod kept;
+mod lan;
 mod made;
 mod members;
 mod mode;
@@ -21,12 +22,13 @@ mod sandbox;
 mod show;
 mod table;
 mod target;
+mod ways;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dhow_api::{Actor, ContainerConfig, EndpointSettings, HostConfig};
-use dhow_net::{AddressPool, IpNet, LiveEndpoint, NetConfig, Network};
+use dhow_net::{AddressPool, BridgeInfo, IpNet, LiveEndpoint, NetConfig, Network};
 use dhow_oci::Digest;
 use dhow_store::Store;
 
@@ -43,6 +45,7 @@ pub use sandbox::Sandbox;
 pub use show::Attached;
 
 use doors::Doors;
+use ipam::overlap;
 use kept::Kept;
 use made::Made;
 use members::{Member, Members};
@@ -63,6 +66,8 @@ pub struct Networks {
 
 struct Inner {
     net: Network,
+    /// The default network's.
+    bridge: BridgeInfo,
     config: NetConfig,
     dns: DnsConfig,
     events: EventBus,
@@ -155,7 +160,7 @@ impl Networks {
         let on = |key: &str| -> Vec<LiveEndpoint> {
             let of = |one: &Live<'_>| {
                 let endpoint = one.endpoints.iter().find(|e| e.network == key)?;
-                endpoint.live(one.wishes.name)
+                Some(endpoint.live(one.wishes.name))
             };
             live.iter().filter_map(of).collect()
         };
@@ -163,7 +168,7 @@ impl Networks {
         let mut others = Vec::new();
         let mut with_bridge = Vec::new();
         for record in &stored {
-            if record.config_only {
+            if record.config_only || lan::is_lan(record) {
                 continue;
             }
             match made::net_config(&config, record) {
@@ -179,6 +184,8 @@ impl Networks {
         let (net, opened) = Network::open_with(config.clone(), on(BRIDGE), others)
             .await
             .map_err(|e| EngineError::Internal(e.to_string()))?;
+        let bridge = net.bridge();
+        let bridge = bridge.ok_or_else(|| EngineError::Internal("no default bridge".into()))?;
         let mut bridges: HashMap<String, Network> = HashMap::new();
         for (id, opened) in with_bridge.into_iter().zip(opened) {
             match opened {
@@ -188,6 +195,17 @@ impl Networks {
                 Err(e) => tracing::error!(network = id, error = %e, "its bridge can't be had"),
             }
         }
+        for record in &stored {
+            if !lan::is_lan(record) || record.config_only {
+                continue;
+            }
+            match Networks::open_lan(&net, record, &on(&record.id)).await {
+                Ok(network) => {
+                    bridges.insert(record.id.clone(), network);
+                }
+                Err(e) => tracing::error!(network = record.name, error = %e, "it can't be used"),
+            }
+        }
         let made = stored.into_iter().map(|record| {
             let net = bridges.remove(&record.id);
             Arc::new(Made::new(record, net))
@@ -195,6 +213,7 @@ impl Networks {
         let networks = Networks {
             inner: Arc::new(Inner {
                 net,
+                bridge,
                 config,
                 dns,
                 events,

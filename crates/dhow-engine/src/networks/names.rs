@@ -14,7 +14,7 @@ use dhow_net::dns::{
     AskedFrom, Forwarding, HostServers, Names, Server, Sockets, Upstream, Upstreams,
 };
 
-use super::{BRIDGE, EndpointRecord, Networks, Wishes};
+use super::{BRIDGE, EndpointRecord, Networks, Wishes, lan};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 
@@ -85,7 +85,7 @@ impl Networks {
     pub(super) fn is_internal(&self, key: &str) -> bool {
         self.made()
             .get(key)
-            .is_some_and(|made| made.record.internal)
+            .is_some_and(|made| lan::is_internal(&made.record))
     }
 
     /// The sockets of a container's name server, bound in its namespace.

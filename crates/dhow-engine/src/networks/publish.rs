@@ -8,8 +8,8 @@ use dhow_net::{Error, PortBinding, PortChange, PortError, PortRequest};
 use super::endpoint::{EndpointRecord, PublishedPort};
 use super::made::host_binding;
 use super::port_changes::Change;
-use super::sandbox::way_out;
 use super::target::Target;
+use super::ways::{of_ports, way_out};
 use super::{BRIDGE, Networks, Wishes};
 use crate::error::{EngineError, Result};
 
@@ -46,10 +46,26 @@ impl Networks {
         }
     }
 
+    /// A running container's ports are published no more: its way out is on a wire of the host's now.
+    pub(super) async fn unpublish_all(
+        &self,
+        wishes: &Wishes<'_>,
+        endpoints: &mut [EndpointRecord],
+    ) -> Result<()> {
+        for endpoint in endpoints.iter_mut().filter(|e| !e.ports.is_empty()) {
+            if let Some(net) = self.net_by_key(&endpoint.network) {
+                net.unpublish(endpoint.ip, &endpoint.bindings()).await?;
+            }
+            endpoint.ports.clear();
+            self.enter_member(wishes, endpoint);
+        }
+        Ok(())
+    }
+
     /// Whether a port that names no address would be published in both families, of a container on networks of these names.
     pub fn has_both_families<'a>(&self, mut names: impl Iterator<Item = &'a String>) -> bool {
         names.any(|name| match self.predefined(name) {
-            Some(BRIDGE) => self.inner.net.bridge().ipv6.is_some(),
+            Some(BRIDGE) => self.inner.bridge.ipv6.is_some(),
             Some(_) => false,
             None => self
                 .find_made(name)
@@ -68,7 +84,7 @@ impl Networks {
     ) -> Result<Option<ChangedPorts>> {
         let targets = self.targets(wishes, endpoints)?;
         let has_ports = endpoints.iter().position(|e| !e.ports.is_empty());
-        let Some(at) = has_ports.or_else(|| way_out(&targets)) else {
+        let Some(at) = has_ports.or_else(|| of_ports(&targets)) else {
             return Ok(None);
         };
         let mut added = change.added;
@@ -141,6 +157,18 @@ impl Networks {
                 tracing::error!(container = wishes.name, error = %e, "a change of its ports is not taken back");
             }
         }
+    }
+}
+
+/// Says why the ports of a container that starts are not published.
+pub(super) fn not_published(wishes: &Wishes<'_>, targets: &[Target]) {
+    if let Some(at) = way_out(targets) {
+        let network = &targets[at].name;
+        tracing::warn!(
+            container = wishes.name,
+            network,
+            "its driver does not support port mappings: whoever reaches its wire asks the container itself"
+        );
     }
 }
 

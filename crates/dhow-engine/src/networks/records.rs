@@ -40,6 +40,9 @@ pub struct StoredNetwork {
     /// As that, of IPv6 addresses.
     #[serde(default)]
     pub bridge_was_bare6: bool,
+    /// The parent is no link of the host's own: it was made for networks, and goes with the last of them.
+    #[serde(default)]
+    pub parent_was_made: bool,
     pub labels: BTreeMap<String, String>,
 }
 

@@ -8,10 +8,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use dhow_api::EndpointSettings;
 use dhow_net::dns::Sockets;
-use dhow_net::{EndpointRequest, Gateways, LinkWishes, Network};
+use dhow_net::{EndpointRequest, LinkWishes, Network};
 
 use super::endpoint::{EndpointRecord, PublishedPort};
+use super::publish::not_published;
 use super::target::Target;
+use super::ways::{gateways, of_ports, way_out};
 use super::{BRIDGE, NetworkMode, Networks, Wishes, ports};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
@@ -114,10 +116,10 @@ impl Networks {
                         id,
                         network: target.key.clone(),
                         link: 0,
-                        link_name: None,
+                        chosen_link: None,
                         ip: endpoint.ip,
                         prefix: endpoint.prefix,
-                        gateway: endpoint.gateway,
+                        gateway: Some(endpoint.gateway),
                         ipv6: endpoint.ipv6.map(Into::into),
                         mac: endpoint.mac.to_string(),
                         host_link: endpoint.host_link,
@@ -142,7 +144,6 @@ impl Networks {
             sandbox.netns = Some(self.inner.net.isolated().await?);
             return Ok(());
         };
-        let way_out = way_out(&targets);
         let only_default = targets.len() == 1 && targets[0].key == BRIDGE;
         if !only_default {
             let gateways = gateways(&targets, &sandbox.endpoints);
@@ -156,14 +157,17 @@ impl Networks {
             sandbox.holders = vec![held.udp, held.tcp];
             sandbox.names = Some(sockets);
         }
-        if let Some(at) = way_out
-            && !requests.is_empty()
-        {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        if let Some(at) = of_ports(&targets) {
             let holders = self
                 .publish_ports(wishes, &targets[at], &mut sandbox.endpoints[at], requests)
                 .await?;
             sandbox.holders.extend(holders);
             self.enter_member(wishes, &sandbox.endpoints[at]);
+        } else {
+            not_published(wishes, &targets);
         }
         Ok(())
     }
@@ -178,9 +182,8 @@ impl Networks {
         if wishes == LinkWishes::default() {
             return Ok(());
         }
-        let link = record.link_name.clone();
-        let link = link.unwrap_or_else(|| format!("eth{}", record.link));
-        Ok(self.inner.net.adapt(clone(netns)?, link, wishes).await?)
+        let net = &self.inner.net;
+        Ok(net.adapt(clone(netns)?, record.link_name(), wishes).await?)
     }
 
     async fn join(
@@ -191,18 +194,19 @@ impl Networks {
         request: EndpointRequest,
     ) -> Result<EndpointRecord> {
         let net = self.net_of(target)?;
-        let (id, link_name) = (request.id.clone(), request.link.clone());
+        self.check_shared(target, &request)?;
+        let (id, chosen_link) = (request.id.clone(), request.link.clone());
         let (place, link) = net.join(clone(netns)?, number, request).await?;
         Ok(EndpointRecord {
             id,
             network: target.key.clone(),
             link,
-            link_name,
+            chosen_link,
             ip: place.ip,
             prefix: place.prefix,
             gateway: place.gateway,
             ipv6: place.ipv6.map(Into::into),
-            mac: place.mac.to_string(),
+            mac: place.mac.map(|mac| mac.to_string()).unwrap_or_default(),
             host_link: place.host_link,
             ports: Vec::new(),
         })
@@ -250,7 +254,7 @@ impl Networks {
             }),
             Err(e) => {
                 if let Some(last) = all.pop() {
-                    self.part(wishes.id, &last).await;
+                    self.part(wishes.id, &netns, &last).await;
                 }
                 Err(e)
             }
@@ -271,7 +275,7 @@ impl Networks {
         for endpoint in gone {
             // Its ports go with the way out, where there is another.
             if !endpoint.ports.is_empty()
-                && let Some(heir) = rest.first_mut()
+                && let Some(heir) = rest.iter_mut().find(|e| !self.is_lan(&e.network))
                 && let Some(net) = self.net_by_key(&heir.network)
             {
                 match net.take_ports(endpoint.ip, heir.ip).await {
@@ -281,7 +285,7 @@ impl Networks {
                     }
                 }
             }
-            self.part(wishes.id, &endpoint).await;
+            self.part(wishes.id, &netns, &endpoint).await;
         }
         if let Err(e) = self.turn_way_out(wishes, &netns, &mut rest).await {
             tracing::warn!(container = wishes.name, error = %e, "its way out is not as it should be");
@@ -290,16 +294,26 @@ impl Networks {
     }
 
     /// Takes endpoints that nobody was told of from a namespace that stays.
-    pub async fn part_all(&self, container: &ContainerId, endpoints: &[EndpointRecord]) {
+    pub async fn part_all(
+        &self,
+        container: &ContainerId,
+        netns: &OwnedFd,
+        endpoints: &[EndpointRecord],
+    ) {
         for endpoint in endpoints {
-            self.part(container, endpoint).await;
+            self.part(container, netns, endpoint).await;
         }
     }
 
     /// Takes an endpoint from a namespace that stays.
-    async fn part(&self, container: &ContainerId, endpoint: &EndpointRecord) {
+    async fn part(&self, container: &ContainerId, netns: &OwnedFd, endpoint: &EndpointRecord) {
         if let Some(net) = self.net_by_key(&endpoint.network)
-            && let Err(e) = net.part(endpoint.ip, &endpoint.id).await
+            && let Err(e) = async {
+                let netns = clone(netns)?;
+                let parted = net.part(netns, endpoint.link_name(), endpoint.ip, &endpoint.id);
+                Ok::<_, EngineError>(parted.await?)
+            }
+            .await
         {
             tracing::error!(ip = %endpoint.ip, error = %e, "its link stays");
         }
@@ -334,10 +348,12 @@ impl Networks {
         endpoints: &mut [EndpointRecord],
     ) -> Result<Vec<OwnedFd>> {
         let targets = self.targets(wishes, endpoints)?;
-        let way_out = way_out(&targets);
         let gateways = gateways(&targets, endpoints);
         self.inner.net.set_gateways(clone(netns)?, gateways).await?;
-        let Some(at) = way_out else {
+        let Some(at) = of_ports(&targets) else {
+            if way_out(&targets).is_some() {
+                self.unpublish_all(wishes, endpoints).await?;
+            }
             return Ok(Vec::new());
         };
         match endpoints.iter().position(|e| !e.ports.is_empty()) {
@@ -376,30 +392,8 @@ fn request(wishes: &Wishes<'_>, target: &Target) -> Result<EndpointRequest> {
 
 /// The number of the next link that has one in its name.
 fn next_link(endpoints: &[EndpointRecord]) -> u32 {
-    let numbered = endpoints.iter().filter(|e| e.link_name.is_none());
+    let numbered = endpoints.iter().filter(|e| e.chosen_link.is_none());
     numbered.map(|e| e.link + 1).max().unwrap_or(0)
-}
-
-/// Which of the networks is the way out: that of the highest priority, of several the first by name. An internal one never is.
-pub(super) fn way_out(targets: &[Target]) -> Option<usize> {
-    way_out_of(targets, |_| true)
-}
-
-fn way_out_of(targets: &[Target], among: impl Fn(usize) -> bool) -> Option<usize> {
-    let leading = targets.iter().enumerate();
-    leading
-        .filter(|(at, t)| among(*at) && !t.internal())
-        .min_by_key(|(_, t)| (-i128::from(t.settings.gw_priority), t.name.clone()))
-        .map(|(at, _)| at)
-}
-
-/// The ways out of each family. Not every network has IPv6.
-fn gateways(targets: &[Target], endpoints: &[EndpointRecord]) -> Gateways {
-    let ipv6 = way_out_of(targets, |at| endpoints[at].ipv6.is_some());
-    Gateways {
-        ip: way_out(targets).map(|at| endpoints[at].gateway),
-        ipv6: ipv6.and_then(|at| Some(endpoints[at].ipv6?.gateway)),
-    }
 }
 
 fn clone(netns: &OwnedFd) -> Result<OwnedFd> {

@@ -98,7 +98,7 @@ impl Networks {
             ..Network::default()
         };
         if name == "bridge" {
-            let bridge = self.inner.net.bridge();
+            let bridge = &self.inner.bridge;
             network.ipam.config = vec![IpamConfig {
                 subnet: bridge.subnet.to_string(),
                 gateway: bridge.gateway.to_string(),
@@ -172,18 +172,22 @@ impl Networks {
             let settings = all.entry(name).or_default();
             settings.endpoint_id = e.id.clone();
             settings.network_id = self.id(&e.network);
-            settings.gateway = e.gateway.to_string();
+            settings.gateway = shown(e.gateway);
             settings.ip_address = e.ip.to_string();
             settings.ip_prefix_len = e.prefix;
             settings.mac_address = e.mac.clone();
             if let Some(six) = e.ipv6 {
-                settings.ipv6_gateway = six.gateway.to_string();
+                settings.ipv6_gateway = shown(six.gateway);
                 settings.global_ipv6_address = six.ip.to_string();
                 settings.global_ipv6_prefix_len = six.prefix;
             }
         }
         all
     }
+}
+
+fn shown(address: Option<impl ToString>) -> String {
+    address.map_or_else(String::new, |address| address.to_string())
 }
 
 fn show_made(made: &Made) -> Network {

@@ -10,7 +10,7 @@ use dhow_net::{IpNet, Ipv4Net, Ipv6Net, LinkSwitch, LinkWishes, MacAddr};
 use super::doors::Entering;
 use super::endpoint::parse_mac;
 use super::made::Made;
-use super::{BRIDGE, Networks};
+use super::{BRIDGE, Networks, lan};
 use crate::error::{EngineError, Result};
 
 /// Options of an endpoint, as Docker names them.
@@ -29,7 +29,21 @@ pub(super) struct Target {
 
 impl Target {
     pub fn internal(&self) -> bool {
-        self.made.as_ref().is_some_and(|m| m.record.internal)
+        self.made
+            .as_ref()
+            .is_some_and(|m| lan::is_internal(&m.record))
+    }
+
+    /// Its containers are on a wire of the host's, and have no ports on the host.
+    pub fn is_lan(&self) -> bool {
+        self.made.as_ref().is_some_and(|m| lan::is_lan(&m.record))
+    }
+
+    /// Its containers' default route leads to their link.
+    pub fn routes_by_link(&self) -> bool {
+        self.made
+            .as_ref()
+            .is_some_and(|m| lan::routes_by_link(&m.record))
     }
 
     pub fn mac(&self) -> Result<Option<MacAddr>> {

@@ -9,6 +9,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::{Entered, Inner, Network};
 use crate::bridge::{self, Bridge};
 use crate::config::{BridgeInfo, NetConfig};
+use crate::driver::Driver;
 use crate::endpoint::LiveEndpoint;
 use crate::error::{Doing, Error, Result};
 use crate::firewall::{self, Firewall};
@@ -35,21 +36,28 @@ pub(super) fn another(
     live: &[LiveEndpoint],
 ) -> Result<Network> {
     let (pool, endpoints) = addresses(&bridge.info, config, live)?;
-    let watched = first.inner.watched.clone();
-    watched.enter(&bridge, config);
-    Ok(Network {
+    first.inner.watched.enter(&bridge, config);
+    Ok(beside(first, bridge.into(), pool, endpoints))
+}
+
+pub(super) fn beside(
+    first: &Network,
+    driver: Driver,
+    pool: Pool,
+    endpoints: HashMap<Ipv4Addr, Entered>,
+) -> Network {
+    Network {
         inner: Arc::new(Inner {
-            info: bridge.info.clone(),
-            sandboxes: Sandboxes::new(bridge, 0, pool),
+            sandboxes: Sandboxes::new(driver, 0, pool),
             worker: Arc::clone(&first.inner.worker),
             firewall: first.inner.firewall.clone(),
             endpoints: Mutex::new(endpoints),
-            watched,
+            watched: first.inner.watched.clone(),
             watching: None,
             threads: Mutex::default(),
             first: false,
         }),
-    })
+    }
 }
 
 /// The addresses of a bridge, whose own are given.
@@ -59,14 +67,19 @@ pub(super) fn pool(own: Ipv4Net, own6: Option<Ipv6Net>, config: &NetConfig) -> R
         ip.claim(*reserved)?;
     }
     let (Some(six), Some(own6)) = (&config.ipv6, own6) else {
-        return Ok(Pool { ip, ipv6: None });
+        return Ok(Pool {
+            ip: ip.into(),
+            ipv6: None,
+        });
     };
     let mut ipv6 = Ipam::new(own6.trunc(), six.range, own6.addr())?;
     for reserved in &six.reserved {
         ipv6.claim(*reserved)?;
     }
-    let ipv6 = Some(ipv6);
-    Ok(Pool { ip, ipv6 })
+    Ok(Pool {
+        ip: ip.into(),
+        ipv6: Some(ipv6.into()),
+    })
 }
 
 /// Those of a bridge, with what is taken already.
@@ -78,6 +91,12 @@ fn addresses(
     let own = Ipv4Net::new(info.gateway, info.subnet.prefix_len())
         .map_err(|_| Error::InvalidBridgeAddress(info.subnet))?;
     let mut pool = pool(own, info.ipv6, config)?;
+    let endpoints = adopt(&mut pool, live);
+    Ok((pool, endpoints))
+}
+
+/// Endpoints of an earlier daemon's, whose addresses are taken from now on.
+pub(super) fn adopt(pool: &mut Pool, live: &[LiveEndpoint]) -> HashMap<Ipv4Addr, Entered> {
     let mut endpoints = HashMap::new();
     for endpoint in live {
         let ip = pool.ip.adopt(endpoint.ip);
@@ -99,7 +118,7 @@ fn addresses(
             },
         );
     }
-    Ok((pool, endpoints))
+    endpoints
 }
 
 pub(super) fn rules(bridge: &Bridge, config: &NetConfig) -> BridgeRules {
@@ -158,11 +177,10 @@ pub(super) fn open(
         }
         bridges.push(opened);
     }
-    let info = bridge.info.clone();
     let watched = Watched::default();
     watched.enter(&bridge, config);
     let firewall = Firewall::open(&config.table, all_rules, config.publish_ip, &all_live)?;
-    let sandboxes = Sandboxes::new(bridge, config.warm, pool);
+    let sandboxes = Sandboxes::new(bridge.into(), config.warm, pool);
     let (firewall, firewall_thread) = firewall.start()?;
     drop(maker);
     let sandbox_thread = sandboxes.start(Maker::new).doing(|| {
@@ -174,7 +192,6 @@ pub(super) fn open(
     let watching = runtime.spawn(watch.run(watched.clone(), Arc::clone(&sandboxes)));
     let first = Network {
         inner: Arc::new(Inner {
-            info,
             worker: Arc::clone(&sandboxes),
             sandboxes,
             firewall,

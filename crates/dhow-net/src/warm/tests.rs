@@ -3,9 +3,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::bridge::Bridge;
 use crate::config::BridgeInfo;
 use crate::ipam::Ipam;
-use crate::rtnl::PortMode;
+use crate::lan::{Lan, LanKind, MakeLan, Parent};
+use crate::rtnl::{LinkState, PortMode};
 
 /// Makes nothing, and dies over the jobs that it is told to.
 struct Fake(Arc<AtomicUsize>);
@@ -87,6 +89,28 @@ impl Make for Fake {
     }
 }
 
+impl MakeLan for Fake {
+    fn check_kind(&mut self, _: LanKind) -> Result<()> {
+        Ok(())
+    }
+
+    fn ensure_parent(&mut self, _: &Parent) -> Result<LinkState> {
+        Err(Error::Died)
+    }
+
+    fn remove_parent(&mut self, _: &Parent) -> Result<()> {
+        Ok(())
+    }
+
+    fn join_lan(&mut self, _: &Lan, _: BorrowedFd<'_>, _: Joining<'_>) -> Result<Option<Place>> {
+        Ok(None)
+    }
+
+    fn part_lan(&mut self, _: BorrowedFd<'_>, _: &str, _: Addresses) -> Result<()> {
+        Ok(())
+    }
+}
+
 fn sandboxes(target: usize) -> Arc<Sandboxes> {
     let info = BridgeInfo {
         name: "dhow0".to_owned(),
@@ -96,7 +120,7 @@ fn sandboxes(target: usize) -> Arc<Sandboxes> {
         mtu: 1500,
     };
     let pool = Pool {
-        ip: Ipam::new(info.subnet, None, info.gateway).unwrap(),
+        ip: Ipam::new(info.subnet, None, info.gateway).unwrap().into(),
         ipv6: None,
     };
     let bridge = Bridge {
@@ -108,7 +132,7 @@ fn sandboxes(target: usize) -> Arc<Sandboxes> {
         info,
         port_mode: PortMode::default(),
     };
-    Sandboxes::new(bridge, target, pool)
+    Sandboxes::new(bridge.into(), target, pool)
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ pub fn live(endpoint: &Endpoint, name: &str, bindings: &[dhow_net::PortBinding])
         name: name.to_owned(),
         ip: endpoint.ip,
         ipv6: endpoint.ipv6.map(|place| place.ip),
-        mac: endpoint.mac,
+        mac: Some(endpoint.mac),
         host_link: endpoint.host_link.clone(),
         bindings: bindings.to_vec(),
     }

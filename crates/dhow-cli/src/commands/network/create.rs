@@ -29,9 +29,13 @@ pub const CREATE: &[Flag] = &[
         Kind::Bool,
         "Make no network, but a configuration for others",
     ),
-    Flag::new("driver", Kind::String, "Driver of the network")
-        .short('d')
-        .default("bridge"),
+    Flag::new(
+        "driver",
+        Kind::String,
+        "Driver of the network (bridge, macvlan, ipvlan)",
+    )
+    .short('d')
+    .default("bridge"),
     Flag::new(
         "gateway",
         Kind::Strings,
