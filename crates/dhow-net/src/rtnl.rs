@@ -29,7 +29,9 @@ use crate::netlink::{
     Refusal, Socket, attributes, errno,
 };
 
-pub(crate) use neighbours::{delete_neighbour, fix_port, learned_neighbours, new_neighbour};
+pub(crate) use neighbours::{
+    ask_for_none, delete_neighbour, fix_port, learned_neighbours, new_neighbour,
+};
 
 // linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h
 const RTM_NEWLINK: u16 = 16;
