@@ -152,8 +152,8 @@ fn ipv6(config: &Config) -> Result<Option<Ipv6Config>, DaemonError> {
     Ok(Some(Ipv6Config {
         address: bip6.or(range.map(first)),
         range,
-        reserved: Vec::new(),
         masquerade: config.ip_masq,
+        ..Ipv6Config::default()
     }))
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Bridge {
     pub segments: Segments,
     pub info: BridgeInfo,
     pub port_mode: PortMode,
+    /// Whether the gateway of IPv4, and that of IPv6, is the bridge itself.
+    pub is_gateway: [bool; 2],
 }
 
 /// Makes the bridge, or takes the one that is there, so that it is as configured.
@@ -109,6 +111,7 @@ fn ensure_as(socket: &mut Socket, config: &NetConfig, wanted: Option<u32>) -> Re
             mtu,
         },
         port_mode: port_mode(config.icc, bridged_packets_meet_ip_rules()),
+        is_gateway: [config.has_address(), config.has_address6()],
     };
     set_switches(config)?;
     Ok(bridge)
@@ -255,10 +258,12 @@ impl Bridge {
 
     /// The bridge's own.
     pub fn gateways(&self) -> Vec<IpAddr> {
-        let ipv6 = self.info.ipv6.map(|own| IpAddr::V6(own.addr()));
+        let [ip, ipv6] = self.is_gateway;
+        let own6 = self.info.ipv6.map(|own| IpAddr::V6(own.addr()));
         [IpAddr::V4(self.info.gateway)]
             .into_iter()
-            .chain(ipv6)
+            .filter(|_| ip)
+            .chain(own6.filter(|_| ipv6))
             .collect()
     }
 

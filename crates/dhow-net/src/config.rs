@@ -27,6 +27,20 @@ pub struct NetConfig {
     pub ip_forward: bool,
     /// Containers reach the world under the host's address (`ip-masq`).
     pub masquerade: bool,
+    /// How packets go in and out (`gateway_mode_ipv4`).
+    pub mode: GatewayMode,
+    /// The address that what leaves has, instead of that of the link that it leaves by (`host_ipv4`).
+    pub source: Option<Ipv4Addr>,
+    /// The bridge gets no IPv4 address: the gateway is somebody else (`inhibit_ipv4`).
+    pub no_address: bool,
+    /// Links of the host's from which published ports are reached at the containers' own addresses (`trusted_host_interfaces`).
+    pub trusted: Vec<String>,
+    /// They are from everywhere (`allow-direct-routing`).
+    pub direct_routing: bool,
+    /// Packets with this mark go onto every bridge but internal ones (`bridge-accept-fwmark`). The first network's counts.
+    pub accept_mark: Option<Mark>,
+    /// The host's own firewall decides over published ports, by its input rules. The first network's counts.
+    pub host_firewall: bool,
     /// Containers on the bridge reach each other (`icc`).
     pub icc: bool,
     /// The host's address that ports are published on when the request names none (`ip`).
@@ -43,8 +57,42 @@ pub struct NetConfig {
     pub warm: usize,
 }
 
+/// How packets go between a bridge network and the world, in one family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GatewayMode {
+    /// Published ports are ports of the host, and what leaves has its address.
+    #[default]
+    Nat,
+    /// As that; and containers are reached at their own addresses, with all of their ports.
+    Unprotected,
+    /// Nothing is translated: published ports are reached at the containers' own addresses.
+    Routed,
+    /// The bridge has no address, so that not even the host is reached. For internal networks.
+    Isolated,
+}
+
+/// A mark of packets, or some bits of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub value: u32,
+    pub mask: u32,
+}
+
+impl NetConfig {
+    /// Whether the bridge itself is to have the address of the gateway.
+    pub(crate) fn has_address(&self) -> bool {
+        !self.no_address && self.mode != GatewayMode::Isolated
+    }
+
+    /// As that, of IPv6.
+    pub(crate) fn has_address6(&self) -> bool {
+        let isolated = |six: &Ipv6Config| six.mode == GatewayMode::Isolated;
+        !self.ipv6.as_ref().is_some_and(isolated)
+    }
+}
+
 /// What IPv6 a bridge network has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ipv6Config {
     /// The bridge's own address with its prefix of at most 126 bits: the containers' gateway and their subnet. Without it the
     /// subnet is chosen as IPv4's is (see [`NetConfig::bridge_ip`]).
@@ -55,6 +103,10 @@ pub struct Ipv6Config {
     pub reserved: Vec<Ipv6Addr>,
     /// Containers reach the world under the host's address (`ip6tables`, and the network's option).
     pub masquerade: bool,
+    /// As IPv4's.
+    pub mode: GatewayMode,
+    /// As IPv4's.
+    pub source: Option<Ipv6Addr>,
 }
 
 /// A block of addresses that subnets of one size are cut from.
@@ -174,6 +226,13 @@ impl Default for NetConfig {
             mtu: 1500,
             ip_forward: true,
             masquerade: true,
+            mode: GatewayMode::Nat,
+            source: None,
+            no_address: false,
+            trusted: Vec::new(),
+            direct_routing: false,
+            accept_mark: None,
+            host_firewall: false,
             icc: true,
             publish_ip: Ipv4Addr::UNSPECIFIED,
             foreign: false,

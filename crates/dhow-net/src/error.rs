@@ -77,6 +77,12 @@ pub enum Error {
     KernelWithoutIpv6(io::Error),
 
     #[error(
+        "the host's own firewall can't decide over published ports while net.ipv4.conf.all.rp_filter is 1: set it to 0 or 2; \
+         each link can still have 1"
+    )]
+    StrictReversePath,
+
+    #[error(
         "bridge {0} has no port left: a Linux bridge has 1023, and other programs have those that were to tie further bridges to it"
     )]
     BridgeFull(String),

@@ -24,7 +24,8 @@ use crate::endpoint::{Addresses, LiveEndpoint, PortBinding, PortChange, PortRequ
 use crate::error::{Doing, Error, Result};
 use crate::keeper::keep;
 use crate::netlink::{Batch, Socket};
-use crate::nft::ruleset::{self, BridgeRules, Forward, Known};
+use crate::nft::ruleset::{self, BridgeRules, Forward, Known, Scheme};
+use crate::nft::users;
 use crate::nft::wire::{self, Family};
 use crate::ports::Ports;
 use crate::repair::Repair;
@@ -116,7 +117,7 @@ impl Handle {
 }
 
 pub(crate) struct Firewall {
-    table: String,
+    scheme: Scheme,
     bridges: Vec<BridgeRules>,
     publish_ip: Ipv4Addr,
     ports: Ports,
@@ -132,7 +133,7 @@ pub(crate) struct Firewall {
 impl Firewall {
     /// Opens the sockets in the calling thread's namespace and makes the table, with the live endpoints' ports.
     pub fn open(
-        table: &str,
+        scheme: Scheme,
         bridges: Vec<BridgeRules>,
         publish_ip: Ipv4Addr,
         live: &[LiveEndpoint],
@@ -151,7 +152,7 @@ impl Firewall {
             }
         }
         let mut firewall = Firewall {
-            table: table.to_owned(),
+            scheme,
             bridges,
             publish_ip,
             ports,
@@ -161,6 +162,7 @@ impl Firewall {
             repair: Repair::default(),
             ipv6: false,
         };
+        firewall.make_users_chain();
         firewall.forget_ipv6();
         firewall.replace()?;
         firewall.warn_of_others();
@@ -257,9 +259,12 @@ impl Firewall {
 
     fn stop(&mut self, remove_table: bool) {
         if remove_table
-            && let Err(error) = self.commit(&ruleset::remove(&self.table, self.families()))
+            && let Err(error) = self.commit(&ruleset::remove(&self.scheme.table, self.families()))
         {
-            tracing::warn!(table = self.table, %error, "cannot remove the table");
+            tracing::warn!(table = self.scheme.table, %error, "cannot remove the table");
+        }
+        if remove_table && let Err(error) = self.commit(&users::remove()) {
+            tracing::debug!(%error, "the administrator's table stays");
         }
     }
 
@@ -370,7 +375,13 @@ impl Firewall {
             forwards: &[],
         };
         let (old, new) = (side(&old), side(&new));
-        let batch = ruleset::change(&self.table, families, known(&old), known(&new));
+        let batch = ruleset::change(
+            &self.scheme.table,
+            families,
+            &self.bridges,
+            known(&old),
+            known(&new),
+        );
         self.commit_or_replace(batch)
     }
 
@@ -383,7 +394,7 @@ impl Firewall {
         if self.families().contains(&Family::Ip6) {
             return;
         }
-        if let Err(error) = self.commit(&ruleset::remove(&self.table, &[Family::Ip6])) {
+        if let Err(error) = self.commit(&ruleset::remove(&self.scheme.table, &[Family::Ip6])) {
             tracing::debug!(%error, "no tables of IPv6");
         }
     }
@@ -394,7 +405,13 @@ impl Firewall {
             bridges: &[],
             forwards,
         };
-        let batch = ruleset::change(&self.table, self.families(), side(before), side(after));
+        let batch = ruleset::change(
+            &self.scheme.table,
+            self.families(),
+            &self.bridges,
+            side(before),
+            side(after),
+        );
         self.commit_or_replace(batch)
     }
 
@@ -405,7 +422,7 @@ impl Firewall {
         match self.commit(&batch) {
             Ok(()) => Ok(()),
             Err(error) => {
-                tracing::debug!(%error, table = self.table, "replacing the whole table");
+                tracing::debug!(%error, table = self.scheme.table, "replacing the whole table");
                 self.replace()
             }
         }
@@ -413,7 +430,7 @@ impl Firewall {
 
     fn replace(&mut self) -> Result<()> {
         let forwards = self.ports.forwards();
-        let batch = ruleset::replace(&self.table, &self.bridges, &forwards, self.ipv6);
+        let batch = ruleset::replace(&self.scheme, &self.bridges, &forwards, self.ipv6);
         self.commit(&batch)?;
         self.ipv6 = self.families().contains(&Family::Ip6);
         Ok(())
@@ -427,7 +444,7 @@ impl Firewall {
         self.socket
             .transact(batch, |_| {})
             .map_err(io::Error::from)
-            .doing(|| format!("cannot change the nf_tables table {}", self.table))
+            .doing(|| format!("cannot change the nf_tables table {}", self.scheme.table))
     }
 }
 

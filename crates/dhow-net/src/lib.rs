@@ -9,6 +9,7 @@
 mod bridge;
 mod config;
 mod conntrack;
+mod detour;
 pub mod dns;
 mod driver;
 mod endpoint;
@@ -36,7 +37,9 @@ mod switches;
 mod warm;
 mod watch;
 
-pub use config::{AddressPool, BridgeInfo, Ipv6Config, NetConfig, default_pools, free_subnet};
+pub use config::{
+    AddressPool, BridgeInfo, GatewayMode, Ipv6Config, Mark, NetConfig, default_pools, free_subnet,
+};
 pub use endpoint::{
     Endpoint, EndpointRequest, Gateways, Ipv6Place, LinkSwitch, LinkWishes, LiveEndpoint, Place,
     PortBinding, PortChange, PortRequest, Protocol, Published, Way,

@@ -52,6 +52,22 @@ pub(crate) struct Spare<'a> {
     pub sockets: &'a [(HostPort, OwnedFd)],
 }
 
+/// The families in which ports of the host lead nowhere: those of an endpoint are reached at its own address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Routed {
+    pub ip: bool,
+    pub ipv6: bool,
+}
+
+impl Routed {
+    pub fn has(self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(_) => self.ip,
+            IpAddr::V6(_) => self.ipv6,
+        }
+    }
+}
+
 impl Spare<'_> {
     fn has(&self, port: HostPort) -> bool {
         self.bindings.iter().any(|own| HostPort::from(own) == port)
@@ -96,13 +112,28 @@ impl Ports {
         requests: &[PortRequest],
         endpoint: Addresses,
         default_ip: Ipv4Addr,
+        routed: Routed,
         spare: Spare<'_>,
     ) -> Result<Chosen, PortError> {
         let mut chosen = Chosen::default();
         for request in requests {
-            let host_ips = host_ips(request, endpoint, default_ip)?;
+            let all_ips = host_ips(request, endpoint, default_ip)?;
             if request.container_port == 0 {
                 return Err(PortError::InvalidPort);
+            }
+            let (routed_ips, host_ips): (Vec<_>, _) =
+                all_ips.into_iter().partition(|ip| routed.has(*ip));
+            for ip in routed_ips {
+                let binding = at_own_address(request, ip);
+                let had = self.of(endpoint.ip).contains(&binding);
+                if !(chosen.bindings.contains(&binding)
+                    || had && !spare.bindings.contains(&binding))
+                {
+                    chosen.bindings.push(binding);
+                }
+            }
+            if host_ips.is_empty() {
+                continue;
             }
             let host_port = match request.host_ports {
                 None | Some((0, 0)) => {
@@ -238,6 +269,9 @@ impl Ports {
         owner.ipv6 = endpoint.ipv6;
         for binding in bindings {
             owner.bindings.push(*binding);
+            if binding.host_port == 0 {
+                continue;
+            }
             self.taken
                 .entry((binding.protocol, binding.host_port))
                 .or_default()
@@ -343,6 +377,19 @@ fn host_ips(
     match endpoint.behind(host_ip) {
         Some(_) => Ok(vec![host_ip]),
         None => Err(PortError::Ipv6(host_ip)),
+    }
+}
+
+/// What is published of a port that is reached at the container's own address, whatever was asked of the host.
+fn at_own_address(request: &PortRequest, host_ip: IpAddr) -> PortBinding {
+    PortBinding {
+        protocol: request.protocol,
+        container_port: request.container_port,
+        host_ip: match host_ip {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        },
+        host_port: 0,
     }
 }
 

@@ -33,7 +33,9 @@ use crate::netlink::{
 pub(crate) use lan::{
     Child, announce_when_up, new_child, new_dummy, new_vlan, probe_child, set_default_link, set_mac,
 };
-pub(crate) use neighbours::{delete_neighbour, fix_port, learned_neighbours, new_neighbour};
+pub(crate) use neighbours::{
+    ask_for_none, delete_neighbour, fix_port, learned_neighbours, new_neighbour,
+};
 
 // linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h
 const RTM_NEWLINK: u16 = 16;

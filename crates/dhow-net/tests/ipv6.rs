@@ -18,6 +18,7 @@ fn both() -> NetConfig {
             range: None,
             reserved: Vec::new(),
             masquerade: true,
+            ..Ipv6Config::default()
         }),
         ..NetConfig::default()
     }

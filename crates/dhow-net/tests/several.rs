@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use dhow_net::{
-    EndpointRequest, Gateways, Ipv6Config, LiveEndpoint, NetConfig, Network, Place, Way,
+    EndpointRequest, GatewayMode, Gateways, Ipv6Config, LiveEndpoint, NetConfig, Network, Place,
+    Way,
 };
 use world::*;
 
@@ -59,6 +60,8 @@ fn a_bridge_that_another_program_deletes_is_put_back() {
             range: None,
             reserved: Vec::new(),
             masquerade: true,
+            mode: GatewayMode::default(),
+            source: None,
         };
         let red = NetConfig {
             ipv6: Some(six),

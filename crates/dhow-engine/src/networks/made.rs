@@ -152,6 +152,7 @@ pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> 
                 range: ipv6.range,
                 reserved: ipv6.reserved,
                 masquerade,
+                ..Ipv6Config::default()
             })
         }
     };

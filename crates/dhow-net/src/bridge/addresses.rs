@@ -23,7 +23,7 @@ pub(super) fn choose_address(
 ) -> Result<Ipv4Net> {
     if let Some(address) = config.bridge_ip {
         let usable = address.prefix_len() <= 30
-            && address.addr() != address.network()
+            && (address.addr() != address.network() || !config.has_address())
             && address.addr() != address.broadcast();
         return if usable {
             Ok(address)
@@ -76,7 +76,7 @@ pub(super) fn choose_address6(
         return Ok(None);
     };
     if let Some(address) = wanted.address {
-        check_address6(address)?;
+        check_address6(address, config.has_address6())?;
         return Ok(Some(address));
     }
     let addresses =
@@ -101,12 +101,12 @@ pub(super) fn choose_address6(
             Ipv6Net::new_assert(first, subnet.prefix_len())
         }
     };
-    check_address6(address)?;
+    check_address6(address, true)?;
     Ok(Some(address))
 }
 
-fn check_address6(address: Ipv6Net) -> Result<()> {
-    if address.prefix_len() > 126 || address.addr() == address.network() {
+fn check_address6(address: Ipv6Net, is_given: bool) -> Result<()> {
+    if address.prefix_len() > 126 || (is_given && address.addr() == address.network()) {
         return Err(Error::InvalidBridgeAddress6(address));
     }
     fs::metadata("/proc/sys/net/ipv6")
@@ -133,12 +133,14 @@ pub(super) fn set_addresses(
     };
     let own = |link| link == index;
     let own4 = all.iter().filter(|a| own(a.link)).map(|a| a.net.into());
-    change_addresses(&mut batch, config, index, address.into(), own4.collect())?;
+    if config.has_address() {
+        change_addresses(&mut batch, config, index, address.into(), own4.collect())?;
+    }
     if !config.foreign {
         // Whoever is on the bridge must not tell the host of routers.
         refuse_routers(name);
     }
-    if let Some(address) = ipv6 {
+    if let Some(address) = ipv6.filter(|_| config.has_address6()) {
         let all = match new {
             true => Vec::new(),
             false => rtnl::addresses::<Ipv6Net>(socket).doing(listing)?,

@@ -27,8 +27,9 @@ pub(crate) fn restore(socket: &mut Socket, bridge: &Bridge, config: &NetConfig) 
         Some(link) if link.index != bridge.index => Err(Error::BridgeReplaced(name.clone())),
         Some(_) => {
             let there = addresses_of(socket, name)?.unwrap_or_default();
-            let own = config.bridge_ip.map(IpNet::V4);
-            let own6 = bridge.info.ipv6.map(IpNet::V6);
+            let [is_own, is_own6] = bridge.is_gateway;
+            let own = config.bridge_ip.map(IpNet::V4).filter(|_| is_own);
+            let own6 = bridge.info.ipv6.map(IpNet::V6).filter(|_| is_own6);
             let mut all = own.into_iter().chain(own6);
             if all.all(|net| there.contains(&net)) {
                 return Ok(false);

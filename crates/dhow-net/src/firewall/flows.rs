@@ -19,7 +19,8 @@ impl Firewall {
         bindings: &[PortBinding],
         published: bool,
     ) {
-        for binding in bindings.iter().filter(|b| b.protocol == Protocol::Udp) {
+        let of_host = |b: &&PortBinding| b.protocol == Protocol::Udp && b.host_port != 0;
+        for binding in bindings.iter().filter(of_host) {
             if let Err(error) = self.forget_port(endpoint, binding, published) {
                 // A sender that never pauses keeps its old way: worth a word, not the container's start.
                 tracing::warn!(port = binding.host_port, %error, "cannot forget old UDP flows");

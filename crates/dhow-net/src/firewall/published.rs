@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use super::Firewall;
+use crate::config::GatewayMode;
 use crate::endpoint::{Addresses, PortBinding, PortChange, PortRequest, Published};
 use crate::error::{Doing, PortError, Result};
-use crate::ports::{Spare, forwards};
+use crate::nft::ruleset::{BridgeRules, FamilyRules};
+use crate::ports::{Routed, Spare, forwards};
 
 impl Firewall {
     pub(super) fn publish(
@@ -35,9 +37,10 @@ impl Firewall {
             bindings: &change.gone,
             sockets: &change.held,
         };
+        let routed = self.routed(endpoint.ip);
         let chosen = self
             .ports
-            .choose(&change.added, endpoint, self.publish_ip, spare)?;
+            .choose(&change.added, endpoint, self.publish_ip, routed, spare)?;
         let holders = chosen
             .holders
             .finish()
@@ -98,7 +101,19 @@ impl Firewall {
         Ok(())
     }
 
-    /// Gives what the heir has then.
+    /// By the network that an endpoint is on.
+    fn routed(&self, endpoint: Ipv4Addr) -> Routed {
+        let of = |bridge: &&BridgeRules| bridge.subnet.contains(&endpoint);
+        let bridge = self.bridges.iter().filter(of);
+        let nearest = bridge.max_by_key(|bridge| bridge.subnet.prefix_len());
+        let is_routed = |family: FamilyRules| family.mode == GatewayMode::Routed;
+        nearest.map_or(Routed::default(), |bridge| Routed {
+            ip: is_routed(bridge.ip),
+            ipv6: is_routed(bridge.ip6),
+        })
+    }
+
+    /// Gives what the heir has then. What its network translates and the other's does not, or the other way round, is no more.
     pub(super) fn move_ports(
         &mut self,
         from: Ipv4Addr,
@@ -110,9 +125,11 @@ impl Firewall {
         let mut before = forwards(from, &moved);
         before.extend(forwards(to, &own));
         self.ports.leave(from.ip, &moved);
+        let routed = self.routed(to.ip);
         let taken: Vec<PortBinding> = moved
             .iter()
             .filter(|binding| to.behind(binding.host_ip).is_some())
+            .filter(|binding| routed.has(binding.host_ip) == (binding.host_port == 0))
             .copied()
             .collect();
         self.ports.enter(to, name, &taken);

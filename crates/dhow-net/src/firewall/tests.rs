@@ -4,6 +4,7 @@ use rustix::thread::UnshareFlags;
 
 use super::*;
 use crate::endpoint::{PortRequest, Protocol};
+use crate::nft::ruleset::FamilyRules;
 
 #[test]
 fn knows_whether_the_table_is_intact() {
@@ -14,13 +15,15 @@ fn knows_whether_the_table_is_intact() {
             name: "dhow0".to_owned(),
             subnet: "172.17.0.0/16".parse().unwrap(),
             subnet6: None,
-            masquerade: true,
-            masquerade6: true,
+            ip: FamilyRules::default(),
+            ip6: FamilyRules::default(),
             icc: true,
             internal: false,
+            trusted: Vec::new(),
+            direct: true,
         };
         let any = Ipv4Addr::UNSPECIFIED;
-        let mut firewall = Firewall::open("dhow", vec![bridge], any, &[]).unwrap();
+        let mut firewall = Firewall::open("dhow".into(), vec![bridge], any, &[]).unwrap();
         assert!(firewall.is_intact().unwrap());
         let port = |container_port, port| PortRequest {
             protocol: Protocol::Tcp,
@@ -87,7 +90,7 @@ fn a_dead_thread_is_replaced_and_a_broken_socket_too() {
         // SAFETY: only this thread's network namespace changes.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.unwrap();
         let any = Ipv4Addr::UNSPECIFIED;
-        let firewall = Firewall::open("dhow", Vec::new(), any, &[]).unwrap();
+        let firewall = Firewall::open("dhow".into(), Vec::new(), any, &[]).unwrap();
         let (handle, thread) = firewall.start_with(work).unwrap();
         let publish = |name: &str, port| {
             let (reply, answer) = oneshot::channel();

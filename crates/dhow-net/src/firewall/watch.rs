@@ -7,7 +7,7 @@ use rustix::net::RecvFlags;
 
 use super::{Firewall, monitor};
 use crate::netlink::messages;
-use crate::nft::{inspect, ruleset, wire};
+use crate::nft::{inspect, ruleset, users, wire};
 
 impl Firewall {
     /// Reads what has changed in the rules, and asks for a repair if another program changed ours.
@@ -19,7 +19,7 @@ impl Firewall {
                 Ok(None) => break,
                 Ok(Some(datagram)) => {
                     touched |= messages(datagram).any(|message| {
-                        let family = inspect::family_of_table(message.payload, &self.table);
+                        let family = inspect::family_of_table(message.payload, &self.scheme.table);
                         message.port != self.own_port
                             && wire::kind(message.kind).is_some()
                             && family.is_some_and(|family| families.contains(&family))
@@ -48,9 +48,10 @@ impl Firewall {
 
     pub(super) fn put_back(&mut self, now: Instant) {
         self.repair.begin(now);
+        self.make_users_chain();
         match self.replace() {
             Ok(()) => tracing::warn!(
-                table = self.table,
+                table = self.scheme.table,
                 "another program changed or removed our nf_tables table: it is back in place"
             ),
             Err(error) => {
@@ -63,9 +64,9 @@ impl Firewall {
     /// Whether the table has as many rules and entries as it should.
     pub(super) fn is_intact(&mut self) -> io::Result<bool> {
         let all = self.ports.forwards();
-        let (socket, table) = (&mut self.socket, &self.table);
+        let (socket, table) = (&mut self.socket, &self.scheme.table);
         for family in ruleset::families(&self.bridges) {
-            let expected = ruleset::rule_count(*family);
+            let expected = ruleset::rule_count(*family, &self.scheme);
             if inspect::count_rules(socket, *family, table)? != expected {
                 return Ok(false);
             }
@@ -77,6 +78,13 @@ impl Firewall {
             }
         }
         Ok(true)
+    }
+
+    /// Makes the chain for the administrator's rules where it is missing.
+    pub(super) fn make_users_chain(&mut self) {
+        if let Err(error) = self.commit(&users::make()) {
+            tracing::warn!(table = users::TABLE, %error, "there is no chain for the administrator's rules");
+        }
     }
 
     /// Says so when another program's rules drop what is forwarded: an acceptance in our table doesn't overrule that.

@@ -1,7 +1,7 @@
 //! How networks come to be: their bridges, addresses and rules, and those that an earlier daemon left.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -9,12 +9,13 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::{Entered, Inner, Network};
 use crate::bridge::{self, Bridge};
 use crate::config::{BridgeInfo, NetConfig};
+use crate::detour;
 use crate::driver::Driver;
 use crate::endpoint::LiveEndpoint;
 use crate::error::{Doing, Error, Result};
 use crate::firewall::{self, Firewall};
 use crate::ipam::Ipam;
-use crate::nft::ruleset::BridgeRules;
+use crate::nft::ruleset::{BridgeRules, FamilyRules, Scheme};
 use crate::pool::Pool;
 use crate::sandbox::Maker;
 use crate::warm::Sandboxes;
@@ -123,14 +124,25 @@ pub(super) fn adopt(pool: &mut Pool, live: &[LiveEndpoint]) -> HashMap<Ipv4Addr,
 
 pub(super) fn rules(bridge: &Bridge, config: &NetConfig) -> BridgeRules {
     let info = &bridge.info;
+    let ip6 = config.ipv6.as_ref().map(|six| FamilyRules {
+        mode: six.mode,
+        masquerade: six.masquerade,
+        source: six.source.map(IpAddr::V6),
+    });
     BridgeRules {
         name: info.name.clone(),
         subnet: info.subnet,
         subnet6: info.ipv6.map(|own| own.trunc()),
-        masquerade: config.masquerade,
-        masquerade6: config.ipv6.as_ref().is_some_and(|six| six.masquerade),
+        ip: FamilyRules {
+            mode: config.mode,
+            masquerade: config.masquerade,
+            source: config.source.map(IpAddr::V4),
+        },
+        ip6: ip6.unwrap_or_default(),
         icc: config.icc,
         internal: config.internal,
+        trusted: config.trusted.clone(),
+        direct: config.direct_routing,
     }
 }
 
@@ -179,7 +191,12 @@ pub(super) fn open(
     }
     let watched = Watched::default();
     watched.enter(&bridge, config);
-    let firewall = Firewall::open(&config.table, all_rules, config.publish_ip, &all_live)?;
+    let scheme = Scheme {
+        table: config.table.clone(),
+        accept_mark: config.accept_mark,
+        detour: detour::ensure(&mut maker.socket, &bridge, config)?,
+    };
+    let firewall = Firewall::open(scheme, all_rules, config.publish_ip, &all_live)?;
     let sandboxes = Sandboxes::new(bridge.into(), config.warm, pool);
     let (firewall, firewall_thread) = firewall.start()?;
     drop(maker);

@@ -1,13 +1,15 @@
 //! Published ports as entries of maps: a packet is looked up once, whether one port is published or ten thousand.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::endpoint::{PortBinding, Protocol};
 
 use super::wire::{Element, Entries, Family, Field, Map, octets};
 
-/// Ports on any address of the host, ports on one address, and runs of ports that the container has under the same numbers.
-const NAMES: [&str; 3] = ["ports", "ports_at", "port_ranges"];
+/// Ports on any address of the host, ports on one address, runs of ports that the container has under the same numbers, and
+/// ports of containers that are reached at their own addresses.
+const NAMES: [&str; 4] = ["ports", "ports_at", "port_ranges", "opened"];
 
 /// The maps of a family, in the order of [`NAMES`].
 const fn maps(
@@ -15,7 +17,7 @@ const fn maps(
     at: &'static [Field],
     to: &'static [Field],
     to_address: &'static [Field],
-) -> [Map; 3] {
+) -> [Map; 4] {
     [
         Map {
             name: NAMES[0],
@@ -35,17 +37,23 @@ const fn maps(
             data: to_address,
             intervals: true,
         },
+        Map {
+            name: NAMES[3],
+            key: at,
+            data: &[],
+            intervals: false,
+        },
     ]
 }
 
-static MAPS: [Map; 3] = maps(
+static MAPS: [Map; 4] = maps(
     &[Field::Protocol, Field::Port],
     &[Field::Address, Field::Protocol, Field::Port],
     &[Field::Address, Field::Port],
     &[Field::Address],
 );
 
-static MAPS6: [Map; 3] = maps(
+static MAPS6: [Map; 4] = maps(
     &[Field::Protocol, Field::Port],
     &[Field::Address6, Field::Protocol, Field::Port],
     &[Field::Address6, Field::Port],
@@ -53,7 +61,7 @@ static MAPS6: [Map; 3] = maps(
 );
 
 /// The maps of a family's table.
-pub(crate) fn maps_of(family: Family) -> &'static [Map; 3] {
+pub(crate) fn maps_of(family: Family) -> &'static [Map; 4] {
     match family {
         Family::Ip => &MAPS,
         Family::Ip6 => &MAPS6,
@@ -70,13 +78,26 @@ pub(crate) struct Forward {
     pub container: IpAddr,
 }
 
-/// The maps' entries for the ports of a family: each port is in one map.
-pub(crate) fn entries(family: Family, forwards: &[Forward]) -> Vec<Entries> {
+impl Forward {
+    /// Whether a port of the host leads to it, rather than the container's own address alone.
+    fn is_translated(&self) -> bool {
+        self.binding.host_port != 0
+    }
+}
+
+/// The maps' entries for the ports of a family: each port of the host is in one map. `opens` says of a container's address whether
+/// its ports are reached there as well.
+pub(crate) fn entries(
+    family: Family,
+    forwards: &[Forward],
+    opens: impl Fn(IpAddr) -> bool,
+) -> Vec<Entries> {
     let mut any = Vec::new();
     let mut at = Vec::new();
     let mut ranges = Vec::new();
     let own = |forward: &Forward| Family::of(forward.binding.host_ip) == family;
-    for run in runs(forwards.iter().filter(|f| own(f)).copied().collect()) {
+    let translated = |f: &&Forward| own(f) && f.is_translated();
+    for run in runs(forwards.iter().filter(translated).copied().collect()) {
         if let [first, .., last] = run.as_slice()
             && run.len() >= SHORTEST_RANGE
         {
@@ -92,9 +113,17 @@ pub(crate) fn entries(family: Family, forwards: &[Forward]) -> Vec<Entries> {
             }
         }
     }
+    // Two ports of the host can lead to one of a container.
+    let opened = forwards.iter().filter(|f| own(f) && opens(f.container));
+    let opened: BTreeSet<Vec<u8>> = opened.map(opened_key).collect();
+    let opened = opened.into_iter().map(|key| Element {
+        key,
+        key_end: None,
+        data: Vec::new(),
+    });
     maps_of(family)
         .iter()
-        .zip([any, at, ranges])
+        .zip([any, at, ranges, opened.collect()])
         .filter(|(_, elements)| !elements.is_empty())
         .map(|(map, elements)| Entries { map, elements })
         .collect()
@@ -151,6 +180,13 @@ fn single(forward: &Forward) -> Element {
     }
 }
 
+fn opened_key(forward: &Forward) -> Vec<u8> {
+    let mut key = octets(forward.container);
+    key.extend(protocol_field(forward.binding.protocol));
+    key.extend(port_field(forward.binding.container_port));
+    key
+}
+
 fn range(first: &Forward, last: &Forward) -> Element {
     let host_ip = first.binding.host_ip;
     // Any address of the host is every address: the chain is entered for local ones only.
@@ -189,11 +225,25 @@ mod tests {
     }
 
     fn counts(forwards: &[Forward]) -> [usize; 3] {
-        let entries = entries(Family::Ip, forwards);
-        NAMES.map(|name| {
-            let of = entries.iter().filter(|e| e.map.name == name);
+        let entries = entries(Family::Ip, forwards, |_| false);
+        [0, 1, 2].map(|at| {
+            let of = entries.iter().filter(|e| e.map.name == NAMES[at]);
             of.map(|e| e.elements.len()).sum()
         })
+    }
+
+    #[test]
+    fn what_is_reached_at_the_containers_address() {
+        let names = |forwards: &[Forward], opens| -> Vec<(&str, usize)> {
+            let entries = entries(Family::Ip, forwards, |_| opens);
+            let all = entries.iter().map(|e| (e.map.name, e.elements.len()));
+            all.collect()
+        };
+        let two = [forward("0.0.0.0", 8080, 80), forward("0.0.0.0", 8081, 80)];
+        assert_eq!(names(&two, true), [("ports", 2), ("opened", 1)]);
+        assert_eq!(names(&two, false), [("ports", 2)]);
+        let routed = [forward("0.0.0.0", 0, 80)];
+        assert_eq!(names(&routed, true), [("opened", 1)]);
     }
 
     #[test]

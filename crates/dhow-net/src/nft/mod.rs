@@ -1,5 +1,5 @@
 //! nf_tables over netlink: how to say it (`wire`, `rule`), what to say (`ruleset`: `chains`, `bridges`, `forwards`), what there is
-//! (`inspect`).
+//! (`inspect`); and the administrator's own table (`users`).
 //!
 //! What the messages mean is in the kernel's `linux/netfilter/nf_tables.h` and nft(8); no nft program is run. Every change is
 //! one batch, which the kernel applies wholly or not at all.
@@ -10,4 +10,5 @@ mod forwards;
 pub(crate) mod inspect;
 pub(crate) mod rule;
 pub(crate) mod ruleset;
+pub(crate) mod users;
 pub(crate) mod wire;

@@ -2,11 +2,12 @@
 //!
 //! Numbers are `linux/netfilter/nf_tables.h`'s; the order of expressions is what `nft --debug=netlink` shows for the same rule.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::wire::{Family, LIST_ELEMENT, Map, attribute, nested, number, string, value};
+use super::wire::{Family, LIST_ELEMENT, Map, attribute, nested, number, octets, string, value};
+use crate::config::Mark;
 
 const DATA_VERDICT: u16 = 2;
 
@@ -102,12 +103,26 @@ impl Rule {
         loaded.compare(WIDE, Compare::Equal, beginning.as_bytes())
     }
 
-    pub fn arrives_not_by(self, name: &str) -> Self {
+    fn arriving(self, how: Compare, name: &str) -> Self {
         let mut padded = [0; 16];
         // Names are at most 15 bytes.
         padded[..name.len()].copy_from_slice(name.as_bytes());
-        let loaded = self.load_arriving(WIDE);
-        loaded.compare(WIDE, Compare::Different, &padded)
+        self.load_arriving(WIDE).compare(WIDE, how, &padded)
+    }
+
+    pub fn arrives_by(self, name: &str) -> Self {
+        self.arriving(Compare::Equal, name)
+    }
+
+    pub fn arrives_not_by(self, name: &str) -> Self {
+        self.arriving(Compare::Different, name)
+    }
+
+    /// These bits of the packet's mark are so.
+    pub fn mark_is(self, mark: Mark) -> Self {
+        self.meta(3, R0)
+            .masked(R0, &mark.mask.to_ne_bytes())
+            .compare(R0, Compare::Equal, &mark.value.to_ne_bytes())
     }
 
     fn network_header(self, offset: u32, length: u32, register: Register) -> Self {
@@ -194,6 +209,11 @@ impl Rule {
         self.connection(0, 2 | 4)
     }
 
+    /// The packet would begin a connection.
+    pub fn new_connection(self) -> Self {
+        self.connection(0, 8)
+    }
+
     /// The connection's destination has been translated (IPS_DST_NAT).
     pub fn translated(self) -> Self {
         self.connection(2, 0x20)
@@ -236,6 +256,48 @@ impl Rule {
         self.expression("lookup", |bytes| {
             string(bytes, 1, set.name);
             number(bytes, 2, R0.0);
+        })
+    }
+
+    /// The key in the registers from R0 on is not in the set.
+    pub fn no_member_of(self, set: &Map) -> Self {
+        const NFT_LOOKUP_F_INV: u32 = 1;
+        self.expression("lookup", |bytes| {
+            string(bytes, 1, set.name);
+            number(bytes, 2, R0.0);
+            number(bytes, 5, NFT_LOOKUP_F_INV);
+        })
+    }
+
+    /// A copy of the packet leaves by the link with this index, as it is.
+    pub fn copied_to(self, family: Family, link: u32) -> Self {
+        // Neither is anybody's: what is sent by the link has its destination, whoever is told to be the next hop.
+        let hop: IpAddr = match family {
+            Family::Ip => Ipv4Addr::new(169, 254, 1, 1).into(),
+            Family::Ip6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(),
+        };
+        let behind = R0.after_address(family);
+        self.expression("immediate", |bytes| {
+            number(bytes, 1, R0.0);
+            value(bytes, 2, &octets(hop));
+        })
+        .expression("immediate", |bytes| {
+            number(bytes, 1, behind.0);
+            value(bytes, 2, &link.to_ne_bytes());
+        })
+        .expression("dup", |bytes| {
+            number(bytes, 1, R0.0);
+            number(bytes, 2, behind.0);
+        })
+    }
+
+    /// Translates the source to the address in R0.
+    pub fn translate_source(self, family: Family) -> Self {
+        self.expression("nat", |bytes| {
+            number(bytes, 1, 0);
+            number(bytes, 2, u32::from(family.number()));
+            number(bytes, 3, R0.0);
+            number(bytes, 4, R0.0);
         })
     }
 

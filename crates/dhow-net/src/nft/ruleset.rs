@@ -8,15 +8,20 @@
 //!   that the answers come back through the translation.
 //! - Packets from the wire to 127.0.0.0/8 are dropped before anything is translated: ports that are published on the loopback
 //!   address are the host's own.
+//! - Where the host's own firewall is to decide over published ports, nothing is translated that comes by a link of the host's. It
+//!   goes through the input rules of all tables, and what is left is copied to a pair of links and comes back to be translated.
 //! - As soon as a bridge has IPv6 there is a second table of the same name for that family, with the same chains and maps. What is
 //!   sent to `::1` stays on the host: the kernel takes no packet from there that came by another link.
+
+use std::net::IpAddr;
 
 use crate::netlink::Batch;
 
 use super::wire::{Element, Entries, Family, Map, Transaction};
 use super::{bridges, chains, forwards};
 
-pub(crate) use super::bridges::{BridgeRules, families};
+pub(crate) use super::bridges::{BridgeRules, FamilyRules, families};
+pub(crate) use super::chains::{Detour, Scheme};
 pub(crate) use super::forwards::Forward;
 
 /// The sets and maps of a family's table.
@@ -28,12 +33,13 @@ pub(crate) fn maps_of(family: Family) -> impl Iterator<Item = &'static Map> {
 /// Replaces the tables, whatever they have now, by just these bridges and ports. `other` says that the other family may have a
 /// table.
 pub(crate) fn replace(
-    table: &str,
+    scheme: &Scheme,
     bridges: &[BridgeRules],
     forwards: &[Forward],
     other: bool,
 ) -> Batch {
-    let mut transaction = Transaction::new(table);
+    let mut transaction = Transaction::new(&scheme.table);
+    let opens = bridges::opens(bridges);
     let wanted = families(bridges);
     for family in [Family::Ip, Family::Ip6] {
         transaction.set_family(family);
@@ -49,17 +55,22 @@ pub(crate) fn replace(
         for (id, map) in (1..).zip(maps_of(family)) {
             transaction.add_map(map, id);
         }
-        chains::add_chains(&mut transaction, family);
-        for entries in entries(family, bridges, forwards) {
+        chains::add_chains(&mut transaction, family, scheme);
+        for entries in entries(family, bridges, forwards, &opens) {
             transaction.add_elements(entries.map, &entries.elements);
         }
     }
     transaction.finish()
 }
 
-fn entries(family: Family, bridges: &[BridgeRules], forwards: &[Forward]) -> Vec<Entries> {
+fn entries(
+    family: Family,
+    bridges: &[BridgeRules],
+    forwards: &[Forward],
+    opens: impl Fn(IpAddr) -> bool,
+) -> Vec<Entries> {
     let mut all = bridges::entries(family, bridges);
-    all.extend(forwards::entries(family, forwards));
+    all.extend(forwards::entries(family, forwards, opens));
     all
 }
 
@@ -70,18 +81,22 @@ pub(crate) struct Known<'a> {
     pub forwards: &'a [Forward],
 }
 
-/// Turns entries from `old` to `new` in the tables of these families. `None` when nothing changes.
+/// Turns entries from `old` to `new` in the tables of these families, beside all the bridges that there are. `None` when nothing
+/// changes.
 pub(crate) fn change(
     table: &str,
     in_families: &[Family],
+    all: &[BridgeRules],
     old: Known<'_>,
     new: Known<'_>,
 ) -> Option<Batch> {
     let mut transaction = Transaction::new(table);
     let mut changed = false;
+    let opens = bridges::opens(all);
     for family in in_families {
         transaction.set_family(*family);
-        let [old, new] = [old, new].map(|side| entries(*family, side.bridges, side.forwards));
+        let of = |side: Known<'_>| entries(*family, side.bridges, side.forwards, &opens);
+        let (old, new) = (of(old), of(new));
         for map in maps_of(*family) {
             let of = |all: &[Entries]| -> Vec<Element> {
                 all.iter()
@@ -117,8 +132,8 @@ pub(crate) fn remove(table: &str, families: &[Family]) -> Batch {
 }
 
 /// How many rules a family's table has.
-pub(crate) fn rule_count(family: Family) -> usize {
-    chains::rules(family).len()
+pub(crate) fn rule_count(family: Family, scheme: &Scheme) -> usize {
+    chains::rules(family, scheme).len()
 }
 
 /// How many entries a family's set or map has with these bridges and ports.
@@ -128,7 +143,7 @@ pub(crate) fn element_count(
     bridges: &[BridgeRules],
     forwards: &[Forward],
 ) -> usize {
-    entries(family, bridges, forwards)
+    entries(family, bridges, forwards, bridges::opens(bridges))
         .into_iter()
         .filter(|entries| entries.map.name == map.name)
         .map(|entries| entries.elements.len())

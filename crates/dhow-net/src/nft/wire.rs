@@ -17,6 +17,7 @@ pub(crate) const NEW_TABLE: u16 = 0;
 pub(crate) const DEL_TABLE: u16 = 2;
 pub(crate) const NEW_CHAIN: u16 = 3;
 pub(crate) const GET_CHAIN: u16 = 4;
+pub(crate) const DEL_CHAIN: u16 = 5;
 pub(crate) const NEW_RULE: u16 = 6;
 pub(crate) const GET_RULE: u16 = 7;
 pub(crate) const NEW_SET: u16 = 9;
@@ -137,7 +138,8 @@ pub(super) fn value(bytes: &mut Vec<u8>, kind: u16, data: &[u8]) {
 #[derive(Debug)]
 pub(crate) struct Transaction {
     table: String,
-    family: Family,
+    /// As nft calls it: `ip`, `ip6` or `inet`.
+    family: u8,
     batch: Batch,
 }
 
@@ -145,7 +147,7 @@ impl Transaction {
     pub fn new(table: &str) -> Self {
         let mut transaction = Transaction {
             table: table.to_owned(),
-            family: Family::Ip,
+            family: Family::Ip.number(),
             batch: Batch::default(),
         };
         transaction.bound(NFNL_MSG_BATCH_BEGIN);
@@ -154,7 +156,12 @@ impl Transaction {
 
     /// What follows is about the table of this family.
     pub fn set_family(&mut self, family: Family) {
-        self.family = family;
+        self.family = family.number();
+    }
+
+    /// What follows is about the table of both families.
+    pub fn set_both_families(&mut self) {
+        self.family = NFPROTO_INET;
     }
 
     /// The batch, complete.
@@ -173,8 +180,7 @@ impl Transaction {
     }
 
     fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {
-        let family = self.family.number();
-        push(&mut self.batch, kind, flags, family, |bytes| {
+        push(&mut self.batch, kind, flags, self.family, |bytes| {
             string(bytes, TABLE_NAME, &self.table);
             fill(bytes);
         });
@@ -193,6 +199,15 @@ impl Transaction {
     /// Deletes the table with all that is in it.
     pub fn delete_table(&mut self) {
         self.message(DEL_TABLE, 0, |_| {});
+    }
+
+    /// Deletes the table and a chain of it, which is all that it has; else the whole batch fails.
+    pub fn delete_table_of_one_empty_chain(&mut self, chain: &str) {
+        const NLM_F_NONREC: u16 = 0x100;
+        self.message(DEL_CHAIN, NLM_F_NONREC, |bytes| {
+            string(bytes, CHAIN_NAME, chain);
+        });
+        self.message(DEL_TABLE, NLM_F_NONREC, |_| {});
     }
 
     /// Adds a chain that rules jump to.
@@ -317,6 +332,7 @@ pub(crate) fn dump(kind: u16, family: u8, table: Option<&str>, set: Option<&str>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
     Prerouting = 0,
+    Input = 1,
     Forward = 2,
     Output = 3,
     Postrouting = 4,

@@ -3,12 +3,13 @@
 use std::io;
 use std::net::IpAddr;
 
+use netlink_packet_route::link::LinkFlags;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::{CHANGE, family, push, u32_of};
+use super::{CHANGE, Link, family, link, push, u32_of};
 use crate::mac::MacAddr;
 use crate::netlink::{
     Batch, Message, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, Socket, attributes,
@@ -27,6 +28,14 @@ fn neighbour(index: u32, ip: IpAddr) -> NeighbourMessage {
         IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
     })];
     message
+}
+
+/// Who is on the other side of a link is not asked for.
+pub(crate) fn ask_for_none(batch: &mut Batch, which: Link<'_>) {
+    let mut message = link(which);
+    message.header.flags = LinkFlags::Noarp;
+    message.header.change_mask = LinkFlags::Noarp;
+    push(batch, CHANGE, RouteNetlinkMessage::SetLink(message));
 }
 
 /// Who has an address on a link: nobody has to ask, and the entry doesn't count against the kernel's one limit for all

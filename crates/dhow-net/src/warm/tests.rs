@@ -130,6 +130,7 @@ fn sandboxes(target: usize) -> Arc<Sandboxes> {
         icc: true,
         segments: crate::segments::Segments::new(1),
         info,
+        is_gateway: [true; 2],
         port_mode: PortMode::default(),
     };
     Sandboxes::new(bridge.into(), target, pool)
