@@ -6,6 +6,7 @@
 
 mod lan;
 mod neighbours;
+mod ways;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,23 +20,22 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage,
 };
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
+use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::mac::MacAddr;
 use crate::netlink::{
-    Batch, Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
-    Refusal, Socket, attributes, errno,
+    Batch, Message, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, Refusal,
+    Socket, attributes, errno,
 };
 
 pub(crate) use lan::{
-    Child, announce_when_up, new_child, new_dummy, new_vlan, probe_child, set_default_link, set_mac,
+    Child, announce_when_up, new_child, new_dummy, new_vlan, probe_child, set_mac,
 };
 pub(crate) use neighbours::{
     ask_for_none, delete_neighbour, fix_port, learned_neighbours, new_neighbour,
 };
+pub(crate) use ways::{delete_default_route, set_default_link, set_default_route};
 
 // linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h
 const RTM_NEWLINK: u16 = 16;
@@ -275,48 +275,6 @@ pub(crate) fn delete_address(batch: &mut Batch, index: u32, ip: IpNet) {
         CHANGE,
         RouteNetlinkMessage::DelAddress(address(index, ip)),
     );
-}
-
-/// In place of the one of its family that is there.
-pub(crate) fn set_default_route(batch: &mut Batch, gateway: IpAddr) {
-    let mut message = default_route(family(gateway));
-    let gateway = match gateway {
-        IpAddr::V4(ip) => RouteAddress::Inet(ip),
-        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
-    };
-    message.attributes = vec![RouteAttribute::Gateway(gateway)];
-    push(
-        batch,
-        CHANGE | NLM_F_CREATE | NLM_F_REPLACE,
-        RouteNetlinkMessage::NewRoute(message),
-    );
-}
-
-/// There may be none, nor a kernel that knows the family.
-pub(crate) fn delete_default_route(batch: &mut Batch, ipv6: bool) {
-    let family = match ipv6 {
-        false => AddressFamily::Inet,
-        true => AddressFamily::Inet6,
-    };
-    let mut message = default_route(family);
-    // Any: one that leads to a link has another than one that leads to a gateway.
-    message.header.scope = RouteScope::NoWhere;
-    push(batch, CHANGE, RouteNetlinkMessage::DelRoute(message));
-    batch.tolerate(libc::ESRCH);
-    batch.tolerate(libc::EOPNOTSUPP);
-}
-
-fn default_route(family: AddressFamily) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header = RouteHeader {
-        address_family: family,
-        table: RouteHeader::RT_TABLE_MAIN,
-        protocol: RouteProtocol::Boot,
-        scope: RouteScope::Universe,
-        kind: RouteType::Unicast,
-        ..RouteHeader::default()
-    };
-    message
 }
 
 /// A link, as far as it matters here.

@@ -5,6 +5,7 @@
 //!
 //! Invariant: every endpoint here has an address that is taken in the IPAM; whoever takes the endpoint takes over the address.
 
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::mac::MacAddr;
 use crate::make::{Joining, Make};
 use crate::pool::{Pool, Wish};
 use crate::sandbox::{host_link_name, host_link_number};
+use taken::Taken;
 
 /// How long after one was taken the next is made, while enough are left: the start that took it needs the processors more.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -110,28 +112,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(endpoint) = self.endpoint.take() {
             self.home.give_back(endpoint);
-        }
-    }
-}
-
-/// An address that is free again unless something comes of it, also when the thread dies over it.
-struct Taken<'a> {
-    home: &'a Sandboxes,
-    addresses: Addresses,
-    kept: bool,
-}
-
-impl Taken<'_> {
-    fn keep(mut self) -> Addresses {
-        self.kept = true;
-        self.addresses
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            self.home.lock().pool.release(self.addresses);
         }
     }
 }

@@ -6,17 +6,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dhow_api::{
-    ConfigReference, Filters, IpamConfig, NetworkCreateRequest, NetworkCreateResponse,
-    NetworksPruneReport,
-};
+use dhow_api::{ConfigReference, IpamConfig, NetworkCreateRequest, NetworkCreateResponse};
 use dhow_net::{IpNet, Ipv4Net, Ipv6Config, Ipv6Net, NetConfig, Network};
 
 use super::records::{self, StoredNetwork};
 use super::{Networks, PREDEFINED, ipam, lan};
 use crate::error::{EngineError, Result};
-use crate::until;
-use crate::volumes::excluded;
 
 /// A network that a client has made.
 pub struct Made {
@@ -387,7 +382,7 @@ impl Networks {
     }
 
     /// The caller has the turn.
-    async fn remove_made(&self, made: &Arc<Made>) -> Result<()> {
+    pub(super) async fn remove_made(&self, made: &Arc<Made>) -> Result<()> {
         let StoredNetwork { id, name, .. } = &made.record;
         let dependent = self
             .made()
@@ -452,50 +447,5 @@ impl Networks {
             self.inner.net.take_address(name, address).await?;
         }
         Ok(())
-    }
-
-    pub async fn prune(&self, filters: &Filters) -> Result<NetworksPruneReport> {
-        filters.validate(&["label", "label!", "until"])?;
-        if filters.get("until").count() > 1 {
-            return Err(EngineError::invalid("more than one until filter specified"));
-        }
-        let until = match filters.get("until").next() {
-            None => None,
-            Some(text) => Some(until::parse(text)?),
-        };
-        let Ok(_one) = self.inner.pruning.try_lock() else {
-            return Err(EngineError::Refused(
-                "a prune operation is already running".to_owned(),
-            ));
-        };
-        let _turn = self.inner.making.lock().await;
-        let all: Vec<Arc<Made>> = self.made().values().cloned().collect();
-        let mut deleted = Vec::new();
-        for made in all {
-            let record = &made.record;
-            if record.config_only
-                || until.is_some_and(|until| record.created >= until)
-                || !filters.labels_match("label", &record.labels)
-                || excluded(filters, &record.labels)
-            {
-                continue;
-            }
-            match self.remove_made(&made).await {
-                Ok(()) => deleted.push(record.name.clone()),
-                // One that is in use is left alone.
-                Err(EngineError::NotPermitted(_)) => {}
-                Err(e) => {
-                    tracing::warn!(network = record.name, error = %e, "it was not pruned");
-                }
-            }
-        }
-        let actor = dhow_api::Actor {
-            id: String::new(),
-            attributes: [("reclaimed".to_owned(), "0".to_owned())].into(),
-        };
-        self.inner.events.publish("network", "prune", actor);
-        Ok(NetworksPruneReport {
-            networks_deleted: Some(deleted).filter(|d| !d.is_empty()),
-        })
     }
 }

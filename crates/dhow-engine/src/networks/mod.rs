@@ -16,6 +16,7 @@ mod mode;
 mod names;
 pub mod port_changes;
 pub mod ports;
+mod prune;
 mod publish;
 mod records;
 mod sandbox;

@@ -1,18 +1,16 @@
-//! Links that have another below them: macvlan, ipvlan and VLANs, and a dummy to be below; and routes that lead to a link.
+//! Links that have another below them: macvlan, ipvlan and VLANs, and a dummy to be below.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::DefaultNla;
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     AfSpecInet, AfSpecUnspec, InfoData, InfoKind, InfoVlan, LinkAttribute, LinkInfo,
 };
-use netlink_packet_route::route::{RouteAttribute, RouteScope};
 
-use super::{CHANGE, CREATE, Link, default_route, link, push};
+use super::{CHANGE, CREATE, Link, link, push};
 use crate::mac::MacAddr;
-use crate::netlink::{Batch, NLM_F_CREATE, NLM_F_REPLACE};
+use crate::netlink::Batch;
 
 // linux/if_link.h, linux/ip.h, linux/netlink.h
 const IFLA_INET_CONF: u16 = 1;
@@ -103,21 +101,4 @@ pub(crate) fn announce_when_up(batch: &mut Batch, index: u32) {
             AfSpecInet::Other(switches),
         ])]));
     push(batch, CHANGE, RouteNetlinkMessage::SetLink(message));
-}
-
-/// In place of the default route of its family that is there: everybody is asked for on the link itself.
-pub(crate) fn set_default_link(batch: &mut Batch, index: u32, ipv6: bool) {
-    let mut message = default_route(match ipv6 {
-        false => AddressFamily::Inet,
-        true => AddressFamily::Inet6,
-    });
-    if !ipv6 {
-        message.header.scope = RouteScope::Link;
-    }
-    message.attributes = vec![RouteAttribute::Oif(index)];
-    push(
-        batch,
-        CHANGE | NLM_F_CREATE | NLM_F_REPLACE,
-        RouteNetlinkMessage::NewRoute(message),
-    );
 }
