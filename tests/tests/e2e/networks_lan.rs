@@ -171,6 +171,14 @@ fn coming_to_a_wire_and_leaving_it_while_running() {
     host.sh("docker network disconnect wire c3").ok();
     let links = host.sh("docker exec c3 ls /sys/class/net").ok();
     assert_eq!(links, "eth0\nlo");
+    // One whose name was chosen.
+    host.sh("docker network connect --driver-opt com.docker.network.endpoint.ifname=wan0 --ip 10.77.0.7 wire c3")
+        .ok();
+    let links = || host.sh("docker exec c3 ls /sys/class/net").ok();
+    assert_eq!(links(), "eth0\nlo\nwan0");
+    assert!(wire.reaches("10.77.0.7"));
+    host.sh("docker network disconnect wire c3").ok();
+    assert_eq!(links(), "eth0\nlo");
     let events = host
         .sh("docker events --since 1h --until 0s --filter network=wire --format '{{.Action}} {{.Actor.Attributes.type}}'")
         .ok();

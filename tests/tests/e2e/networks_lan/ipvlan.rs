@@ -124,12 +124,16 @@ fn ipvlan_routes_in_its_modes_of_layer_three() {
             "{mode}: {shown}"
         );
         host.sh("docker network disconnect zone c1").ok();
+        host.sh("docker run -d --name c3 --network name=routed,driver-opt=com.docker.network.endpoint.ifname=wan0 busybox sleep 1000")
+            .ok();
+        let shown = routes(&host, "c3");
+        assert!(shown.contains("default dev wan0"), "{mode}: {shown}");
         let shown = routes(&host, "c1");
         assert!(
             shown.contains("default dev eth0") && !shown.contains("default via"),
             "{mode}: {shown}"
         );
-        host.sh("docker rm -f c1 c2 && docker network rm routed zone")
+        host.sh("docker rm -f c1 c2 c3 && docker network rm routed zone")
             .ok();
     }
     wire.remove(&host);
