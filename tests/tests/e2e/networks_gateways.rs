@@ -158,10 +158,9 @@ fn gateway_modes() {
     assert_eq!(from_plain(&routed).ok(), "ahoy");
     assert_ne!(from_plain(&trusting).code, 0);
     assert_ne!(from_plain(&hidden).code, 0);
-    let unprotected = from_plain(&open);
-    println!("from another network: {unprotected:?}");
+    // As Docker documents it, though its engine lets them.
     if host.engine == Engine::Dhow {
-        assert_ne!(unprotected.code, 0);
+        assert_ne!(from_plain(&open).code, 0);
     }
 
     // Of the host a routed port has nothing, whatever was asked for.
