@@ -139,6 +139,18 @@ pub struct Flags {
     /// Let containers of the default network find each other by name, as those of other networks do. Default: false
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub bridge_names: Option<bool>,
+    /// Let published ports be reached from elsewhere at the containers' own addresses too. Default: false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub allow_direct_routing: Option<bool>,
+    /// Let packets with this mark reach containers: MARK[/MASK]
+    #[arg(long, value_name = "MARK")]
+    pub bridge_accept_fwmark: Option<String>,
+    /// Let the host's own firewall decide over published ports, by its rules for the host's input. Default: false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub host_firewall: Option<bool>,
+    /// Option for networks whose makers don't say otherwise: DRIVER=KEY=VALUE. May be given several times
+    #[arg(long, value_name = "OPTION")]
+    pub default_network_opt: Vec<String>,
     /// DNS server of containers. May be given several times
     #[arg(long, value_name = "IP")]
     pub dns: Vec<String>,

@@ -103,6 +103,19 @@ fn waiting(old: &Config, new: &Config) -> Vec<&'static str> {
         ("ip-masq", old.ip_masq != new.ip_masq),
         ("icc", old.icc != new.icc),
         ("bridge-names", old.bridge_names != new.bridge_names),
+        (
+            "allow-direct-routing",
+            old.allow_direct_routing != new.allow_direct_routing,
+        ),
+        (
+            "bridge-accept-fwmark",
+            old.bridge_accept_fwmark != new.bridge_accept_fwmark,
+        ),
+        ("host-firewall", old.host_firewall != new.host_firewall),
+        (
+            "default-network-opts",
+            old.default_network_opts != new.default_network_opts,
+        ),
         ("dns", old.dns != new.dns),
         ("dns-search", old.dns_search != new.dns_search),
         ("dns-opts", old.dns_opts != new.dns_opts),

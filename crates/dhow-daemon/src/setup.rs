@@ -20,6 +20,7 @@ pub async fn open_engine(config: &Config, spawner: Spawner) -> Result<Engine, Da
             options: config.dns_opts.clone(),
             on_bridge: config.bridge_names,
         },
+        network_options: config.default_network_opts.clone(),
         log: LogDefaults {
             driver: config.log_driver.clone(),
             options: config.log_opts.clone(),
@@ -121,6 +122,9 @@ fn net_config(config: &Config) -> Result<NetConfig, DaemonError> {
         ip_forward: config.ip_forward,
         masquerade: config.ip_masq,
         icc: config.icc,
+        direct_routing: config.allow_direct_routing,
+        accept_mark: config.bridge_accept_fwmark,
+        host_firewall: config.host_firewall,
         publish_ip,
         ..NetConfig::default()
     })

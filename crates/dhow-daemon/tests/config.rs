@@ -41,6 +41,39 @@ fn file_and_flags_make_one_configuration() {
 }
 
 #[test]
+fn ways_to_containers_by_file_and_by_flag() {
+    let file = r#"{"allow-direct-routing":true,"bridge-accept-fwmark":"0x10/0xff","host-firewall":true,
+        "default-network-opts":{"bridge":{"com.docker.network.driver.mtu":"1400"}}}"#;
+    let config = load(file, &[]).unwrap();
+    assert!(config.allow_direct_routing && config.host_firewall);
+    let mark = config.bridge_accept_fwmark.unwrap();
+    assert_eq!((mark.value, mark.mask), (16, 255));
+    let of_bridge = &config.default_network_opts["bridge"];
+    assert_eq!(of_bridge["com.docker.network.driver.mtu"], "1400");
+    let flags = [
+        "--bridge-accept-fwmark=7",
+        "--default-network-opt=bridge=com.docker.network.enable_ipv6=true",
+        "--default-network-opt=bridge=a=b=c",
+    ];
+    let config = load("", &flags).unwrap();
+    assert!(!config.allow_direct_routing && !config.host_firewall);
+    let mark = config.bridge_accept_fwmark.unwrap();
+    assert_eq!((mark.value, mark.mask), (7, u32::MAX));
+    assert_eq!(config.default_network_opts["bridge"]["a"], "b=c");
+    for (flag, why) in [
+        ("--bridge-accept-fwmark=x", "invalid firewall mark \"x\""),
+        ("--bridge-accept-fwmark=1/-1", "invalid firewall mark"),
+        (
+            "--default-network-opt=bridge=a",
+            "expected DRIVER=KEY=VALUE",
+        ),
+    ] {
+        let said = load("", &[flag]).unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn every_key_is_known_by_its_docker_name_and_has_its_flag() {
     use clap::CommandFactory;
     let command = dhow_daemon::flags::Flags::command();

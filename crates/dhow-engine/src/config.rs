@@ -1,8 +1,12 @@
 //! How an engine is set up.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use dhow_net::NetConfig;
+
+/// Options for networks whose makers don't say otherwise, by driver.
+pub type DefaultOptions = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What the daemon's configuration says of the engine.
 #[derive(Clone, Debug)]
@@ -13,6 +17,8 @@ pub struct EngineConfig {
     pub exec_root: PathBuf,
     pub net: NetConfig,
     pub dns: DnsConfig,
+    /// Options for networks whose makers don't say otherwise.
+    pub network_options: DefaultOptions,
     pub log: LogDefaults,
     pub defaults: ContainerDefaults,
     /// The registry's client: mirrors, insecure registries, what is embedded.
@@ -100,6 +106,7 @@ impl EngineConfig {
             exec_root: exec_root.into(),
             net: NetConfig::default(),
             dns: DnsConfig::default(),
+            network_options: DefaultOptions::new(),
             log: LogDefaults::default(),
             defaults: ContainerDefaults::default(),
             distribution: dhow_distribution::Config::default(),

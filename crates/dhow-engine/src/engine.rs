@@ -95,6 +95,7 @@ impl Engine {
         let networks = Networks::open(
             config.net.clone(),
             config.dns.clone(),
+            config.network_options.clone(),
             &recovery::live(&stored),
             events.clone(),
             store.clone(),

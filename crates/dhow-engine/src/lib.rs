@@ -31,7 +31,7 @@ mod supervisor;
 mod until;
 mod volumes;
 
-pub use config::{ContainerDefaults, DnsConfig, EngineConfig, LogDefaults};
+pub use config::{ContainerDefaults, DefaultOptions, DnsConfig, EngineConfig, LogDefaults};
 pub use containers::Containers;
 pub use containers::check_seccomp_profile;
 pub use containers::list::ListOptions;

@@ -452,6 +452,16 @@ fn the_hosts_own_firewall_decides() {
         assert!(ask_tcp(&b.netns, (HOST, 8082)).is_some());
         assert!(ask_tcp(&a.netns, (HOST, 8082)).is_some());
         assert!(is_silent(&b.netns, (HOST, 8081)));
+        // Nobody on an internal network gets to others by it.
+        let internal = NetConfig {
+            internal: true,
+            ..config("br-in", "10.3.0.1/24", GatewayMode::Nat)
+        };
+        let internal = network.add(internal).await.unwrap();
+        let (c, inside) = container(&network, &internal, "c").await;
+        for to in [HOST, inside.gateway.unwrap()] {
+            assert!(is_silent(&c, (to, 8080)), "{to}");
+        }
         // The host's own programs are behind its firewall.
         assert!(ask_tcp(&w.host, (HOST, 8081)).is_some());
         assert!(ask_tcp(&w.host, (Ipv4Addr::LOCALHOST, 8081)).is_some());

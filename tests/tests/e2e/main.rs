@@ -45,6 +45,7 @@ mod network;
 mod networks;
 mod networks_chaos;
 mod networks_cli;
+mod networks_gateways;
 mod networks_ipv6;
 mod networks_kept;
 mod networks_lan;

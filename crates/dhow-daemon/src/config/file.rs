@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use dhow_engine::DefaultOptions;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -15,7 +16,7 @@ use super::not_here::{self, NOT_HERE};
 use super::{AddressPool, ConfigError, LogFormat, LogLevel, values};
 
 /// The keys of the file with the flag of the same meaning, where there is one.
-pub const KEYS: [(&str, &str); 60] = [
+pub const KEYS: [(&str, &str); 64] = [
     ("hosts", "host"),
     ("group", "group"),
     ("data-root", "data_root"),
@@ -53,6 +54,10 @@ pub const KEYS: [(&str, &str); 60] = [
     ("iptables", "iptables"),
     ("icc", "icc"),
     ("bridge-names", "bridge_names"),
+    ("allow-direct-routing", "allow_direct_routing"),
+    ("bridge-accept-fwmark", "bridge_accept_fwmark"),
+    ("host-firewall", "host_firewall"),
+    ("default-network-opts", "default_network_opt"),
     ("dns", "dns"),
     ("dns-search", "dns_search"),
     ("dns-opts", "dns_opt"),
@@ -112,6 +117,10 @@ pub(super) struct FileConfig {
     pub ip_masq: Option<bool>,
     pub icc: Option<bool>,
     pub bridge_names: Option<bool>,
+    pub allow_direct_routing: Option<bool>,
+    pub bridge_accept_fwmark: Option<String>,
+    pub host_firewall: Option<bool>,
+    pub default_network_opts: DefaultOptions,
     pub dns: Vec<String>,
     pub dns_search: Vec<String>,
     pub dns_opts: Vec<String>,

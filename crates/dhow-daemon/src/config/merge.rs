@@ -63,6 +63,15 @@ pub(super) fn merge(
     for text in &flags.default_address_pool {
         default_address_pools.push(values::address_pool(text)?);
     }
+    let mut default_network_opts = file.default_network_opts;
+    for text in &flags.default_network_opt {
+        let (driver, key, value) = values::network_option(text)?;
+        let of_driver = default_network_opts.entry(driver).or_default();
+        of_driver.insert(key, value);
+    }
+    let mark = flags.bridge_accept_fwmark.or(file.bridge_accept_fwmark);
+    let mark = mark.filter(|text| !text.is_empty());
+    let bridge_accept_fwmark = mark.map(|text| values::mark(&text)).transpose()?;
     let mut log_opts = file.log_opts;
     for text in &flags.log_opt {
         let (key, value) = text
@@ -211,6 +220,13 @@ pub(super) fn merge(
         ip_masq: flags.ip_masq.or(file.ip_masq).unwrap_or(true),
         icc: flags.icc.or(file.icc).unwrap_or(true),
         bridge_names: flags.bridge_names.or(file.bridge_names).unwrap_or(false),
+        allow_direct_routing: flags
+            .allow_direct_routing
+            .or(file.allow_direct_routing)
+            .unwrap_or(false),
+        bridge_accept_fwmark,
+        host_firewall: flags.host_firewall.or(file.host_firewall).unwrap_or(false),
+        default_network_opts,
         dns,
         dns_search: [flags.dns_search, file.dns_search].concat(),
         dns_opts: [flags.dns_opt, file.dns_opts].concat(),

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use clap::FromArgMatches;
 use dhow_api::Ulimit;
+use dhow_engine::DefaultOptions;
+use dhow_net::Mark;
 use serde::Deserialize;
 
 use file::FileConfig;
@@ -116,6 +118,11 @@ pub struct Config {
     pub ip_masq: bool,
     pub icc: bool,
     pub bridge_names: bool,
+    pub allow_direct_routing: bool,
+    pub bridge_accept_fwmark: Option<Mark>,
+    /// The host's own firewall decides over published ports.
+    pub host_firewall: bool,
+    pub default_network_opts: DefaultOptions,
     pub dns: Vec<String>,
     pub dns_search: Vec<String>,
     pub dns_opts: Vec<String>,

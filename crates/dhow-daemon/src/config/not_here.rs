@@ -61,7 +61,7 @@ const RT: &str = "containers have real-time shares of their own only";
 const OLD: &str = "it has no effect in Docker either";
 
 /// All of them.
-pub static NOT_HERE: [NotHere; 36] = {
+pub static NOT_HERE: [NotHere; 33] = {
     use Kind::{List, Map, Number, Switch, Text};
     [
         setting("containerd", "containerd", Text, &[], CONTAINERD),
@@ -153,13 +153,6 @@ pub static NOT_HERE: [NotHere; 36] = {
             "the bridge is the default network's gateway",
         ),
         setting(
-            "default-network-opts",
-            "default-network-opt",
-            Map,
-            &[],
-            "networks have the options that they were made with",
-        ),
-        setting(
             "host-gateway-ips",
             "host-gateway-ip",
             List,
@@ -179,20 +172,6 @@ pub static NOT_HERE: [NotHere; 36] = {
             Switch,
             &["true"],
             "the policy of forwarding stays as it is",
-        ),
-        setting(
-            "allow-direct-routing",
-            "allow-direct-routing",
-            Switch,
-            &["false"],
-            "containers' addresses are reached from this machine only",
-        ),
-        setting(
-            "bridge-accept-fwmark",
-            "bridge-accept-fwmark",
-            Text,
-            &[],
-            "packets are not told apart by marks",
         ),
         setting(
             "firewall-backend",

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use dhow_api::Ulimit;
+use dhow_net::Mark;
 
 use super::{AddressPool, ConfigError, Seccomp};
 
@@ -39,6 +40,43 @@ pub(super) fn address_pool(text: &str) -> Result<AddressPool, ConfigError> {
         }),
         _ => Err(ConfigError::Invalid(format!(
             "invalid address pool {text:?}: expected base=CIDR,size=PREFIX"
+        ))),
+    }
+}
+
+/// `DRIVER=KEY=VALUE`.
+pub(super) fn network_option(text: &str) -> Result<(String, String, String), ConfigError> {
+    let parse = || {
+        let (driver, option) = text.split_once('=')?;
+        let (key, value) = option.split_once('=')?;
+        let all = (driver.to_owned(), key.to_owned(), value.to_owned());
+        (!driver.is_empty() && !key.is_empty()).then_some(all)
+    };
+    parse().ok_or_else(|| {
+        ConfigError::Invalid(format!(
+            "invalid default network option {text:?}: expected DRIVER=KEY=VALUE"
+        ))
+    })
+}
+
+/// `MARK[/MASK]`, each a number, also a hexadecimal, octal or binary one as Go and C write it.
+pub(super) fn mark(text: &str) -> Result<Mark, ConfigError> {
+    let number = |text: &str| {
+        let lower = text.to_ascii_lowercase();
+        let radixes = [("0x", 16), ("0b", 2), ("0o", 8), ("0", 8)];
+        let prefixed = radixes.into_iter().find_map(|(prefix, radix)| {
+            let digits = lower.strip_prefix(prefix)?;
+            (!digits.is_empty()).then_some((digits.to_owned(), radix))
+        });
+        let (digits, radix) = prefixed.unwrap_or((lower, 10));
+        let plain = digits.chars().all(|c| c.is_ascii_alphanumeric());
+        u32::from_str_radix(&digits, radix).ok().filter(|_| plain)
+    };
+    let (value, mask) = text.split_once('/').unwrap_or((text, "0xffffffff"));
+    match (number(value), number(mask)) {
+        (Some(value), Some(mask)) => Ok(Mark { value, mask }),
+        _ => Err(ConfigError::Invalid(format!(
+            "invalid firewall mark {text:?}: expected MARK or MARK/MASK, numbers of 32 bits"
         ))),
     }
 }

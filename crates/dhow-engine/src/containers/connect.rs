@@ -19,6 +19,12 @@ use super::{Containers, records};
 use crate::error::{EngineError, Result};
 use crate::networks::{EndpointRecord, NetworkMode, parse_mac};
 
+/// Whether something is published no more, or in another way.
+fn frees(before: &[EndpointRecord], after: &[EndpointRecord]) -> bool {
+    let still = |port| after.iter().any(|e| e.ports.contains(port));
+    !before.iter().flat_map(|e| &e.ports).all(still)
+}
+
 impl Containers {
     /// `network` by name or id.
     pub async fn connect(
@@ -85,7 +91,7 @@ impl Containers {
         let joined = networks.connect(&wishes, netns, &before, &network).await?;
         let key = joined.endpoints.last().map(|e| e.network.clone());
         // On a wire of the host's there are no ports.
-        let frees = ports(&joined.endpoints) < ports(&before);
+        let frees = frees(&before, &joined.endpoints);
         let settled = self
             .settle(&container, definition, &before, joined.endpoints)
             .await?;
@@ -134,8 +140,12 @@ impl Containers {
         let name = container.name();
         let wishes = definition.wishes(&container.id, &name);
         let left = networks.disconnect(&wishes, netns, &before, &key).await;
-        let frees = ports(&left) < ports(&before);
+        let (left, holders) = (left.endpoints, left.holders);
+        let frees = frees(&before, &left);
         if self.settle(&container, definition, &before, left).await? {
+            if !holders.is_empty() {
+                hold_more(&container, holders).await;
+            }
             if frees {
                 let_go(&container).await;
             }
@@ -217,11 +227,6 @@ impl Containers {
         .await;
         Ok(true)
     }
-}
-
-/// How many are published.
-fn ports(endpoints: &[EndpointRecord]) -> usize {
-    endpoints.iter().map(|e| e.ports.len()).sum()
 }
 
 /// The network namespace of a running container.

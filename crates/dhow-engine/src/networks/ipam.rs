@@ -6,6 +6,7 @@ use dhow_api::{Ipam, IpamConfig};
 use dhow_net::IpNet;
 
 use super::Networks;
+use super::options::has_no_gateway;
 use super::records::StoredNetwork;
 use crate::error::{EngineError, Result};
 
@@ -55,7 +56,12 @@ impl Networks {
                 continue;
             }
             let config = record.ipam_of(ipv6).cloned().unwrap_or_default();
-            settled.push(self.settle(config, ipv6).await?);
+            let without_gateway = config.gateway.is_empty() && has_no_gateway(record, ipv6);
+            let mut config = self.settle(config, ipv6).await?;
+            if without_gateway {
+                config.gateway.clear();
+            }
+            settled.push(config);
         }
         record.ipam = settled;
         Ok(())

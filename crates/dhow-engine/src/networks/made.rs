@@ -1,7 +1,5 @@
 //! Networks that clients make: what is asked for, checked and settled; the bridge of each; and their removal.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dhow_api::{ConfigReference, IpamConfig, NetworkCreateRequest, NetworkCreateResponse};
 use dhow_net::{IpNet, Ipv4Net, Ipv6Config, Ipv6Net, NetConfig, Network};
 
+use super::options::{self, flag, host_binding};
 use super::records::{self, StoredNetwork};
 use super::{Networks, PREDEFINED, ipam, lan};
 use crate::error::{EngineError, Result};
@@ -26,11 +25,6 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const MTU: &str = "com.docker.network.driver.mtu";
-const GATEWAY_MODES: [&str; 2] = [
-    "com.docker.network.bridge.gateway_mode_ipv4",
-    "com.docker.network.bridge.gateway_mode_ipv6",
-];
-const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
 impl Made {
     pub fn new(record: StoredNetwork, net: Option<Network>) -> Made {
@@ -57,37 +51,11 @@ pub fn subnets(record: &StoredNetwork) -> Vec<IpNet> {
         .collect()
 }
 
-fn flag(options: &BTreeMap<String, String>, name: &str, default: bool) -> Result<bool> {
-    match options.get(name).map(|text| text.to_lowercase()).as_deref() {
-        None => Ok(default),
-        Some("1" | "t" | "true") => Ok(true),
-        Some("0" | "f" | "false") => Ok(false),
-        Some(text) => Err(EngineError::invalid(format!(
-            "failed to parse {name} value: {text:?}: invalid syntax"
-        ))),
-    }
-}
-
 fn bridge_name(record: &StoredNetwork) -> String {
     match record.options.get(BRIDGE_NAME).filter(|n| !n.is_empty()) {
         Some(name) => name.clone(),
         // A network's id is 64 digits.
         None => format!("br-{}", &record.id[..12]),
-    }
-}
-
-/// The host's address that ports are published on where nobody says otherwise.
-pub fn host_binding(record: &StoredNetwork) -> Result<Option<IpAddr>> {
-    match record.options.get(HOST_BINDING).filter(|t| !t.is_empty()) {
-        None => Ok(None),
-        Some(text) => text
-            .parse::<Ipv4Addr>()
-            .map(|ip| Some(ip.into()))
-            .map_err(|_| {
-                EngineError::invalid(format!(
-                    "failed to parse {HOST_BINDING} value: {text:?}: not an IPv4 address"
-                ))
-            }),
     }
 }
 
@@ -110,10 +78,12 @@ fn family<N: FromStr, A: FromStr + Copy>(
         .subnet
         .parse()
         .map_err(|_| bad("subnet", &config.subnet))?;
-    let gateway: A = config
-        .gateway
-        .parse()
-        .map_err(|_| bad("gateway", &config.gateway))?;
+    // Where there is none, the network's own address is kept from everybody in its place.
+    let gateway = match config.gateway.as_str() {
+        "" => subnet.network().to_string(),
+        gateway => gateway.to_owned(),
+    };
+    let gateway: A = gateway.parse().map_err(|_| bad("gateway", &gateway))?;
     let range = match config.ip_range.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|_| bad("ip-range", text))?),
@@ -160,16 +130,7 @@ pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> 
         },
     };
     host_binding(record)?;
-    for option in GATEWAY_MODES {
-        if let Some(mode) = record.options.get(option)
-            && !matches!(mode.as_str(), "" | "nat")
-        {
-            return Err(EngineError::Unsupported(format!(
-                "gateway mode {mode} is not supported: the one there is is nat"
-            )));
-        }
-    }
-    Ok(NetConfig {
+    let mut settings = NetConfig {
         bridge: bridge_name(record),
         bridge_ip: Some(ip.own),
         fixed_cidr: ip.range,
@@ -182,7 +143,9 @@ pub fn net_config(own: &NetConfig, record: &StoredNetwork) -> Result<NetConfig> 
         reserved: ip.reserved,
         warm: 0,
         ..own.clone()
-    })
+    };
+    options::apply(record, &mut settings)?;
+    Ok(settings)
 }
 
 impl Networks {
@@ -301,7 +264,18 @@ impl Networks {
                 "an ingress network needs a swarm, and this engine is in none",
             ));
         }
-        if request.enable_ipv4 == Some(false) {
+        let mut options = request.options.unwrap_or_default();
+        if request
+            .config_from
+            .as_ref()
+            .is_none_or(|from| from.network.is_empty())
+        {
+            options = options::with_defaults(&self.inner.default_options, &driver, options);
+        }
+        options::check(&options)?;
+        let (ipv4, ipv6) =
+            options::families(&mut options, request.enable_ipv4, request.enable_ipv6)?;
+        if !ipv4 {
             return Err(EngineError::Unsupported(
                 "networks without IPv4 are not supported: leave it on, beside IPv6".to_owned(),
             ));
@@ -311,11 +285,11 @@ impl Networks {
             name: request.name,
             created: dhow_api::time::now(),
             driver,
-            ipv6: request.enable_ipv6 == Some(true),
+            ipv6,
             internal: request.internal,
             attachable: request.attachable,
             config_only: request.config_only,
-            options: request.options.unwrap_or_default(),
+            options,
             labels: request.labels.unwrap_or_default(),
             ipam_driver: "default".to_owned(),
             ..StoredNetwork::default()

@@ -14,6 +14,7 @@ mod made;
 mod members;
 mod mode;
 mod names;
+mod options;
 pub mod port_changes;
 pub mod ports;
 mod prune;
@@ -33,7 +34,7 @@ use dhow_net::{AddressPool, BridgeInfo, IpNet, LiveEndpoint, NetConfig, Network}
 use dhow_oci::Digest;
 use dhow_store::Store;
 
-use crate::config::DnsConfig;
+use crate::config::{DefaultOptions, DnsConfig};
 use crate::error::{EngineError, Result};
 use crate::events::EventBus;
 use crate::id::ContainerId;
@@ -71,6 +72,7 @@ struct Inner {
     bridge: BridgeInfo,
     config: NetConfig,
     dns: DnsConfig,
+    default_options: DefaultOptions,
     events: EventBus,
     store: Store,
     /// Of [`PREDEFINED`], made of the data-root's id.
@@ -141,6 +143,7 @@ impl Networks {
     pub async fn open(
         config: NetConfig,
         dns: DnsConfig,
+        default_options: DefaultOptions,
         live: &[Live<'_>],
         events: EventBus,
         store: Store,
@@ -217,6 +220,7 @@ impl Networks {
                 bridge,
                 config,
                 dns,
+                default_options,
                 events,
                 store,
                 ids: PREDEFINED.map(|(name, _)| {

@@ -8,7 +8,7 @@ mod removal;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dhow_api::{ContainerConfig, Empty, HostConfig, PortBinding, PortMap};
 use dhow_net::{PortRequest, Protocol};
@@ -244,7 +244,9 @@ fn assign(entries: &mut [Entry], now: Now<'_>) -> Vec<PublishedPort> {
         let twin = rest.iter().position(|port| {
             entry.request.host_ip.is_none()
                 && entry.may_be(port)
-                && port.host_port == first.host_port
+                && (port.host_port == first.host_port
+                    || port.host_port == 0
+                    || first.host_port == 0)
                 && port.host_ip.is_unspecified()
                 && first.host_ip.is_unspecified()
                 && port.host_ip.is_ipv4() != first.host_ip.is_ipv4()
@@ -280,10 +282,14 @@ impl Entry {
 
     fn may_be(&self, port: &PublishedPort) -> bool {
         let request = &self.request;
+        // What is reached at the container's own address has nothing of the host's but the family.
+        let routed = port.host_port == 0;
+        let same =
+            |ip: IpAddr| ip == port.host_ip || (routed && ip.is_ipv4() == port.host_ip.is_ipv4());
         port.container_port == request.container_port
             && port.protocol == request.protocol.name()
-            && request.host_ip.is_none_or(|ip| ip == port.host_ip)
-            && within(request.host_ports, port.host_port)
+            && request.host_ip.is_none_or(same)
+            && (routed || within(request.host_ports, port.host_port))
     }
 
     /// What will be published of it, as far as that can be known.

@@ -99,7 +99,11 @@ pub fn port_map(config: &ContainerConfig, published: &[PublishedPort]) -> PortMa
             .get_or_insert_with(Vec::new)
             .push(dhow_api::PortBinding {
                 host_ip: p.host_ip.to_string(),
-                host_port: p.host_port.to_string(),
+                // None where the container's own address is the way.
+                host_port: match p.host_port {
+                    0 => String::new(),
+                    port => port.to_string(),
+                },
             });
     }
     map
@@ -107,8 +111,10 @@ pub fn port_map(config: &ContainerConfig, published: &[PublishedPort]) -> PortMa
 
 /// The ports of a line of the list.
 pub fn summary(config: &ContainerConfig, published: &[PublishedPort]) -> Vec<PortSummary> {
+    // What is reached at the container's own address alone is shown as what is exposed.
     let mut ports: Vec<PortSummary> = published
         .iter()
+        .filter(|p| p.host_port != 0)
         .map(|p| PortSummary {
             ip: p.host_ip.to_string(),
             private_port: p.container_port,

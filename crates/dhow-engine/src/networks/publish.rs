@@ -3,14 +3,14 @@
 use std::os::fd::OwnedFd;
 
 use dhow_net::held::HostPort;
-use dhow_net::{Error, PortBinding, PortChange, PortError, PortRequest};
+use dhow_net::{Error, GatewayMode, PortBinding, PortChange, PortError, PortRequest};
 
 use super::endpoint::{EndpointRecord, PublishedPort};
-use super::made::host_binding;
+use super::options::{self, host_binding};
 use super::port_changes::Change;
 use super::target::Target;
 use super::ways::{of_ports, way_out};
-use super::{BRIDGE, Networks, Wishes};
+use super::{BRIDGE, Networks, Wishes, ports};
 use crate::error::{EngineError, Result};
 
 /// Other ports of a running container, which nobody knows of yet.
@@ -60,6 +60,41 @@ impl Networks {
             self.enter_member(wishes, endpoint);
         }
         Ok(())
+    }
+
+    /// Of IPv4 and IPv6. What is published on a network is another's as it is where both are translated, or neither is.
+    pub(super) fn modes(&self, key: &str) -> [GatewayMode; 2] {
+        let made = self.made();
+        made.get(key)
+            .map(|made| options::modes(&made.record))
+            .unwrap_or_default()
+    }
+
+    /// What was published by one endpoint is published anew by another, in the way of that one's network.
+    pub(super) async fn publish_elsewhere(
+        &self,
+        wishes: &Wishes<'_>,
+        targets: &[Target],
+        endpoints: &mut [EndpointRecord],
+        (from, to): (usize, usize),
+    ) -> Result<Vec<OwnedFd>> {
+        let before = endpoints[from].clone();
+        self.net_of(&targets[from])?
+            .unpublish(before.ip, &before.bindings())
+            .await?;
+        endpoints[from].ports.clear();
+        let requests = || ports::requests(wishes.config, wishes.host);
+        let published = self
+            .publish_ports(wishes, &targets[to], &mut endpoints[to], requests()?)
+            .await;
+        if published.is_err()
+            && let Err(e) = self
+                .publish_ports(wishes, &targets[from], &mut endpoints[from], requests()?)
+                .await
+        {
+            tracing::error!(container = wishes.name, error = %e, "its ports are no longer published");
+        }
+        published
     }
 
     /// Whether a port that names no address would be published in both families, of a container on networks of these names.

@@ -261,21 +261,22 @@ impl Networks {
         }
     }
 
-    /// Takes a running container from a network, by its key, and gives what it has then. What can't be turned to another way
-    /// out is said: the endpoint is gone.
+    /// Takes a running container from a network, by its key, and gives what it has then, with sockets for the shim to hold. What
+    /// can't be turned to another way out is said: the endpoint is gone.
     pub async fn disconnect(
         &self,
         wishes: &Wishes<'_>,
         netns: OwnedFd,
         endpoints: &[EndpointRecord],
         key: &str,
-    ) -> Vec<EndpointRecord> {
+    ) -> Joined {
         let (gone, mut rest): (Vec<_>, Vec<_>) =
             endpoints.iter().cloned().partition(|e| e.network == key);
         for endpoint in gone {
             // Its ports go with the way out, where there is another.
             if !endpoint.ports.is_empty()
                 && let Some(heir) = rest.iter_mut().find(|e| !self.is_lan(&e.network))
+                && self.modes(&heir.network) == self.modes(key)
                 && let Some(net) = self.net_by_key(&heir.network)
             {
                 match net.take_ports(endpoint.ip, heir.ip).await {
@@ -287,10 +288,17 @@ impl Networks {
             }
             self.part(wishes.id, &netns, &endpoint).await;
         }
-        if let Err(e) = self.turn_way_out(wishes, &netns, &mut rest).await {
-            tracing::warn!(container = wishes.name, error = %e, "its way out is not as it should be");
+        let holders = match self.turn_way_out(wishes, &netns, &mut rest).await {
+            Ok(holders) => holders,
+            Err(e) => {
+                tracing::warn!(container = wishes.name, error = %e, "its way out is not as it should be");
+                Vec::new()
+            }
+        };
+        Joined {
+            endpoints: rest,
+            holders,
         }
-        rest
     }
 
     /// Takes endpoints that nobody was told of from a namespace that stays.
@@ -358,6 +366,10 @@ impl Networks {
         };
         match endpoints.iter().position(|e| !e.ports.is_empty()) {
             Some(from) if from == at => Ok(Vec::new()),
+            Some(from) if self.modes(&targets[from].key) != self.modes(&targets[at].key) => {
+                self.publish_elsewhere(wishes, &targets, endpoints, (from, at))
+                    .await
+            }
             Some(from) => {
                 let net = self.net_of(&targets[at])?;
                 let ports = net.take_ports(endpoints[from].ip, endpoints[at].ip);

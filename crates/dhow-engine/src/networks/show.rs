@@ -1,10 +1,12 @@
 //! What a client is shown of networks, and of a container's endpoints in them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use dhow_api::{
     ConfigReference, EndpointResource, EndpointSettings, Filters, Ipam, IpamConfig, Network,
 };
+use dhow_net::IpNet;
 
 use super::made::Made;
 use super::{BRIDGE, EndpointRecord, NetworkMode, Networks, PREDEFINED, Wishes};
@@ -172,12 +174,22 @@ impl Networks {
             let settings = all.entry(name).or_default();
             settings.endpoint_id = e.id.clone();
             settings.network_id = self.id(&e.network);
-            settings.gateway = shown(e.gateway);
+            // On an internal network it is nobody's way out.
+            let internal = {
+                let made = self.made();
+                made.get(&e.network)
+                    .is_some_and(|made| made.record.internal)
+            };
+            let gateway = |ip: Option<IpAddr>, prefix| match internal {
+                true => String::new(),
+                false => gateway(ip, prefix),
+            };
+            settings.gateway = gateway(e.gateway.map(IpAddr::V4), e.prefix);
             settings.ip_address = e.ip.to_string();
             settings.ip_prefix_len = e.prefix;
             settings.mac_address = e.mac.clone();
             if let Some(six) = e.ipv6 {
-                settings.ipv6_gateway = shown(six.gateway);
+                settings.ipv6_gateway = gateway(six.gateway.map(IpAddr::V6), six.prefix);
                 settings.global_ipv6_address = six.ip.to_string();
                 settings.global_ipv6_prefix_len = six.prefix;
             }
@@ -186,8 +198,12 @@ impl Networks {
     }
 }
 
-fn shown(address: Option<impl ToString>) -> String {
-    address.map_or_else(String::new, |address| address.to_string())
+/// A subnet's own address stands for none.
+fn gateway(ip: Option<IpAddr>, prefix: u8) -> String {
+    match ip.and_then(|ip| Some((ip, IpNet::new(ip, prefix).ok()?))) {
+        Some((ip, net)) if net.network() != ip => ip.to_string(),
+        _ => String::new(),
+    }
 }
 
 fn show_made(made: &Made) -> Network {

@@ -120,13 +120,16 @@ pub(crate) fn rules(family: Family, scheme: &Scheme) -> Vec<(&'static str, Rule)
         return rules;
     };
     // It went through the host's input rules as if a program had the port. What is left is turned back, to be translated; the
-    // connection is then known, and the rest of it takes the short way.
+    // connection is then known, and the rest of it takes the short way. By which link it came is forgotten then: what would not
+    // be forwarded is not turned.
     rules.push((
         CHAIN_INPUT,
         Rule::new()
             .arrives_not_by(LOOPBACK)
             .arrives_not_by(&detour.back)
             .new_connection()
+            .load_arriving(R0)
+            .no_member_of(&sets_of(family).closed)
             .jump(CHAIN_TURNED),
     ));
     rules.extend(published(family).map(|(map, load, _)| {

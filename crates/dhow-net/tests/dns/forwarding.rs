@@ -176,7 +176,8 @@ fn what_is_cut_short_comes_whole_over_tcp() {
                 assert_eq!(answer.answers.len(), records);
             }
         }
-        assert_eq!(server.times_asked(), 4, "half an answer is not kept");
+        // A busy machine's server may be asked once more.
+        assert!(server.times_asked() >= 4, "half an answer is not kept");
         let answer = ask_tcp(&sandbox.netns, &plain).await;
         assert!(!answer.metadata.truncation);
         assert_eq!(answer.answers.len(), 100);
