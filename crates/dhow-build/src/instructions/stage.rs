@@ -1,0 +1,166 @@
+//! Stages: what FROM begins.
+
+use crate::parser::{Document, Statement};
+use crate::problem::{LocatedProblem, Problem};
+use crate::source::Lines;
+use crate::suggest::closest;
+use crate::text::quoted;
+
+use super::flags::{Flags, Kind};
+use super::{Action, Instruction, Meaning, description, understand};
+
+/// A Dockerfile that is understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dockerfile {
+    /// ARG in front of the first FROM.
+    pub globals: Vec<Instruction>,
+    /// At least one.
+    pub stages: Vec<Stage>,
+    /// What escapes characters: a backslash or a backquote.
+    pub escape: char,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    pub from: From,
+    pub instructions: Vec<Instruction>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct From {
+    /// A stage, a named context or an image, its variables not replaced.
+    pub base: String,
+    pub platform: Option<String>,
+    /// In small letters.
+    pub name: Option<String>,
+    /// The name and the word before it as they are written.
+    pub written: Option<(String, String)>,
+    /// The word `FROM` as it is written.
+    pub keyword: String,
+    /// What the comment above says of it.
+    pub description: String,
+    /// The whole in one line.
+    pub text: String,
+    pub lines: Lines,
+    /// The comments right above.
+    pub comments: Vec<String>,
+}
+
+impl From {
+    pub(super) fn parse(statement: &Statement, words: &[String]) -> Result<From, Problem> {
+        let (base, written) = match words {
+            [base] => (base, None),
+            [base, word, name] if word.eq_ignore_ascii_case("as") => {
+                (base, Some((word.clone(), name.clone())))
+            }
+            _ => {
+                let message = "FROM requires either one or three arguments";
+                return Err(Problem::arguments(message));
+            }
+        };
+        let name = written.as_ref().map(|(_, name)| name.to_lowercase());
+        if let (Some(name), Some((_, written))) = (&name, &written)
+            && !is_stage_name(name)
+        {
+            return Err(Problem::Arguments(format!(
+                "invalid name for build stage: {}, name can't start with a number or contain symbols",
+                quoted(written)
+            )));
+        }
+        let flags = Flags::parse(&statement.flags, &[("platform", Kind::Text)])?;
+        let platform = flags.text("platform").filter(|text| !text.is_empty());
+        Ok(From {
+            base: base.clone(),
+            platform: platform.map(str::to_owned),
+            description: description(&statement.comments, name.as_deref().unwrap_or_default()),
+            name,
+            written,
+            keyword: statement.keyword.clone(),
+            text: statement.text.clone(),
+            lines: statement.lines,
+            comments: statement.comments.clone(),
+        })
+    }
+}
+
+fn is_stage_name(name: &str) -> bool {
+    let rest =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(rest)
+}
+
+impl Dockerfile {
+    pub fn parse(document: &Document) -> Result<Dockerfile, LocatedProblem> {
+        let mut dockerfile = Dockerfile {
+            globals: Vec::new(),
+            stages: Vec::new(),
+            escape: document.escape,
+        };
+        for statement in &document.statements {
+            let action = match understand(statement)? {
+                Meaning::From(from) => {
+                    dockerfile.stages.push(Stage {
+                        from,
+                        instructions: Vec::new(),
+                    });
+                    continue;
+                }
+                Meaning::Action(action) => action,
+            };
+            let is_arg = matches!(action, Action::Arg(_));
+            let instruction = Instruction::new(statement, action);
+            match dockerfile.stages.last_mut() {
+                Some(stage) => stage.instructions.push(instruction),
+                None if is_arg => dockerfile.globals.push(instruction),
+                None => return Err(Problem::OutsideStage.at(statement.lines)),
+            }
+        }
+        match dockerfile.stages.is_empty() {
+            true => Err(Problem::NoStages.into()),
+            false => Ok(dockerfile),
+        }
+    }
+
+    /// The stage of this name, in any case. Of several the last counts.
+    pub fn stage(&self, name: &str) -> Option<usize> {
+        self.named(name, self.stages.len())
+    }
+
+    /// The stage that another's FROM means with `base`: one before it. Nothing where it is an image.
+    pub fn base(&self, base: &str, of: usize) -> Option<usize> {
+        // Here small letters are asked for: an image's name has no others, and what has is no stage.
+        self.named(base, of).filter(|_| base.to_lowercase() == base)
+    }
+
+    fn named(&self, name: &str, before: usize) -> Option<usize> {
+        let name = name.to_lowercase();
+        let fits = |stage: &Stage| stage.from.name.as_ref() == Some(&name);
+        self.stages.iter().take(before).rposition(fits)
+    }
+
+    /// The stage that `--from` means, by number or name. Nothing where it is a context or an image.
+    pub fn copied_from(&self, from: &str) -> Result<Option<usize>, Problem> {
+        match from.parse::<i64>() {
+            Ok(number) => match usize::try_from(number) {
+                Ok(index) if index < self.stages.len() => Ok(Some(index)),
+                _ => Err(Problem::StageIndex(number)),
+            },
+            Err(_) => Ok(self.stage(from)),
+        }
+    }
+
+    /// The stage that is to be built: by name or number, or the last.
+    pub fn target(&self, wanted: &str) -> Result<usize, Problem> {
+        if wanted.is_empty() {
+            return Ok(self.stages.len() - 1);
+        }
+        let number = || wanted.parse().ok().filter(|n| *n < self.stages.len());
+        self.stage(wanted).or_else(number).ok_or_else(|| {
+            let names = self.stages.iter().filter_map(|s| s.from.name.as_deref());
+            Problem::NoTarget {
+                name: wanted.to_owned(),
+                hint: closest(wanted, names),
+            }
+        })
+    }
+}
