@@ -102,6 +102,12 @@ const TESTCONTAINERS: (&str, &str) = ("testcontainers-go", "tests/tests/e2e/clie
 /// Whose `docs/` has the descriptions of the Engine API, one a version.
 const API_MODULE: &str = "github.com/moby/moby/api@v1.56.0";
 
+/// Whose tests of Dockerfiles our own language is held against.
+const BUILDKIT_MODULE: &str = "github.com/moby/buildkit@v0.33.0";
+
+/// The same for ignore files.
+const PATTERNS_MODULE: &str = "github.com/moby/patternmatcher@v0.6.1";
+
 /// Go's oldest minor version that builds all of the above.
 const GO_MINOR: u32 = 26;
 
@@ -220,9 +226,22 @@ pub fn build_testcontainers() -> Result<()> {
 
 /// The directory of the Engine API's published descriptions.
 pub fn api_descriptions() -> Result<PathBuf> {
+    Ok(module(API_MODULE)?.join("docs"))
+}
+
+pub fn buildkit() -> Result<PathBuf> {
+    module(BUILDKIT_MODULE)
+}
+
+pub fn patterns() -> Result<PathBuf> {
+    module(PATTERNS_MODULE)
+}
+
+/// The directory of a module's source, downloaded if it is not there yet.
+fn module(name: &str) -> Result<PathBuf> {
     let said = output(
         Command::new("go")
-            .args(["mod", "download", "-json", API_MODULE])
+            .args(["mod", "download", "-json", name])
             .current_dir("/"),
     )?;
     // One key of a JSON object that Go prints a key a line.
@@ -230,6 +249,6 @@ pub fn api_descriptions() -> Result<PathBuf> {
         .lines()
         .find_map(|line| line.trim().strip_prefix("\"Dir\": \""))
         .and_then(|rest| rest.strip_suffix("\","))
-        .with_context(|| format!("go says nothing of where {API_MODULE} is: {said}"))?;
-    Ok(PathBuf::from(dir).join("docs"))
+        .with_context(|| format!("go says nothing of where {name} is: {said}"))?;
+    Ok(PathBuf::from(dir))
 }

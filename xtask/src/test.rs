@@ -17,6 +17,8 @@ pub struct Equipment {
     pub testcontainers: PathBuf,
     pub npm: node::Clients,
     pub api_descriptions: PathBuf,
+    pub buildkit: PathBuf,
+    pub patterns: PathBuf,
     pub binary: PathBuf,
 }
 
@@ -27,7 +29,7 @@ impl Equipment {
     }
 
     /// The variables that tell the tests of it.
-    pub fn variables(&self) -> [(&'static str, PathBuf); 9] {
+    pub fn variables(&self) -> [(&'static str, PathBuf); 11] {
         [
             ("DHOW_BIN", self.binary.clone()),
             ("DHOW_PEERS_DIR", self.peers.clone()),
@@ -41,6 +43,8 @@ impl Equipment {
             ("DHOW_NODE", self.npm.node.clone()),
             ("DHOW_NODE_MODULES", self.npm.modules.clone()),
             ("DHOW_API_DESCRIPTIONS", self.api_descriptions.clone()),
+            ("DHOW_BUILDKIT", self.buildkit.clone()),
+            ("DHOW_PATTERNMATCHER", self.patterns.clone()),
         ]
     }
 }
@@ -58,6 +62,8 @@ pub fn set_up() -> Result<Equipment> {
         testcontainers: python::venv("testcontainers", python::TESTCONTAINERS)?,
         npm: node::clients()?,
         api_descriptions: peers::api_descriptions()?,
+        buildkit: peers::buildkit()?,
+        patterns: peers::patterns()?,
         binary: release_dir()?.join("dhow"),
     })
 }
