@@ -1,5 +1,7 @@
 //! Stages: what FROM begins.
 
+use std::collections::BTreeMap;
+
 use crate::parser::{Document, Statement};
 use crate::problem::{LocatedProblem, Problem};
 use crate::source::Lines;
@@ -18,6 +20,8 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// What escapes characters: a backslash or a backquote.
     pub escape: char,
+    /// Where the stages of each name are, first to last.
+    names: BTreeMap<String, Vec<usize>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -95,10 +99,15 @@ impl Dockerfile {
             globals: Vec::new(),
             stages: Vec::new(),
             escape: document.escape,
+            names: BTreeMap::new(),
         };
         for statement in &document.statements {
             let action = match understand(statement)? {
                 Meaning::From(from) => {
+                    if let Some(name) = &from.name {
+                        let places = dockerfile.names.entry(name.clone()).or_default();
+                        places.push(dockerfile.stages.len());
+                    }
                     dockerfile.stages.push(Stage {
                         from,
                         instructions: Vec::new(),
@@ -133,9 +142,9 @@ impl Dockerfile {
     }
 
     fn named(&self, name: &str, before: usize) -> Option<usize> {
-        let name = name.to_lowercase();
-        let fits = |stage: &Stage| stage.from.name.as_ref() == Some(&name);
-        self.stages.iter().take(before).rposition(fits)
+        let places = self.names.get(&name.to_lowercase())?;
+        let after = places.partition_point(|place| *place < before);
+        places[..after].last().copied()
     }
 
     /// The stage that `--from` means, by number or name. Nothing where it is a context or an image.
@@ -156,7 +165,7 @@ impl Dockerfile {
         }
         let number = || wanted.parse().ok().filter(|n| *n < self.stages.len());
         self.stage(wanted).or_else(number).ok_or_else(|| {
-            let names = self.stages.iter().filter_map(|s| s.from.name.as_deref());
+            let names = self.names.keys().map(String::as_str);
             Problem::NoTarget {
                 name: wanted.to_owned(),
                 hint: closest(wanted, names),
