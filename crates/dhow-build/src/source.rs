@@ -26,13 +26,11 @@ impl Lines {
     }
 }
 
-/// So many lines are shown before and after those that are meant.
-const NEIGHBOURS: usize = 2;
-
 /// No more lines are shown than these.
-const MOST: usize = 40;
+const MOST: usize = 1000;
 
-/// The lines that are meant, marked, with their neighbours, under the file's name:
+/// The lines that are meant, marked, with their neighbours, under the file's name: as BuildKit shows them, two before and
+/// after one line, one before and after several.
 ///
 /// ```text
 /// Dockerfile:2
@@ -46,20 +44,20 @@ const MOST: usize = 40;
 /// Nothing where no such line is there.
 pub fn excerpt(file: &str, content: &[u8], meant: Lines) -> String {
     let content = String::from_utf8_lossy(content);
-    let lines: Vec<&str> = content.lines().collect();
-    if meant.first == 0 || meant.first > lines.len() {
+    let count = content.split('\n').count();
+    if meant.first == 0 || meant.first > count {
         return String::new();
     }
-    let from = meant.first.saturating_sub(NEIGHBOURS).max(1);
-    let to = (meant.last.max(meant.first) + NEIGHBOURS)
-        .min(lines.len())
-        .min(from + MOST - 1);
+    let neighbours = if meant.last > meant.first { 1 } else { 2 };
+    let from = meant.first.saturating_sub(neighbours).max(1);
+    let to = (meant.last.max(meant.first) + neighbours).min(count);
     let rule = "-".repeat(20);
     let mut out = format!("{file}:{}\n{rule}\n", meant.first);
-    for number in from..=to {
+    let numbered = content.split('\n').enumerate().skip(from - 1);
+    for (n, line) in numbered.take((to - from + 1).min(MOST)) {
+        let (number, line) = (n + 1, line.trim_end_matches('\r'));
         let mark = if meant.contains(number) { ">>>" } else { "   " };
-        let line = format!("{number:4} | {mark} {}", lines[number - 1]);
-        let _ = writeln!(out, "{}", line.trim_end());
+        let _ = writeln!(out, " {number:3} | {mark} {line}");
     }
     out + &rule + "\n"
 }
@@ -74,26 +72,26 @@ mod tests {
         let shown = excerpt("some/Dockerfile", file, Lines::new(4, 5));
         let expected = "some/Dockerfile:4\n\
             --------------------\n   \
-            2 |     RUN 1\n   \
-            3 |\n   \
+            3 |     \n   \
             4 | >>> RUN 2 \\\n   \
             5 | >>>   3\n   \
-            6 |     RUN 4\n   \
-            7 |     RUN 5\n\
+            6 |     RUN 4\n\
             --------------------\n";
         assert_eq!(shown, expected);
+        let shown = excerpt("f", file, Lines::one(7));
+        let numbers: Vec<_> = shown.lines().filter_map(|l| l.split_once(" | ")).collect();
+        assert_eq!(numbers[0].0.trim(), "5");
+        assert_eq!(numbers[2], ("   7", ">>> RUN 5"));
+        assert_eq!(numbers.len(), 5);
     }
 
     #[test]
     fn lines_that_are_not_there_are_not_shown() {
-        assert_eq!(excerpt("f", b"a\n", Lines::one(2)), "");
+        assert_eq!(excerpt("f", b"a\n", Lines::one(3)), "");
         assert_eq!(excerpt("f", b"", Lines::one(0)), "");
         assert!(excerpt("f", b"a", Lines::new(1, 9)).contains("1 | >>> a"));
-        assert!(
-            excerpt("f", &b"a\n".repeat(99), Lines::new(1, 99))
-                .lines()
-                .count()
-                < 45
-        );
+        let long = b"a\n".repeat(MOST * 2);
+        let shown = excerpt("f", &long, Lines::new(1, MOST * 2));
+        assert_eq!(shown.lines().count(), MOST + 3);
     }
 }

@@ -5,6 +5,9 @@ use std::fmt;
 /// A word is close at fewer changes than this.
 const FAR: usize = 3;
 
+/// So many options are looked at.
+const MOST: usize = 1000;
+
 /// Longer words are not compared: no one misspells those, and comparing takes time.
 const LONGEST: usize = 64;
 
@@ -27,7 +30,7 @@ pub fn closest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Hi
         return Hint(None);
     }
     let (mut best, mut found) = (FAR, None);
-    for option in options {
+    for option in options.into_iter().take(MOST) {
         if option == word {
             return Hint(None);
         }

@@ -95,39 +95,52 @@ fn is_stage_name(name: &str) -> bool {
 
 impl Dockerfile {
     pub fn parse(document: &Document) -> Result<Dockerfile, LocatedProblem> {
+        match Dockerfile::understood(document) {
+            (dockerfile, None) => Ok(dockerfile),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// What can be understood up to the first mistake.
+    pub(crate) fn understood(document: &Document) -> (Dockerfile, Option<LocatedProblem>) {
         let mut dockerfile = Dockerfile {
             globals: Vec::new(),
             stages: Vec::new(),
             escape: document.escape,
             names: BTreeMap::new(),
         };
-        for statement in &document.statements {
-            let action = match understand(statement)? {
-                Meaning::From(from) => {
-                    if let Some(name) = &from.name {
-                        let places = dockerfile.names.entry(name.clone()).or_default();
-                        places.push(dockerfile.stages.len());
-                    }
-                    dockerfile.stages.push(Stage {
-                        from,
-                        instructions: Vec::new(),
-                    });
-                    continue;
+        let mut statements = document.statements.iter();
+        let error = statements.find_map(|statement| dockerfile.add(statement).err());
+        let none = dockerfile
+            .stages
+            .is_empty()
+            .then(|| Problem::NoStages.into());
+        (dockerfile, error.or(none))
+    }
+
+    fn add(&mut self, statement: &Statement) -> Result<(), LocatedProblem> {
+        let action = match understand(statement)? {
+            Meaning::Action(action) => action,
+            Meaning::From(from) => {
+                if let Some(name) = &from.name {
+                    let places = self.names.entry(name.clone()).or_default();
+                    places.push(self.stages.len());
                 }
-                Meaning::Action(action) => action,
-            };
-            let is_arg = matches!(action, Action::Arg(_));
-            let instruction = Instruction::new(statement, action);
-            match dockerfile.stages.last_mut() {
-                Some(stage) => stage.instructions.push(instruction),
-                None if is_arg => dockerfile.globals.push(instruction),
-                None => return Err(Problem::OutsideStage.at(statement.lines)),
+                self.stages.push(Stage {
+                    from,
+                    instructions: Vec::new(),
+                });
+                return Ok(());
             }
+        };
+        let is_arg = matches!(action, Action::Arg(_));
+        let instruction = Instruction::new(statement, action);
+        match self.stages.last_mut() {
+            Some(stage) => stage.instructions.push(instruction),
+            None if is_arg => self.globals.push(instruction),
+            None => return Err(Problem::OutsideStage.at(statement.lines)),
         }
-        match dockerfile.stages.is_empty() {
-            true => Err(Problem::NoStages.into()),
-            false => Ok(dockerfile),
-        }
+        Ok(())
     }
 
     /// The stage of this name, in any case. Of several the last counts.

@@ -83,6 +83,12 @@ fn pair(comment: &str) -> Option<(&str, &str)> {
     (fits && !value.is_empty()).then_some((name, value))
 }
 
+/// The `check=` of a comment in front of an instruction.
+pub(crate) fn check_in_comment(comment: &str) -> Option<&str> {
+    let (name, value) = pair(comment)?;
+    name.eq_ignore_ascii_case("check").then_some(value)
+}
+
 /// The frontend that a file asks for, whatever its language: `# syntax=`, `// syntax=`, or a JSON object that has it, a
 /// first line that begins with `#!` left out.
 pub fn syntax(content: &[u8]) -> Option<Directive> {

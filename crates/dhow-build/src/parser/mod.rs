@@ -13,6 +13,7 @@ mod statement;
 use std::borrow::Cow;
 
 pub use arguments::{Arguments, Pair};
+pub(crate) use directives::check_in_comment;
 pub use directives::{Directive, Directives, syntax};
 pub use heredoc::Heredoc;
 pub(crate) use heredoc::of_word as heredoc_of_word;
