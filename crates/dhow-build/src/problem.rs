@@ -16,6 +16,9 @@ pub enum Problem {
     NoInstructions,
     #[error("dockerfile contains no stages to build")]
     NoStages,
+    /// BuildKit has no such bounds; without them a file could keep the builder busy for hours.
+    #[error("a Dockerfile may not have more than {most} {what}")]
+    TooMany { what: &'static str, most: usize },
     #[error("no build stage in current context")]
     OutsideStage,
     #[error("dockerfile line greater than max allowed size of {LONGEST_LINE}")]

@@ -12,6 +12,9 @@ use crate::instructions::{Action, Arg, Dockerfile, Expander, Instruction};
 use crate::parser::Pair;
 use crate::problem::{LocatedProblem, Problem};
 
+/// A stage may have so many variables; far fewer fit in what a process can be given.
+const MOST: usize = 10_000;
+
 /// What whoever builds has given: `--build-arg`.
 pub type BuildArgs = BTreeMap<String, String>;
 
@@ -66,6 +69,13 @@ pub fn proxies(args: &BuildArgs) -> Env {
         }
     }
     env
+}
+
+fn too_many() -> Problem {
+    Problem::TooMany {
+        what: "variables in a stage",
+        most: MOST,
+    }
 }
 
 /// Where a build runs, and for what.
@@ -138,6 +148,9 @@ impl Globals {
     }
 
     fn declare(&mut self, declared: &[Arg], lex: Lex, args: &BuildArgs) -> Result<(), Problem> {
+        if self.declared.len() >= MOST {
+            return Err(too_many());
+        }
         for arg in declared {
             let value = match (args.get(&arg.name), &arg.default) {
                 (Some(given), _) => Some(given.clone()),
@@ -191,6 +204,9 @@ impl Scope {
         args: &BuildArgs,
     ) -> Result<(Action, BTreeSet<String>), LocatedProblem> {
         let located = |problem: Problem| problem.at(instruction.lines);
+        if self.env.len().max(self.args.len()) >= MOST {
+            return Err(located(too_many()));
+        }
         if let Action::Arg(declared) = &instruction.action {
             let unset = self.declare(declared, globals, args).map_err(located)?;
             return Ok((instruction.action.clone(), unset));

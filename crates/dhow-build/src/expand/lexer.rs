@@ -211,8 +211,9 @@ impl Lexer<'_> {
                 None => String::new(),
             }),
             Some(':') => match self.chars.next() {
-                Some(c @ ('-' | '+' | '?')) => self.alternative(&name, c, true),
-                Some(c) => Err(Cause::Modifier(format!(":{c}"))),
+                Some(c @ ('#' | '%')) => Err(Cause::Modifier(format!(":{c}"))),
+                // Also where there is no such: a variable that is not set may stay as it is.
+                Some(c) => self.alternative(&name, c, true),
                 None => Err(Cause::NoBrace),
             },
             Some(c @ ('-' | '+' | '?')) => self.alternative(&name, c, false),
@@ -234,7 +235,7 @@ impl Lexer<'_> {
             ('-', Some(value)) | ('?', Some(value)) => Ok(value.clone()),
             ('-', None) | ('+', Some(_)) => Ok(word),
             ('+', None) => Ok(String::new()),
-            (_, _) => Err(Cause::Refused {
+            ('?', None) => Err(Cause::Refused {
                 name: name.to_owned(),
                 message: match value {
                     _ if !word.is_empty() => word,
@@ -242,16 +243,18 @@ impl Lexer<'_> {
                     None => "is not allowed to be unset".to_owned(),
                 },
             }),
+            (kind, _) => {
+                let colon = if colon { ":" } else { "" };
+                Err(Cause::Modifier(format!("{colon}{kind}")))
+            }
         }
     }
 
     fn trimmed(&mut self, name: &str, kind: char) -> Result<String, Cause> {
         let (word, _) = self.until(Some('}'), true)?;
-        let Some(value) = self.get(name) else {
-            return Ok(match self.lex.keeps_unset {
-                true => format!("${{{name}{kind}{word}}}"),
-                false => String::new(),
-            });
+        let value = match self.get(name) {
+            None if self.lex.keeps_unset => return Ok(format!("${{{name}{kind}{word}}}")),
+            value => value.unwrap_or_default(),
         };
         let (pattern, longest) = match word.strip_prefix(kind) {
             Some(pattern) => (pattern, true),
@@ -268,11 +271,9 @@ impl Lexer<'_> {
         let each = self.chars.next_if_eq(&'/').is_some();
         let (pattern, _) = self.until(Some('/'), true)?;
         let (with, _) = self.until(Some('}'), true)?;
-        let Some(value) = self.get(name) else {
-            return Ok(match self.lex.keeps_unset {
-                true => format!("${{{name}/{pattern}/{with}}}"),
-                false => String::new(),
-            });
+        let value = match self.get(name) {
+            None if self.lex.keeps_unset => return Ok(format!("${{{name}/{pattern}/{with}}}")),
+            value => value.unwrap_or_default(),
         };
         // Each character may be a match, and each match the replacement.
         if each && (value.len() + 1).saturating_mul(with.len()) > LONGEST {

@@ -120,7 +120,7 @@ impl Instruction {
         Instruction {
             action,
             keyword: statement.keyword.clone(),
-            text: statement.text.clone(),
+            text: statement.text.trim_end().to_owned(),
             lines: statement.lines,
             comments: statement.comments.clone(),
         }

@@ -11,6 +11,9 @@ use crate::text::quoted;
 use super::flags::{Flags, Kind};
 use super::{Action, Instruction, Meaning, description, understand};
 
+/// No Dockerfile that anyone wrote has nearly as many stages.
+const MOST: usize = 10_000;
+
 /// A Dockerfile that is understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dockerfile {
@@ -80,7 +83,7 @@ impl From {
             name,
             written,
             keyword: statement.keyword.clone(),
-            text: statement.text.clone(),
+            text: statement.text.trim_end().to_owned(),
             lines: statement.lines,
             comments: statement.comments.clone(),
         })
@@ -121,6 +124,13 @@ impl Dockerfile {
     fn add(&mut self, statement: &Statement) -> Result<(), LocatedProblem> {
         let action = match understand(statement)? {
             Meaning::Action(action) => action,
+            Meaning::From(_) if self.stages.len() >= MOST => {
+                let too_many = Problem::TooMany {
+                    what: "stages",
+                    most: MOST,
+                };
+                return Err(too_many.at(statement.lines));
+            }
             Meaning::From(from) => {
                 if let Some(name) = &from.name {
                     let places = self.names.entry(name.clone()).or_default();

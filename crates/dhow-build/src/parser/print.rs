@@ -34,8 +34,9 @@ impl Statement {
         }
         out.extend_from_slice(self.text.as_bytes());
         // Only the last can end like that: the file ended where it was to go on.
-        if self.text.is_empty() || continued(&self.text, escape).is_some() {
-            out.extend_from_slice(format!(" {escape}").as_bytes());
+        let text = self.text.as_str();
+        if text.is_empty() || text.ends_with('\r') || continued(text, escape).is_some() {
+            out.extend_from_slice(escape.encode_utf8(&mut [0; 4]).as_bytes());
         }
         out.push(b'\n');
         for heredoc in &self.heredocs {

@@ -15,7 +15,7 @@ pub struct Statement {
     pub flags: Vec<String>,
     pub arguments: Arguments,
     pub heredocs: Vec<Heredoc>,
-    /// All of it in one line, without the content of heredocs.
+    /// All of it in one line, spaces at its end included, without the content of heredocs.
     pub text: String,
     pub lines: Lines,
     /// The comments right above, without what marks them.
@@ -37,8 +37,8 @@ impl Statement {
 
 /// A statement of this line. Heredocs, place and comments are not known to the line.
 pub(super) fn parse(line: &str, escape: char) -> Result<Statement, Problem> {
-    let line = line.trim();
-    let words = split_words(line, 2);
+    let line = line.trim_start();
+    let words = split_words(line.trim_end(), 2);
     let (flags, rest) = words
         .get(1)
         .map_or((Vec::new(), ""), |rest| arguments::flags(rest, escape));

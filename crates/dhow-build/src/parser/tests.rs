@@ -20,7 +20,7 @@ fn lines_are_joined() {
     );
     assert_eq!(texts("  RUN a \\ \t\n# no\n b\\\\\n"), ["RUN a  b\\\\"]);
     assert_eq!(texts("RUN a \\\n\n\n b"), ["RUN a  b"]);
-    assert_eq!(texts("RUN a \\"), ["RUN a"]);
+    assert_eq!(texts("RUN a \\"), ["RUN a "]);
     assert_eq!(
         texts("# escape=`\nRUN a\\\nRUN b `\nc"),
         ["RUN a\\", "RUN b c"]

@@ -112,3 +112,17 @@ fn a_mistake_is_shown_where_it_is() {
         "failed to process \"${A?}\": A: is not allowed to be unset"
     );
 }
+
+#[test]
+fn variables_have_a_bound() {
+    let many: String = (0..=MOST).map(|n| format!("ENV A{n}=1\n")).collect();
+    let dockerfile = read(&format!("FROM x\n{many}"));
+    let globals = Globals::new(&dockerfile, &platforms(), 0, &given(&[])).unwrap();
+    let mut scope = Scope::new('\\', Env::default());
+    let mut instructions = dockerfile.stages[0].instructions.iter();
+    let error = instructions.find_map(|i| scope.apply(i, &globals, &given(&[])).err());
+    assert_eq!(
+        error.unwrap().to_string(),
+        "a Dockerfile may not have more than 10000 variables in a stage"
+    );
+}
