@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod config;
+pub mod dockerfile;
 pub mod images;
 pub mod json;
 pub mod logs;
