@@ -5,8 +5,7 @@ pub(super) fn parse(text: &str) -> Option<u64> {
     let last = text.rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' '))?;
     let (number, unit) = text.split_at(last + 1);
     let number = number.strip_suffix(' ').unwrap_or(number);
-    let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let number: f64 = number.parse().ok().filter(|_| plain)?;
+    let number: f64 = number.parse().ok().filter(|number| *number >= 0.0)?;
     let unit = unit.to_ascii_lowercase();
     let prefix = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')) {
         // `ib` alone is no unit.
@@ -48,7 +47,8 @@ mod tests {
             ("1x", None),
             ("1ib", None),
             ("1kbb", None),
-            ("1e9", None),
+            ("1e9", Some(1_000_000_000)),
+            ("+1k", Some(1024)),
             ("9999999p", None),
         ] {
             assert_eq!(parse(text), bytes, "{text:?}");

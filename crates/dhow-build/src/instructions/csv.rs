@@ -8,6 +8,7 @@ pub(super) fn fields(line: &str) -> Result<Vec<String>, String> {
     if rest.is_empty() {
         return Err("EOF".to_owned());
     }
+    // The column is that of what `rest` begins with.
     let error = |rest: &str, what: &str| {
         let column = whole.len() - rest.len() + 1;
         Err(format!("parse error on line 1, column {column}: {what}"))
@@ -17,7 +18,7 @@ pub(super) fn fields(line: &str) -> Result<Vec<String>, String> {
         let Some(quoted) = rest.strip_prefix('"') else {
             let end = rest.find(',').unwrap_or(rest.len());
             if let Some(quote) = rest[..end].find('"') {
-                return error(&rest[quote..], "bare \" in non-quoted field");
+                return error(&rest[quote..], "bare \" in non-quoted-field");
             }
             fields.push(rest[..end].to_owned());
             match rest[end..].strip_prefix(',') {
@@ -45,7 +46,12 @@ pub(super) fn fields(line: &str) -> Result<Vec<String>, String> {
         match rest.strip_prefix(',') {
             Some(next) => rest = next,
             None if rest.is_empty() => return Ok(fields),
-            None => return error(rest, "extraneous or missing \" in quoted-field"),
+            None => {
+                return error(
+                    &whole[whole.len() - rest.len() - 1..],
+                    "extraneous or missing \" in quoted-field",
+                );
+            }
         }
     }
 }
@@ -62,7 +68,7 @@ mod tests {
             ("", "EOF"),
             (
                 "a,b\"c",
-                "parse error on line 1, column 4: bare \" in non-quoted field",
+                "parse error on line 1, column 4: bare \" in non-quoted-field",
             ),
             (
                 "\"a",
@@ -70,7 +76,7 @@ mod tests {
             ),
             (
                 "\"a\"b",
-                "parse error on line 1, column 4: extraneous or missing \" in quoted-field",
+                "parse error on line 1, column 3: extraneous or missing \" in quoted-field",
             ),
         ] {
             assert_eq!(fields(line).unwrap_err(), message);

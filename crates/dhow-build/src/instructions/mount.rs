@@ -131,24 +131,23 @@ impl MountSpec {
         let fields =
             csv::fields(text).map_err(|e| refused(format!("failed to parse csv mounts: {e}")))?;
         let spec = MountSpec { fields };
-        match spec.from() {
-            Some(from) if from.find('$').is_some_and(|at| at + 1 != from.len()) => Err(refused(
-                "'from' doesn't support variable expansion, define alias stage instead",
-            )),
-            _ => Ok(spec),
+        let is_variable = |from: &str| from.find('$').is_some_and(|at| at + 1 != from.len());
+        if spec.froms().any(is_variable) {
+            let message = "'from' doesn't support variable expansion, define alias stage instead";
+            return Err(refused(message));
         }
+        Ok(spec)
+    }
+
+    fn froms(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.fields.iter().filter_map(|field| field.split_once('='));
+        let froms = pairs.filter(|(key, _)| key.eq_ignore_ascii_case("from"));
+        froms.map(|(_, from)| from)
     }
 
     /// The stage, context or image that it is of, which no variable can say.
     pub fn from(&self) -> Option<&str> {
-        let mut found = None;
-        for field in &self.fields {
-            match field.split_once('=') {
-                Some((key, value)) if key.eq_ignore_ascii_case("from") => found = Some(value),
-                _ => {}
-            }
-        }
-        found.filter(|from| !from.is_empty())
+        self.froms().last().filter(|from| !from.is_empty())
     }
 
     pub fn resolve(&self, expander: &mut Expander) -> Result<Mount, Problem> {
