@@ -60,37 +60,6 @@ pub fn split_words(text: &str, most: usize) -> Vec<&str> {
     words
 }
 
-/// `path.Clean`: the shortest way to say the same path.
-pub fn clean_path(path: &str) -> String {
-    let rooted = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => match parts.last() {
-                Some(&"..") | None if !rooted => parts.push(".."),
-                Some(_) => drop(parts.pop()),
-                None => {}
-            },
-            part => parts.push(part),
-        }
-    }
-    match (rooted, parts.join("/")) {
-        (true, joined) => format!("/{joined}"),
-        (false, joined) if joined.is_empty() => ".".to_owned(),
-        (false, joined) => joined,
-    }
-}
-
-/// `path.Base`: the last element.
-pub fn base_name(path: &str) -> &str {
-    match path.trim_end_matches('/') {
-        "" if path.is_empty() => ".",
-        "" => "/",
-        path => path.rsplit('/').next().unwrap_or(path),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,23 +84,5 @@ mod tests {
         assert_eq!(split_words("a \t b  c", 2), ["a", "b  c"]);
         assert_eq!(split_words("a ", 9), ["a", ""]);
         assert_eq!(split_words("", 9), [""]);
-    }
-
-    #[test]
-    fn paths_are_cleaned_as_go_cleans_them() {
-        for (path, clean) in [
-            ("", "."),
-            ("a//b/./c/", "a/b/c"),
-            ("/../a", "/a"),
-            ("../../a", "../../a"),
-            ("a/../..", ".."),
-            ("a/..", "."),
-            ("/", "/"),
-        ] {
-            assert_eq!(clean_path(path), clean, "{path:?}");
-        }
-        for (path, base) in [("", "."), ("/", "/"), ("a/b/", "b"), ("a", "a")] {
-            assert_eq!(base_name(path), base);
-        }
     }
 }

@@ -12,7 +12,7 @@ use crate::problem::LocatedProblem;
 use crate::scope::{BuildArgs, Globals, Scope};
 use crate::source::Lines;
 use crate::suggest::{Hint, closest};
-use crate::text::{clean_path, quoted};
+use crate::text::quoted;
 
 use super::{Found, Input, Rule};
 
@@ -378,7 +378,7 @@ fn ignored(verb: &str, sources: &Sources, input: &Input, warn: &mut dyn FnMut(Ru
         return;
     };
     for source in sources.paths.iter().filter(|source| !is_remote(source)) {
-        let path = clean_path(source);
+        let path = dhow_archive::words::clean(source);
         if matches!(path.as_str(), "." | "/") && !ignore.ignores_all() {
             continue;
         }

@@ -1,6 +1,6 @@
 //! The file that has the patterns.
 
-use crate::text::clean_path;
+use dhow_archive::words;
 
 /// The patterns of an ignore file, a line each: comments and empty lines left out, paths made short and relative.
 pub fn read(content: &[u8]) -> Vec<String> {
@@ -22,7 +22,7 @@ fn pattern(line: &str) -> Option<String> {
     if path.is_empty() {
         return Some(mark.to_owned());
     }
-    let clean = clean_path(path);
+    let clean = words::clean(path);
     let relative = clean.strip_prefix('/').filter(|rest| !rest.is_empty());
     Some(format!("{mark}{}", relative.unwrap_or(&clean)))
 }

@@ -56,7 +56,7 @@ impl Ignore {
             if text.is_empty() {
                 continue;
             }
-            let clean = crate::text::clean_path(text);
+            let clean = dhow_archive::words::clean(text);
             let (excepts, text) = match clean.strip_prefix('!') {
                 Some("") => return Err(IgnoreError::NothingExcepted),
                 Some(rest) => (true, rest),

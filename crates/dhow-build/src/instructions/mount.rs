@@ -1,8 +1,10 @@
 //! `RUN --mount=type=...`: read when its variables have values, as any of its parts may have some.
 
+use dhow_archive::words;
+
 use crate::problem::Problem;
 use crate::suggest::closest;
-use crate::text::{base_name, boolean, clean_path, quoted};
+use crate::text::{boolean, quoted};
 
 use super::expand::Expander;
 use super::{bytes, csv};
@@ -291,7 +293,7 @@ impl Draft {
                 read_only: self.read_only.unwrap_or(true),
             },
             Kind::Cache => Mount::Cache {
-                id: said(self.id).unwrap_or_else(|| clean_path(&self.target)),
+                id: said(self.id).unwrap_or_else(|| words::clean(&self.target)),
                 sharing: self.sharing.unwrap_or_default(),
                 from: said(self.from),
                 source: self.source,
@@ -306,8 +308,8 @@ impl Draft {
             },
             Kind::Secret => {
                 let named = said(self.source).or(said(self.id));
-                let id = named.unwrap_or_else(|| base_name(&self.target).to_owned());
-                let file = || format!("/run/secrets/{}", base_name(&id));
+                let id = named.unwrap_or_else(|| words::base(&self.target).to_owned());
+                let file = || format!("/run/secrets/{}", words::base(&id));
                 Mount::Secret {
                     target: match &self.env {
                         Some(_) => said(self.target),
