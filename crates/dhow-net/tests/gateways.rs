@@ -4,13 +4,11 @@
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
 
-use dhow_net::{
-    EndpointRequest, GatewayMode, Gateways, Ipv6Config, Mark, NetConfig, Network, Place, Way,
-};
+use dhow_net::{GatewayMode, Ipv6Config, Mark, NetConfig, Network};
 use rustix::net;
 use world::*;
 
@@ -31,24 +29,6 @@ fn config(name: &str, address: &str, mode: GatewayMode) -> NetConfig {
 
 fn nft(rules: &str) {
     assert!(Command::new("nft").arg(rules).status().unwrap().success());
-}
-
-/// A container on a network that was added, with its way out.
-async fn container(first: &Network, network: &Network, name: &str) -> (OwnedFd, Place) {
-    let netns = first.isolated().await.unwrap();
-    let request = EndpointRequest {
-        id: format!("{name}-id"),
-        name: name.to_owned(),
-        ..EndpointRequest::default()
-    };
-    let namespace = || netns.try_clone().unwrap();
-    let (place, _) = network.join(namespace(), 0, request).await.unwrap();
-    let gateways = Gateways {
-        ip: place.gateway.map(Way::Gateway),
-        ipv6: place.ipv6.and_then(|six| six.gateway).map(Way::Gateway),
-    };
-    first.set_gateways(namespace(), gateways).await.unwrap();
-    (netns, place)
 }
 
 /// Whether an echo is answered (RFC 4443, 4.1; the kernel fills the checksum in).

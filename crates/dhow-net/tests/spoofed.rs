@@ -6,10 +6,10 @@
 mod world;
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use dhow_net::{EndpointRequest, Gateways, MacAddr, NetConfig, Network, Place, Way};
+use dhow_net::{MacAddr, NetConfig, Network};
 use rustix::net;
 use world::*;
 
@@ -86,23 +86,6 @@ async fn added(first: &Network, name: &str, address: &str, icc: bool) -> Network
         ..NetConfig::default()
     };
     first.add(config).await.unwrap()
-}
-
-async fn container(first: &Network, network: &Network, name: &str) -> (OwnedFd, Place) {
-    let netns = first.isolated().await.unwrap();
-    let request = EndpointRequest {
-        id: format!("{name}-id"),
-        name: name.to_owned(),
-        ..EndpointRequest::default()
-    };
-    let namespace = || netns.try_clone().unwrap();
-    let (place, _) = network.join(namespace(), 0, request).await.unwrap();
-    let gateways = Gateways {
-        ip: place.gateway.map(Way::Gateway),
-        ipv6: None,
-    };
-    first.set_gateways(namespace(), gateways).await.unwrap();
-    (netns, place)
 }
 
 fn mac_of(link: &str) -> MacAddr {

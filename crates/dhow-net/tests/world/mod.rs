@@ -15,7 +15,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dhow_net::{
-    Endpoint, EndpointRequest, LiveEndpoint, NetConfig, Network, PortRequest, Protocol,
+    Endpoint, EndpointRequest, Gateways, LiveEndpoint, NetConfig, Network, Place, PortRequest,
+    Protocol, Way,
 };
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
@@ -285,6 +286,24 @@ pub async fn given_back<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A container on a network that was added, with its way out.
+pub async fn container(first: &Network, network: &Network, name: &str) -> (OwnedFd, Place) {
+    let netns = first.isolated().await.unwrap();
+    let request = EndpointRequest {
+        id: format!("{name}-id"),
+        name: name.to_owned(),
+        ..EndpointRequest::default()
+    };
+    let namespace = || netns.try_clone().unwrap();
+    let (place, _) = network.join(namespace(), 0, request).await.unwrap();
+    let gateways = Gateways {
+        ip: place.gateway.map(Way::Gateway),
+        ipv6: place.ipv6.and_then(|six| six.gateway).map(Way::Gateway),
+    };
+    first.set_gateways(namespace(), gateways).await.unwrap();
+    (netns, place)
 }
 
 /// Waits until it is so: what another thread or the kernel does in its own time.
